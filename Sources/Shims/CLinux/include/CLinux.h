@@ -1,0 +1,38 @@
+// What Linux has and Swift's Glibc module does not show, and the byte scans that need a vector instruction.
+//
+// _GNU_SOURCE must not be defined and <emmintrin.h> must not be included in a header that Swift imports
+// (both break Glibc's own module), hence the hand-declared accept4 and the compiler's vector extensions.
+#ifndef SLUICE_CLINUX_H
+#define SLUICE_CLINUX_H
+
+#include <stdint.h>
+#include <stddef.h>
+#include <errno.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+
+typedef char sluice_v16 __attribute__((vector_size(16), aligned(1)));
+
+/// A bit for each of the 16 bytes at `p` that equals `byte`.
+static inline uint32_t sluice_equal16(const uint8_t *p, uint8_t byte) {
+  sluice_v16 v = *(const sluice_v16 *)p, k = {0};
+  k += (char)byte;
+#if defined(__x86_64__)
+  return (uint32_t)__builtin_ia32_pmovmskb128((sluice_v16)(v == k));
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < 16; i++) mask |= (uint32_t)(p[i] == byte) << i;
+  return mask;
+#endif
+}
+
+/// A bit for each of the 64 bytes at `p` that equals `byte`; all 64 bytes must be readable.
+static inline uint64_t sluice_equal64(const uint8_t *p, uint8_t byte) {
+  return (uint64_t)sluice_equal16(p, byte) | (uint64_t)sluice_equal16(p + 16, byte) << 16 |
+         (uint64_t)sluice_equal16(p + 32, byte) << 32 | (uint64_t)sluice_equal16(p + 48, byte) << 48;
+}
+
+#endif
