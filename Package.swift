@@ -25,8 +25,6 @@ let package = Package(
   targets: [
     .target(name: "CLinux", path: "Sources/Shims/CLinux"),
     room("Core", ["CLinux"]),
-    room("HTTP", ["Core"]),
-    room("Pipeline", ["Core", "HTTP"]),
-    .executableTarget(name: "Commands", dependencies: ["Core", "HTTP", "Pipeline"], swiftSettings: strict),
+    .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
   ]
 )
