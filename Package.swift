@@ -25,6 +25,8 @@ let package = Package(
   targets: [
     .target(name: "CLinux", path: "Sources/Shims/CLinux"),
     room("Core", ["CLinux"]),
+    room("Gateway", ["Core"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
+    tests("GatewayTests", ["Gateway"]),
   ]
 )

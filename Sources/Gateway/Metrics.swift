@@ -1,0 +1,123 @@
+// What a node counts.
+//
+// Every loop has its own counters and is the only one that adds to them (see `MetricsMemory.swift`); the admin thread
+// adds up what the loops hold when somebody asks. Nothing here is reset by a reload: series belong to names, not to
+// the configuration that mentions them.
+
+import Core
+import Synchronization
+
+/// Everything one node counts: a set of counters for each loop, and what happens to the node as a whole.
+public final class Metrics: Sendable {
+  /// The series for routes beyond the number that is kept apart.
+  public static let otherRoute: Int32 = 0
+  /// The series for requests that were answered before, or without, a route.
+  public static let noRoute: Int32 = 1
+
+  /// The counters of each loop, by its index.
+  public let loops: ContiguousArray<LoopMetrics>
+
+  let routes = MetricLabels(reserved: ["_other", "_none"])
+  let policies = MetricLabels(reserved: ["_other"])
+  let codes: ProblemCodes
+  let reloadsSucceeded = Atomic<UInt64>(0)
+  let reloadsFailed = Atomic<UInt64>(0)
+  let lastReload = Atomic<Int64>(0)
+
+  /// Metrics for a node of `loops` loops that answers with these problem codes; others count as `_other`.
+  public init(loops: Int, problemCodes: [StaticString]) {
+    let codes = ProblemCodes(problemCodes)
+    self.codes = codes
+    self.loops = ContiguousArray((0..<loops).map { _ in LoopMetrics(codes: codes) })
+  }
+
+  /// The series numbers for these route identifiers, the same ones at every reload. Linear; one call at a time.
+  public func routeSeries(_ ids: [String]) -> ContiguousArray<Int32> { routes.numbers(of: ids) }
+
+  /// The series numbers for these policy names, the same ones at every reload. Linear; one call at a time.
+  public func policySeries(_ names: [String]) -> ContiguousArray<Int32> { policies.numbers(of: names) }
+
+  /// Counts one attempt to read the configuration again.
+  public func countReload(succeeded: Bool, at time: WallTime) {
+    if succeeded {
+      reloadsSucceeded.wrappingAdd(1, ordering: .relaxed)
+      lastReload.store(time.seconds, ordering: .relaxed)
+    } else {
+      reloadsFailed.wrappingAdd(1, ordering: .relaxed)
+    }
+  }
+}
+
+/// The counters of one loop. Only the loop's own thread may call the methods that count; each takes a few instructions.
+public final class LoopMetrics: Sendable {
+  let cells: CounterMemory
+  let routes: CounterTable
+  let policies: CounterTable
+  let refusals: CounterMemory
+  private let codes: ProblemCodes
+
+  init(codes: ProblemCodes) {
+    self.codes = codes
+    cells = CounterMemory(count: Cell.count)
+    routes = CounterTable(count: MetricLabels.capacity, columns: RouteColumn.count)
+    policies = CounterTable(count: MetricLabels.capacity, columns: LimitDecision.allCases.count)
+    refusals = CounterMemory(count: codes.count)
+  }
+
+  deinit {
+    cells.free()
+    routes.free()
+    policies.free()
+    refusals.free()
+  }
+
+  /// Adds to a counter.
+  @inline(__always)
+  public func add(_ amount: Int = 1, to counter: Counter) {
+    cells.add(UInt64(truncatingIfNeeded: amount), to: Cell.counters &+ Int(counter.rawValue))
+  }
+
+  /// Counts a request that has ended: its series, its final status (0 where the client left without one), and how long
+  /// it took from its first byte to the last of the response.
+  @inline(__always)
+  public func countRequest(route series: Int32, status: Int, nanoseconds: Int64) {
+    let row = routes.row(Int(series))
+    row.add(to: status >= 100 && status < 600 ? status / 100 : 0)
+    row.add(UInt64(truncatingIfNeeded: max(nanoseconds, 0)), to: RouteColumn.sum)
+    row.add(to: RouteColumn.buckets &+ LatencyBuckets.index(nanoseconds: nanoseconds))
+  }
+
+  /// Sorts a duration into one of the node's histograms.
+  @inline(__always)
+  public func observe(_ histogram: Latency, nanoseconds: Int64) {
+    let start = Cell.histograms &+ Int(histogram.rawValue) &* Cell.histogramCells
+    cells.add(UInt64(truncatingIfNeeded: max(nanoseconds, 0)), to: start)
+    cells.add(to: start &+ 1 &+ LatencyBuckets.index(nanoseconds: nanoseconds))
+  }
+
+  /// Counts a connection that was closed as soon as it was accepted.
+  public func countRefusedConnection(_ reason: ConnectionRefusal) {
+    cells.add(to: Cell.refusedConnections &+ Int(reason.rawValue))
+  }
+
+  /// Counts a connection that was given up.
+  public func countShedConnection(_ reason: ShedReason) {
+    cells.add(to: Cell.shedConnections &+ Int(reason.rawValue))
+  }
+
+  /// Counts one more attempt for a request.
+  public func countRetry(_ reason: RetryReason) {
+    cells.add(to: Cell.retries &+ Int(reason.rawValue))
+  }
+
+  /// Counts what a limiting policy decided, by the number that ``Metrics/policySeries(_:)`` gave the policy.
+  @inline(__always)
+  public func countLimit(policy series: Int32, _ decision: LimitDecision) {
+    policies.row(Int(series)).add(to: Int(decision.rawValue))
+  }
+
+  /// Counts an answer given by the gateway itself, by its problem code.
+  public func countRefusal(code: StaticString) { refusals.add(to: codes.index(of: code)) }
+
+  func value(_ counter: Counter) -> UInt64 { cells.value(at: Cell.counters + Int(counter.rawValue)) }
+}

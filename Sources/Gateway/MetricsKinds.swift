@@ -1,0 +1,163 @@
+// The closed label sets. Adding a case is all it takes: the layout and the exposition follow `allCases`.
+
+/// What a loop counts without labels.
+public enum Counter: UInt8, CaseIterable, Sendable {
+  /// Client connections taken and kept.
+  case connectionsAccepted
+  /// Client connections that are gone again.
+  case connectionsClosed
+  /// Connections that became tunnels (Upgrade, CONNECT).
+  case tunnelsOpened
+  /// Tunnels that are gone again.
+  case tunnelsClosed
+  /// Requests whose head was complete.
+  case requestsStarted
+  /// Requests that have ended, however.
+  case requestsEnded
+  /// Bytes that clients sent.
+  case clientBytesReceived
+  /// Bytes sent to clients.
+  case clientBytesSent
+  /// Bytes that upstreams sent.
+  case upstreamBytesReceived
+  /// Bytes sent to upstreams.
+  case upstreamBytesSent
+  /// Connections opened to upstreams.
+  case upstreamConnectionsOpened
+  /// Upstream connections that are gone again.
+  case upstreamConnectionsClosed
+  /// Attempts to connect to an upstream that failed.
+  case upstreamConnectFailures
+  /// Requests sent on a connection that was already open.
+  case upstreamConnectionsReused
+  /// Requests that waited for a connection to their upstream.
+  case upstreamRequestsQueued
+  /// Responses that broke the rules or ended early.
+  case upstreamResponsesBroken
+  /// Requests copied to a mirror.
+  case requestsMirrored
+  /// Times that accepting paused since descriptors had run out.
+  case acceptPauses
+  /// Turns of the loop.
+  case turns
+}
+
+/// The node's own histograms.
+public enum Latency: UInt8, CaseIterable, Sendable {
+  /// From a complete request head to the first byte sent to an upstream, or to the gateway's own answer.
+  case gateway
+  /// From the first byte sent to an upstream to its response head.
+  case upstream
+  /// How long connecting to an upstream took.
+  case connect
+  /// How long one turn of the loop took: what the last event of a turn had to wait.
+  case turn
+}
+
+/// Why a connection was closed as soon as it was accepted.
+public enum ConnectionRefusal: UInt8, CaseIterable, Sendable {
+  /// The node holds as many as it may.
+  case nodeLimit
+  /// The address holds as many as it may.
+  case addressLimit
+  /// The node drains.
+  case draining
+  /// A policy or the listener does not want this address.
+  case denied
+  /// The PROXY header was missing, broken or from a peer that is not trusted.
+  case proxyHeader
+}
+
+/// Why a connection was given up before it ended by itself.
+public enum ShedReason: UInt8, CaseIterable, Sendable {
+  /// No request came for as long as a connection may idle.
+  case idle
+  /// The head did not arrive in time.
+  case headTimeout
+  /// The body did not arrive in time.
+  case bodyTimeout
+  /// The client did not read the response in time.
+  case slowReader
+  /// The total time of the request was over.
+  case deadline
+  /// The client sent what HTTP does not allow.
+  case malformed
+  /// Memory or slots had run short, and it had done least.
+  case pressure
+  /// The drain was over before the connection was.
+  case drainEnded
+  /// The peer reset it, or left in the middle.
+  case peerGone
+  /// The upstream broke off after the response had begun.
+  case upstreamBroke
+}
+
+/// Why a request was sent once more.
+public enum RetryReason: UInt8, CaseIterable, Sendable {
+  /// No connection came about.
+  case connectFailure
+  /// The upstream closed or reset the connection without an answer.
+  case reset
+  /// The upstream took too long.
+  case timeout
+  /// The upstream answered with a status that may be retried.
+  case status
+  /// One was due, and the budget did not allow it.
+  case overBudget
+}
+
+/// What a limiting policy decided.
+public enum LimitDecision: UInt8, CaseIterable, Sendable {
+  /// Within every limit.
+  case admitted
+  /// Over at least one limit.
+  case denied
+  /// Over a limit that only reports.
+  case reported
+  /// The store could not say, and the policy lets such requests pass.
+  case failedOpen
+  /// The store could not say, and the policy refuses such requests.
+  case failedClosed
+}
+
+/// Where a loop's cells lie.
+enum Cell {
+  static let counters = 0
+  static let refusedConnections = 32
+  static let shedConnections = 48
+  static let retries = 64
+  static let histograms = 80
+  /// The sum, then the buckets.
+  static let histogramCells = 1 + 65
+  static let count = histograms + 4 * histogramCells
+}
+
+/// Where the cells of a route lie: status classes (0 for none, 1xx to 5xx), the sum in nanoseconds, the buckets.
+enum RouteColumn {
+  static let classes = 6
+  static let sum = 6
+  static let buckets = 7
+  static let count = 7 + 65
+}
+
+/// The problem codes that are counted apart, found by their text.
+final class ProblemCodes: Sendable {
+  let texts: ContiguousArray<StaticString>
+
+  init(_ texts: [StaticString]) { self.texts = ContiguousArray(texts) }
+
+  /// One for each code and one, the last, for all others.
+  var count: Int { texts.count + 1 }
+
+  func index(of code: StaticString) -> Int {
+    for index in texts.indices where Self.same(texts[index], code) { return index }
+    return texts.count
+  }
+
+  /// Literals with one text usually share an address, so that the bytes are seldom read.
+  private static func same(_ left: StaticString, _ right: StaticString) -> Bool {
+    guard left.utf8CodeUnitCount == right.utf8CodeUnitCount else { return false }
+    if unsafe left.utf8Start == right.utf8Start { return true }
+    return left.withUTF8Buffer { left in right.withUTF8Buffer { unsafe left.elementsEqual($0) } }
+  }
+}
