@@ -10,7 +10,7 @@ public enum LatencyBuckets {
   /// The bucket for a duration; a duration equal to a bound belongs to the bucket that ends there. Negative ones count as 0.
   @inline(__always)
   public static func index(nanoseconds: Int64) -> Int {
-    let value = UInt64(truncatingIfNeeded: max(nanoseconds &- 1, 0))
+    let value = UInt64(truncatingIfNeeded: max(nanoseconds, 1) &- 1)
     if value < 10_000_000 {
       if value < 100_000 { return Int(truncatingIfNeeded: value / 10_000) }
       if value < 1_000_000 { return 9 &+ Int(truncatingIfNeeded: value / 100_000) }
