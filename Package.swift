@@ -25,8 +25,11 @@ let package = Package(
   targets: [
     .target(name: "CLinux", path: "Sources/Shims/CLinux"),
     room("Core", ["CLinux"]),
+    room("Net", ["CLinux", "Core"]),
     room("Gateway", ["Core"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
+    tests("CoreTests", ["Core"]),
+    tests("NetTests", ["CLinux", "Core", "Net"]),
     tests("GatewayTests", ["Gateway"]),
   ]
 )

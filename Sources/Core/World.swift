@@ -21,6 +21,10 @@ public protocol World: AnyObject {
   /// Opens a listening socket; its events carry `token`.
   func listen(_ address: SocketAddress, _ options: ListenOptions, token: UInt64) throws(NetworkError) -> Socket
 
+  /// The address a socket is bound to: the port that the kernel chose where port 0 was asked for. Nil for a socket
+  /// that is closed or not of a known family. Costs a system call.
+  func localAddress(of socket: Socket) -> SocketAddress?
+
   /// Takes one waiting connection, non-blocking and without delay (TCP_NODELAY); the caller must then ``register(_:token:)`` it.
   func accept(_ listener: Socket) -> AcceptResult
 
@@ -128,13 +132,16 @@ public protocol EventHandler: ~Copyable {
 public struct ListenOptions: Hashable, Sendable {
   /// Connections the kernel queues before they are accepted.
   public var backlog: Int32
-  /// Shares the port between loops and with the next process (SO_REUSEPORT).
+  /// Shares the address between the loops of a process and, for a port, with the next process (SO_REUSEPORT).
   public var sharesPort: Bool
+  /// File mode of a unix socket, such as `0o660`; nil leaves it to the umask.
+  public var mode: UInt32?
 
   /// Options for a listening socket; the defaults suit one socket of several loops.
-  public init(backlog: Int32 = 4096, sharesPort: Bool = true) {
+  public init(backlog: Int32 = 4096, sharesPort: Bool = true, mode: UInt32? = nil) {
     self.backlog = backlog
     self.sharesPort = sharesPort
+    self.mode = mode
   }
 }
 

@@ -10,9 +10,24 @@
 #include <errno.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/random.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
 
 extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+extern int pthread_setname_np(unsigned long thread, const char *name);
+
+/// One system call for two runs of bytes; a lost peer is EPIPE, never a signal.
+static inline ssize_t sluice_send2(int socket, const void *first, size_t first_count, const void *second,
+                                   size_t second_count) {
+  struct iovec parts[2] = {{(void *)first, first_count}, {(void *)second, second_count}};
+  struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
+  return sendmsg(socket, &message, MSG_NOSIGNAL);
+}
+
+/// epoll_wait with a time limit in nanoseconds, or in milliseconds (rounded up) where the kernel has no epoll_pwait2.
+int sluice_epoll_wait(int epoll, struct epoll_event *events, int limit, int64_t nanoseconds);
 
 typedef char sluice_v16 __attribute__((vector_size(16), aligned(1)));
 

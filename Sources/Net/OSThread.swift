@@ -1,0 +1,42 @@
+import CLinux
+import Glibc
+
+/// A thread of the operating system: loops and blocking helpers each own one.
+public struct OSThread: Sendable {
+  private let handle: pthread_t
+
+  private final class Body {
+    let run: @Sendable () -> Void
+    init(_ run: @escaping @Sendable () -> Void) { self.run = run }
+  }
+
+  /// Starts a thread that runs `body`. `name` shows in `top` and `ps`, cut to 15 bytes. Traps where the system
+  /// refuses another thread: nothing sensible could go on without it at start, and threads are only spawned then.
+  public static func spawn(name: String, _ body: @escaping @Sendable () -> Void) -> OSThread {
+    var handle = pthread_t()
+    let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
+    let code = unsafe pthread_create(
+      &handle, nil,
+      { context in
+        // `spawn` retained the body for this thread alone.
+        if let context = unsafe context {
+          let body = unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
+          body.run()
+        }
+        return nil
+      }, context)
+    precondition(code == 0, "the system refused another thread")
+    var short = Array(name.utf8.prefix(15))
+    short.append(0)
+    _ = unsafe short.withUnsafeBytes { bytes in
+      unsafe pthread_setname_np(handle, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
+    }
+    return OSThread(handle: handle)
+  }
+
+  /// Waits until the thread has ended. Once for each thread.
+  public func join() { _ = pthread_join(handle, nil) }
+
+  /// Sends a signal to this thread alone.
+  func raise(_ number: Int32) { _ = pthread_kill(handle, number) }
+}
