@@ -1,0 +1,48 @@
+import Core
+
+/// What the exposition says and no loop counts: gathered by whoever knows, at the moment of asking.
+public struct NodeFacts: Sendable {
+  /// The version of the program.
+  public var version = ""
+  /// When the process began.
+  public var startedAt = WallTime(microseconds: 0)
+  /// The revision of the configuration in force; 0 where there are none.
+  public var revision: UInt64 = 0
+  /// Whether the node takes no new work.
+  public var isDraining = false
+  /// Whether requests can be answered: a configuration is in force and every listener is open.
+  public var isReady = false
+  /// Lines handed to the access log's writer.
+  public var accessLogLines: UInt64 = 0
+  /// Lines lost since the writer could not keep up or write.
+  public var accessLogDropped: UInt64 = 0
+  /// Every endpoint of every upstream.
+  public var upstreams: [UpstreamFacts] = []
+
+  /// Facts of a node of which nothing is known yet.
+  public init() {}
+}
+
+/// The state of one endpoint of an upstream.
+public struct UpstreamFacts: Sendable {
+  /// The upstream's name.
+  public var upstream: String
+  /// The endpoint's address as text.
+  public var endpoint: String
+  /// Whether active checks, if there are any, find it alive.
+  public var isHealthy = true
+  /// Whether passive observation has taken it out for a while.
+  public var isEjected = false
+  /// Requests in progress on it.
+  public var activeRequests: UInt64 = 0
+  /// Requests it has received.
+  public var requests: UInt64 = 0
+  /// Requests that failed on it: no connection, no answer, or an answer that counts as a failure.
+  public var failures: UInt64 = 0
+
+  /// An endpoint that is fine and has seen nothing yet.
+  public init(upstream: String, endpoint: String) {
+    self.upstream = upstream
+    self.endpoint = endpoint
+  }
+}
