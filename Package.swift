@@ -24,9 +24,12 @@ let package = Package(
   products: [.executable(name: "sluice", targets: ["Commands"])],
   targets: [
     .target(name: "CLinux", path: "Sources/Shims/CLinux"),
+    .systemLibrary(
+      name: "COpenSSL", path: "Sources/Shims/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     room("Core", ["CLinux"]),
     room("Net", ["CLinux", "Core"]),
     room("Gateway", ["Core"]),
+    room("Crypto", ["Core", "COpenSSL"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
     tests("CoreTests", ["Core"]),
     tests("NetTests", ["CLinux", "Core", "Net"]),

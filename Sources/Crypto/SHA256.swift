@@ -1,0 +1,106 @@
+import COpenSSL
+import Core
+
+/// A SHA-256 digest: 32 bytes of plain data.
+public struct Digest: Equatable, Sendable, BitwiseCopyable {
+  /// The four words of eight bytes, each in the byte order of the machine as it lies in memory.
+  public let words: (UInt64, UInt64, UInt64, UInt64)
+
+  /// The digest with these words.
+  @inlinable
+  public init(words: (UInt64, UInt64, UInt64, UInt64)) { self.words = words }
+
+  /// The digest written as 64 hexadecimal digits of either case; nil for anything else.
+  public init?(hexadecimal text: String) {
+    var bytes: [UInt8] = []
+    bytes.reserveCapacity(32)
+    var high: UInt8?
+    for character in text.utf8 {
+      guard let nibble = Self.nibble(character) else { return nil }
+      if let first = high {
+        bytes.append(first << 4 | nibble)
+        high = nil
+      } else {
+        high = nibble
+      }
+    }
+    guard bytes.count == 32, high == nil else { return nil }
+    func word(_ index: Int) -> UInt64 {
+      (0..<8).reduce(0) { $0 | UInt64(bytes[index * 8 + $1]) << UInt64($1 * 8) }
+    }
+    self.init(words: (word(0).littleEndian, word(1).littleEndian, word(2).littleEndian, word(3).littleEndian))
+  }
+
+  /// The 64 lower-case hexadecimal digits.
+  public var hexadecimal: String {
+    let digits = Array("0123456789abcdef".utf8)
+    var text: [UInt8] = []
+    for word in [words.0, words.1, words.2, words.3] {
+      for shift in stride(from: UInt64(0), to: 64, by: 8) {
+        let byte = word.littleEndian >> shift
+        text.append(digits[Int(byte >> 4 & 15)])
+        text.append(digits[Int(byte & 15)])
+      }
+    }
+    return String(decoding: text, as: UTF8.self)
+  }
+
+  private static func nibble(_ character: UInt8) -> UInt8? {
+    switch character {
+    case 48...57: character - 48
+    case 65...70: character - 55
+    case 97...102: character - 87
+    default: nil
+    }
+  }
+
+  /// Whether both are the same, in a time that does not depend on where they differ.
+  @inlinable
+  public static func == (left: Digest, right: Digest) -> Bool {
+    let difference =
+      (left.words.0 ^ right.words.0) | (left.words.1 ^ right.words.1) | (left.words.2 ^ right.words.2)
+      | (left.words.3 ^ right.words.3)
+    return difference == 0
+  }
+}
+
+/// Computes SHA-256 digests (FIPS 180-4) with one context that it keeps, some 70 ns for a short input.
+///
+/// Fetching the algorithm and allocating a context cost three times the digest itself, so each loop has one of these.
+/// Not thread-safe.
+@safe
+public final class SHA256 {
+  private let algorithm: OpaquePointer
+  private let context: OpaquePointer
+
+  /// A hasher of its own; stops the process where OpenSSL has no SHA-256, which no build of it lacks.
+  public init() {
+    guard let algorithm = unsafe EVP_MD_fetch(nil, "SHA256", nil), let context = unsafe EVP_MD_CTX_new(),
+      unsafe EVP_DigestInit_ex2(context, algorithm, nil) == 1
+    else { preconditionFailure("OpenSSL offers no SHA-256") }
+    unsafe self.algorithm = algorithm
+    unsafe self.context = context
+  }
+
+  deinit {
+    unsafe EVP_MD_CTX_free(context)
+    unsafe EVP_MD_free(algorithm)
+  }
+
+  /// The digest of `bytes`.
+  public func digest(of bytes: RawSpan) -> Digest {
+    var words: (UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0)
+    // A context that has been finished is begun anew with the algorithm it already has. None of these calls can fail
+    // for want of anything but memory; a failure must not pass for a digest.
+    let isDone = unsafe bytes.withUnsafeBytes { input in
+      unsafe EVP_DigestInit_ex2(context, nil, nil) == 1
+        && EVP_DigestUpdate(context, input.baseAddress, input.count) == 1
+    }
+    let isFinal = unsafe withUnsafeMutableBytes(of: &words) { output in
+      // 32 bytes are exactly what SHA-256 writes.
+      unsafe EVP_DigestFinal_ex(context, output.baseAddress?.assumingMemoryBound(to: UInt8.self), nil) == 1
+    }
+    precondition(isDone && isFinal, "OpenSSL could not compute SHA-256")
+    return Digest(words: words)
+  }
+}
