@@ -30,6 +30,7 @@ let package = Package(
     room("Net", ["CLinux", "Core"]),
     room("Gateway", ["Core"]),
     room("Crypto", ["Core", "COpenSSL"]),
+    room("Pipeline", ["Core", "Crypto"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
     tests("CoreTests", ["Core"]),
     tests("NetTests", ["CLinux", "Core", "Net"]),

@@ -1,0 +1,174 @@
+import Core
+
+/// One request and whatever becomes of it, as long as it lasts: what policies may know and change.
+///
+/// It lives in a slot of the loop and is used again and again: ``reset()`` between two exchanges. It is passed `inout`,
+/// never copied. Its buffers come into being on first use, since most requests need none of them.
+public struct Exchange {
+  /// Storage that a buffer may keep from one exchange to the next, in bytes; what is larger is given back.
+  public static let keptBytes = 4096
+
+  // MARK: Set by the flow before the chain runs
+
+  /// The decision's name: `X-Request-Id`, and the `instance` of a problem document.
+  public var decision = DecisionID(high: 0, low: 0)
+  /// The trace that the request belongs to.
+  public var trace = TraceContext()
+  /// The client's own address, as far as trusted hops vouch for it.
+  public var client = IPAddress(high: 0, low: 0)
+  /// The address at the other end of the connection.
+  public var peer = IPAddress(high: 0, low: 0)
+  /// When its first byte was seen.
+  public var startedAt = Instant(nanoseconds: 0)
+  /// What a parked exchange is called by.
+  public var ticket: UInt64 = 0
+  /// The listener's index in the blueprint.
+  public var listener: Int32 = -1
+  /// The route's index in the blueprint; −1 for none.
+  public var route: Int32 = -1
+  /// Whether the client speaks TLS to the gateway.
+  public var isSecure = false
+
+  // MARK: Set by policies
+
+  /// The index in ``KeyRing/consumers``; −1 as long as nobody is identified.
+  public var consumer: Int32 = -1
+  /// The index of the key among the consumer's; −1 for none.
+  public var key: Int32 = -1
+  /// The most bytes that the request's body may have; the flow sets the route's own before the chain runs.
+  public var bodyLimit: Int64 = .max
+  /// The limits that apply, and how they were decided.
+  public var limits = LimitQuestion()
+  /// Status of the gateway's own answer after ``Verdict/reply``; its fields are in ``responseFields``, its body in ``replyBody``.
+  public var replyStatus: UInt16 = 0
+
+  // MARK: How far the chain is
+
+  /// How many request hooks have had their turn.
+  public internal(set) var turnCount: Int32 = 0
+  /// How many end hooks have been called.
+  var endedCount: Int32 = 0
+
+  // MARK: Buffers
+
+  private var headStorage: ByteBuffer?
+  private var requestFieldStorage: ByteBuffer?
+  private var responseFieldStorage: ByteBuffer?
+  private var replyBodyStorage: ByteBuffer?
+  private var changedQueryStorage: ByteBuffer?
+  private var hasChangedQuery = false
+
+  /// A slot's first exchange; allocates nothing.
+  public init() {}
+
+  /// The exchange's own copy of the request head, filled by the flow.
+  public var head: ByteBuffer {
+    @inline(__always) mutating get { Self.buffer(&headStorage) }
+  }
+
+  /// Lines `Name: value\r\n` for the upstream request.
+  public var requestFields: ByteBuffer {
+    @inline(__always) mutating get { Self.buffer(&requestFieldStorage) }
+  }
+
+  /// Lines `Name: value\r\n` for whatever response the client gets, the gateway's own ones included.
+  public var responseFields: ByteBuffer {
+    @inline(__always) mutating get { Self.buffer(&responseFieldStorage) }
+  }
+
+  /// The body of the gateway's own answer after ``Verdict/reply``.
+  public var replyBody: ByteBuffer {
+    @inline(__always) mutating get { Self.buffer(&replyBodyStorage) }
+  }
+
+  /// ``requestFields`` if any were added; never allocates.
+  public var requestFieldsIfAny: ByteBuffer? { Self.filled(requestFieldStorage) }
+
+  /// ``responseFields`` if any were added; never allocates.
+  public var responseFieldsIfAny: ByteBuffer? { Self.filled(responseFieldStorage) }
+
+  /// ``replyBody`` if it is not empty; never allocates.
+  public var replyBodyIfAny: ByteBuffer? { Self.filled(replyBodyStorage) }
+
+  /// The query to send upstream instead of the request's own, without the question mark (empty: none at all), or nil
+  /// where no policy changed it.
+  public var changedQuery: ByteBuffer? { hasChangedQuery ? changedQueryStorage : nil }
+
+  /// Replaces the query that is sent upstream: returns an empty buffer to write it into.
+  public mutating func changeQuery() -> ByteBuffer {
+    let buffer = Self.buffer(&changedQueryStorage)
+    buffer.removeAll()
+    hasChangedQuery = true
+    return buffer
+  }
+
+  /// Makes the slot ready for the next exchange: no trace of this one stays, small buffers keep their storage.
+  public mutating func reset() {
+    decision = DecisionID(high: 0, low: 0)
+    trace = TraceContext()
+    client = IPAddress(high: 0, low: 0)
+    peer = client
+    startedAt = Instant(nanoseconds: 0)
+    ticket = 0
+    listener = -1
+    route = -1
+    isSecure = false
+    consumer = -1
+    key = -1
+    bodyLimit = .max
+    limits.removeAll()
+    replyStatus = 0
+    turnCount = 0
+    endedCount = 0
+    hasChangedQuery = false
+    headStorage?.removeAll(keeping: Self.keptBytes)
+    requestFieldStorage?.removeAll(keeping: Self.keptBytes)
+    responseFieldStorage?.removeAll(keeping: Self.keptBytes)
+    replyBodyStorage?.removeAll(keeping: Self.keptBytes)
+    changedQueryStorage?.removeAll(keeping: Self.keptBytes)
+  }
+
+  /// Gives all buffers back: for a slot that will stay idle.
+  public mutating func releaseBuffers() {
+    headStorage = nil
+    requestFieldStorage = nil
+    responseFieldStorage = nil
+    replyBodyStorage = nil
+    changedQueryStorage = nil
+    hasChangedQuery = false
+  }
+
+  @inline(__always)
+  private static func buffer(_ storage: inout ByteBuffer?) -> ByteBuffer {
+    if let buffer = storage { return buffer }
+    let buffer = ByteBuffer()
+    storage = buffer
+    return buffer
+  }
+
+  private static func filled(_ storage: ByteBuffer?) -> ByteBuffer? {
+    guard let buffer = storage, !buffer.isEmpty else { return nil }
+    return buffer
+  }
+}
+
+/// The W3C trace that a request belongs to, and the gateway's own span in it.
+public struct TraceContext: Equatable, Sendable, BitwiseCopyable {
+  /// The first eight bytes of the trace id.
+  public var traceHigh: UInt64
+  /// The last eight bytes of the trace id.
+  public var traceLow: UInt64
+  /// The span that the gateway is in this trace.
+  public var span: UInt64
+  /// Whether the caller records this trace.
+  public var isSampled: Bool
+
+  /// A context of these parts; all zero stands for none.
+  @inlinable
+  public init(traceHigh: UInt64 = 0, traceLow: UInt64 = 0, span: UInt64 = 0, isSampled: Bool = false) {
+    self.traceHigh = traceHigh
+    self.traceLow = traceLow
+    self.span = span
+    self.isSampled = isSampled
+  }
+}

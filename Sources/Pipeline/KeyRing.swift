@@ -1,0 +1,162 @@
+import Core
+import Crypto
+
+/// Who may call: an application, a person or a machine with keys of its own.
+public struct Consumer: Sendable {
+  /// The name, unique among consumers.
+  public let id: String
+  /// The tenant it belongs to, if any.
+  public let tenant: String?
+  /// The groups it is in, in the order of the configuration.
+  public let groups: [String]
+  /// Its keys; several may be valid at the same time.
+  public let keys: [ConsumerKey]
+
+  /// A consumer of these parts.
+  public init(id: String, tenant: String? = nil, groups: [String] = [], keys: [ConsumerKey] = []) {
+    self.id = id
+    self.tenant = tenant
+    self.groups = groups
+    self.keys = keys
+  }
+}
+
+/// A secret by which a consumer is known, as its digest only.
+public struct ConsumerKey: Sendable {
+  /// The name, unique among the consumer's keys.
+  public let id: String
+  /// SHA-256 of the key's text.
+  public let digest: Digest
+  /// The first moment at which it is valid; nil for always.
+  public let notBefore: WallTime?
+  /// The first moment at which it is no longer valid; nil for never.
+  public let expires: WallTime?
+
+  /// A key of these parts.
+  public init(id: String, digest: Digest, notBefore: WallTime? = nil, expires: WallTime? = nil) {
+    self.id = id
+    self.digest = digest
+    self.notBefore = notBefore
+    self.expires = expires
+  }
+}
+
+/// All consumers and the way from a key to its holder. Immutable; replaced whole.
+public final class KeyRing: Sendable {
+  /// The consumers, in the order of the configuration.
+  public let consumers: ContiguousArray<Consumer>
+
+  private let entries: ContiguousArray<Entry>
+  private let table: ContiguousArray<Int32>
+  private let names: ContiguousArray<ConsumerNames>
+
+  /// One key, as plain data.
+  private struct Entry: BitwiseCopyable {
+    let digest: Digest
+    let notBefore: Int64
+    let expires: Int64
+    let consumer: Int32
+    let key: Int32
+    let keyName: QuotaKey
+  }
+
+  /// What limits count a consumer under.
+  struct ConsumerNames: BitwiseCopyable {
+    let consumer: QuotaKey
+    let tenant: QuotaKey?
+    let group: QuotaKey?
+  }
+
+  /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is.
+  public init(_ consumers: [Consumer]) throws(KeyRingError) {
+    self.consumers = ContiguousArray(consumers)
+    var entries: ContiguousArray<Entry> = []
+    var names: ContiguousArray<ConsumerNames> = []
+    names.reserveCapacity(consumers.count)
+    for (index, consumer) in consumers.enumerated() {
+      names.append(
+        ConsumerNames(
+          consumer: QuotaKey(configured: "consumer", consumer.id),
+          tenant: consumer.tenant.map { QuotaKey(configured: "tenant", $0) },
+          group: consumer.groups.first.map { QuotaKey(configured: "group", $0) }))
+      for (position, key) in consumer.keys.enumerated() {
+        entries.append(
+          Entry(
+            digest: key.digest, notBefore: key.notBefore?.microseconds ?? .min,
+            expires: key.expires?.microseconds ?? .max, consumer: Int32(index), key: Int32(position),
+            keyName: QuotaKey(configured: "key", consumer.id, key.id)))
+      }
+    }
+    var capacity = 8
+    while capacity < entries.count * 2 { capacity *= 2 }
+    var table = ContiguousArray<Int32>(repeating: -1, count: capacity)
+    for (index, entry) in entries.enumerated() {
+      var position = Int(truncatingIfNeeded: entry.digest.words.0) & (capacity - 1)
+      while table[position] >= 0 {
+        let other = entries[Int(table[position])]
+        if other.digest == entry.digest {
+          throw KeyRingError(
+            first: (consumers[Int(other.consumer)].id, consumers[Int(other.consumer)].keys[Int(other.key)].id),
+            second: (consumers[Int(entry.consumer)].id, consumers[Int(entry.consumer)].keys[Int(entry.key)].id))
+        }
+        position = (position + 1) & (capacity - 1)
+      }
+      table[position] = Int32(index)
+    }
+    self.entries = entries
+    self.table = table
+    self.names = names
+  }
+
+  /// A ring without consumers.
+  public init() {
+    consumers = []
+    entries = []
+    table = ContiguousArray(repeating: -1, count: 8)
+    names = []
+  }
+
+  /// Whose key has this digest, at a moment.
+  ///
+  /// The way through the table depends on the digest only. Who can choose keys cannot choose their digests, so its
+  /// duration tells him nothing about a stored one; whole digests are compared in constant time nevertheless.
+  public func find(_ digest: Digest, at time: WallTime) -> KeyMatch {
+    let mask = table.count &- 1
+    var position = Int(truncatingIfNeeded: digest.words.0) & mask
+    while true {
+      let index = table[position]
+      if index < 0 { return .unknown }
+      let entry = entries[Int(index)]
+      if entry.digest == digest {
+        if time.microseconds < entry.notBefore { return .notYetValid(consumer: entry.consumer, key: entry.key) }
+        if time.microseconds >= entry.expires { return .expired(consumer: entry.consumer, key: entry.key) }
+        return .valid(consumer: entry.consumer, key: entry.key, entry: index)
+      }
+      position = (position &+ 1) & mask
+    }
+  }
+
+  /// What limits count the consumer at `index` under.
+  @inline(__always)
+  func names(of index: Int32) -> ConsumerNames { names[Int(index)] }
+}
+
+/// What a key stands for.
+public enum KeyMatch: Equatable, Sendable {
+  /// A valid key: indexes of its consumer and of the key among the consumer's.
+  case valid(consumer: Int32, key: Int32, entry: Int32)
+  /// Known, but its time has not come.
+  case notYetValid(consumer: Int32, key: Int32)
+  /// Known, but its time is over.
+  case expired(consumer: Int32, key: Int32)
+  /// Nobody's key.
+  case unknown
+}
+
+/// Two keys are the same secret.
+public struct KeyRingError: Error, Sendable {
+  /// The consumer and the key that came first.
+  public let first: (consumer: String, key: String)
+  /// The consumer and the key that repeat it.
+  public let second: (consumer: String, key: String)
+}

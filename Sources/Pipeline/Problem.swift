@@ -1,0 +1,61 @@
+import Core
+
+/// A kind of refusal: one entry of the ``ProblemCatalogue``.
+public struct Problem: Sendable {
+  /// The HTTP status, 400 to 599.
+  public let status: UInt16
+  /// The stable code, the last part of `urn:sluice:problem:<code>`.
+  public let code: StaticString
+  /// What is wrong, in a few words, the same each time.
+  public let title: StaticString
+  /// What it means for the caller and what to do.
+  public let detail: StaticString
+
+  /// An entry; `title` and `detail` are ASCII without quotation marks, backslashes and control characters.
+  @inlinable
+  public init(_ status: UInt16, _ code: StaticString, _ title: StaticString, _ detail: StaticString) {
+    self.status = status
+    self.code = code
+    self.title = title
+    self.detail = detail
+  }
+
+  /// The media type of problem documents (RFC 9457 section 3).
+  public static let contentType: StaticString = "application/problem+json"
+
+  /// Appends the problem document (RFC 9457) of this entry for one decision.
+  public func write(_ decision: DecisionID, into buffer: ByteBuffer) {
+    buffer.append("{\"type\":\"urn:sluice:problem:")
+    buffer.append(code)
+    buffer.append("\",\"title\":\"")
+    buffer.append(title)
+    buffer.append("\",\"status\":")
+    buffer.append(decimal: UInt64(status))
+    buffer.append(",\"detail\":\"")
+    buffer.append(detail)
+    buffer.append("\",\"instance\":\"urn:sluice:decision:")
+    decision.write(into: buffer)
+    buffer.append("\"}\n")
+  }
+}
+
+/// The random name of one decision, by which `explain` and the access log find it again.
+public struct DecisionID: Equatable, Sendable, BitwiseCopyable {
+  /// The first eight bytes.
+  public var high: UInt64
+  /// The last eight bytes.
+  public var low: UInt64
+
+  /// The name made of these bits.
+  @inlinable
+  public init(high: UInt64, low: UInt64) {
+    self.high = high
+    self.low = low
+  }
+
+  /// Appends the 32 hexadecimal digits.
+  public func write(into buffer: ByteBuffer) {
+    buffer.append(hexadecimal: high, minimumDigits: 16)
+    buffer.append(hexadecimal: low, minimumDigits: 16)
+  }
+}

@@ -1,0 +1,223 @@
+import Core
+import Crypto
+
+// What a limit is and how it is asked about. `Policies` fills in levels, a `Quota` decides them: the embedded one of a
+// single node at once, a shared one perhaps later. All of it is plain data inside the exchange, so that a question can be
+// parked, merged with its equals and answered without an allocation.
+
+/// Decides limits. One object a loop; what loops share lies behind it.
+public protocol Quota: AnyObject {
+  /// The key for subjects that clients choose freely; the same on all loops that share counters.
+  var subjectKey: SipKey { get }
+
+  /// The civil time by which windows and calendars are cut: never backwards, and the same for all who share counters as
+  /// far as the implementation can know.
+  func civilTime(now: Instant, wall: WallTime) -> WallTime
+
+  /// Decides all undecided levels of `question` together, all or none: a denial changes nothing anywhere. Fills in each
+  /// level's `remaining` and `resetNanoseconds`, and ``LimitQuestion/decision``.
+  ///
+  /// After ``LimitDecision/waiting`` the answer comes through `ticket`, with the levels filled in as if at once.
+  func decide(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime)
+
+  /// Gives back the slots of concurrency limits that `question` holds. Harmless where it holds none.
+  func release(_ question: inout LimitQuestion, now: Instant)
+}
+
+/// A 128-bit name of a limit, of a subject, or of one counter (a limit and a subject together). Equal inputs give equal
+/// names on every node; different ones collide with a probability of 2⁻¹²⁸.
+public struct QuotaKey: Hashable, Sendable, BitwiseCopyable {
+  /// The first half.
+  public let low: UInt64
+  /// The second half.
+  public let high: UInt64
+
+  /// The name with these halves.
+  @inlinable
+  public init(low: UInt64, high: UInt64) {
+    self.low = low
+    self.high = high
+  }
+
+  /// The name of something that a configuration, not a client, named. Two parts never run together.
+  public init(configured parts: String...) {
+    var bytes: [UInt8] = []
+    for part in parts {
+      bytes += Array(part.utf8)
+      bytes.append(0xff)
+    }
+    // No secret is needed: whoever writes the configuration may collide with himself.
+    let hash = SipKey(low: 0x736c_7569_6365_2e71, high: 0x756f_7461_2e6b_6579).hash(RawSpan(bytes))
+    self.init(low: hash.low, high: hash.high)
+  }
+
+  /// The name of what a client chose, with the `key` that keeps it from colliding on purpose.
+  @inlinable
+  public init(chosen bytes: RawSpan, key: SipKey) {
+    let hash = key.hash(bytes)
+    self.init(low: hash.low, high: hash.high)
+  }
+
+  /// The name of an address.
+  @inlinable
+  public init(_ address: IPAddress, key: SipKey) {
+    let hash = key.hash(address.low, address.high)
+    self.init(low: hash.low, high: hash.high)
+  }
+
+  /// The name of both together; the order matters. Both must be hashes already: this only mixes them.
+  @inlinable
+  public func combined(with other: QuotaKey) -> QuotaKey {
+    let first = (low ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: other.low ^ high)
+    let second = (high ^ 0xc2b2_ae3d_27d4_eb4f).multipliedFullWidth(by: other.high ^ (low << 32 | low >> 32))
+    return QuotaKey(
+      low: first.low ^ second.high ^ other.high, high: second.low ^ first.high ^ (other.low << 17 | other.low >> 47))
+  }
+}
+
+/// What a limit allows. Every number has been checked by whoever made it.
+public enum LimitRule: Equatable, Sendable, BitwiseCopyable {
+  /// Generic cell rate algorithm: one unit every interval (1 or more), and `burst` units at once (1 or more). The product
+  /// of both is below 2⁶² nanoseconds. Any span of time w admits at most burst + w / interval.
+  case rate(intervalNanoseconds: Int64, burst: Int64)
+  /// `limit` units in each window of so many microseconds, counted from 1970.
+  case window(limit: Int64, lengthMicroseconds: Int64)
+  /// `limit` units, at most 2³² − 1, in any span of so many microseconds.
+  case sliding(limit: Int64, lengthMicroseconds: Int64)
+  /// `limit` units in the calendar period that a level carries.
+  case calendar(limit: Int64)
+  /// `limit` exchanges at the same time; the cost is always 1.
+  case concurrency(limit: Int64)
+
+  /// The most that can be had at once.
+  @inlinable
+  public var limit: Int64 {
+    switch self {
+    case .rate(_, let burst): burst
+    case .window(let limit, _), .sliding(let limit, _), .calendar(let limit), .concurrency(let limit): limit
+    }
+  }
+}
+
+/// A stretch of civil time, from `start` to just before `end`.
+public struct CivilPeriod: Equatable, Sendable, BitwiseCopyable {
+  /// The first moment of it.
+  public let start: WallTime
+  /// The first moment after it.
+  public let end: WallTime
+
+  /// The period from `start` to just before `end`.
+  @inlinable
+  public init(start: WallTime, end: WallTime) {
+    self.start = start
+    self.end = end
+  }
+}
+
+/// One counter that a request must pass: what is counted, by which rule, and, once decided, how it stands.
+public struct QuotaLevel: Sendable, BitwiseCopyable {
+  /// The counter. It does not depend on the limit's numbers: a limit that is raised keeps what has been used.
+  public let key: QuotaKey
+  /// The rule, with the numbers in force now.
+  public let rule: LimitRule
+  /// Units that this request takes, 1 to 2³¹.
+  public let cost: Int64
+  /// For ``LimitRule/calendar(limit:)`` the current period by ``Quota/civilTime(now:wall:)``.
+  public let period: CivilPeriod
+  /// Units left after the decision.
+  public var remaining: Int64 = 0
+  /// Nanoseconds: for a level that denied, until it would admit the same cost (`Int64.max`: never); otherwise until
+  /// it is as good as new.
+  public var resetNanoseconds: Int64 = 0
+  /// Whether this level alone would have refused.
+  public var isDenied = false
+  /// Whether a slot is held that must be released.
+  public var isHeld = false
+
+  /// A level that is not decided yet.
+  @inlinable
+  public init(key: QuotaKey, rule: LimitRule, cost: Int64, period: CivilPeriod) {
+    self.key = key
+    self.rule = rule
+    self.cost = cost
+    self.period = period
+  }
+}
+
+/// How a question stands.
+public enum LimitDecision: UInt8, Sendable, BitwiseCopyable {
+  /// Nothing was asked.
+  case none
+  /// All levels admitted, and all have been debited.
+  case admitted
+  /// At least one level refused, and nothing has changed anywhere.
+  case denied
+  /// The answer is on its way.
+  case waiting
+  /// Nobody could say, and the limit is set to refuse then.
+  case unavailable
+}
+
+/// All levels of one exchange and how they were decided: the question to a ``Quota``, its answer, and afterwards the
+/// report for the log and the metrics.
+public struct LimitQuestion: Sendable, BitwiseCopyable {
+  /// The most levels that one route can have.
+  public static let capacity = 8
+
+  private var levels: InlineArray<8, QuotaLevel>
+  /// How many levels there are.
+  public private(set) var count = 0
+  /// How it was decided.
+  public var decision = LimitDecision.none
+
+  /// A question about nothing.
+  public init() {
+    let zero = CivilPeriod(start: WallTime(microseconds: 0), end: WallTime(microseconds: 0))
+    let level = QuotaLevel(key: QuotaKey(low: 0, high: 0), rule: .concurrency(limit: 0), cost: 0, period: zero)
+    levels = InlineArray(repeating: level)
+  }
+
+  /// Adds a level; there must be room for it.
+  @inline(__always)
+  public mutating func append(_ level: QuotaLevel) {
+    levels[count] = level
+    count &+= 1
+  }
+
+  /// Forgets all levels.
+  public mutating func removeAll() {
+    count = 0
+    decision = .none
+  }
+
+  /// The level at `index`, in the order of the route's limits.
+  public subscript(index: Int) -> QuotaLevel {
+    @inline(__always) get {
+      precondition(index < count)
+      return levels[index]
+    }
+    @inline(__always) set {
+      precondition(index < count)
+      levels[index] = newValue
+    }
+  }
+
+  /// The level that matters most to the caller: of those that denied the one that takes longest, otherwise the one with
+  /// the least left; nil where there are no levels.
+  public var bindingIndex: Int? {
+    var best: Int?
+    for index in 0..<count {
+      guard let leader = best else {
+        best = index
+        continue
+      }
+      let (old, new) = (levels[leader], levels[index])
+      if old.isDenied != new.isDenied {
+        if new.isDenied { best = index }
+      } else if new.isDenied ? new.resetNanoseconds > old.resetNanoseconds : new.remaining < old.remaining {
+        best = index
+      }
+    }
+    return best
+  }
+}

@@ -1,0 +1,43 @@
+import Core
+import Crypto
+
+/// What policies borrow from the node: one object a loop and blueprint. Not thread-safe.
+public final class Services {
+  /// The loop's clock and randomness.
+  public let world: any World
+  /// Who decides limits.
+  public let quota: any Quota
+  /// The consumers and their keys.
+  public let keyRing: KeyRing
+  /// The routes' names, by index.
+  public let routes: RouteNames
+  /// The loop's own hasher.
+  public let hasher: SHA256
+
+  /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
+  public init(world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256) {
+    self.world = world
+    self.quota = quota
+    self.keyRing = keyRing
+    self.routes = routes
+    self.hasher = hasher
+  }
+}
+
+/// The names of all routes, in the order of the blueprint.
+public struct RouteNames: Sendable {
+  private let texts: ContiguousArray<[UInt8]>
+  private let keys: ContiguousArray<QuotaKey>
+
+  /// Names by index.
+  public init(_ names: [String]) {
+    texts = ContiguousArray(names.map { Array($0.utf8) })
+    keys = ContiguousArray(names.map { QuotaKey(configured: "route", $0) })
+  }
+
+  /// The name of the route at `index`, empty where there is none.
+  public subscript(index: Int32) -> [UInt8] { index >= 0 && Int(index) < texts.count ? texts[Int(index)] : [] }
+
+  /// What limits count the route at `index` under; nil where there is none.
+  public func key(of index: Int32) -> QuotaKey? { index >= 0 && Int(index) < keys.count ? keys[Int(index)] : nil }
+}
