@@ -34,6 +34,7 @@ let package = Package(
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
     tests("CoreTests", ["Core"]),
     tests("NetTests", ["CLinux", "Core", "Net"]),
+    tests("PipelineTests", ["Core", "Pipeline"]),
     tests("GatewayTests", ["Gateway"]),
   ]
 )
