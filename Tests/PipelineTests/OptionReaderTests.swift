@@ -38,7 +38,7 @@ struct OptionReaderTests {
       #expect(options.duration("wait", default: .seconds(1), "") == .seconds(1))
       #expect(options.size("size", default: 64, "") == 64)
       #expect(options.string("name", "") == "")
-      #expect(options.bool("on", default: true, ""))
+      #expect(options.bool("on", default: true, "") == true)
       #expect(options.integer("far", in: 1...10, "") == 1)
       let cidr = OptionFormat("a CIDR", example: "10.0.0.0/8")
       #expect(options.valueList("ips", cidr, "") { $0.contains("/") ? $0 : nil } == ["10.0.0.0/8"])
