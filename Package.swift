@@ -36,5 +36,6 @@ let package = Package(
     tests("NetTests", ["CLinux", "Core", "Net"]),
     tests("PipelineTests", ["Core", "Pipeline"]),
     tests("GatewayTests", ["Gateway"]),
+    tests("TidyTests", []),
   ]
 )
