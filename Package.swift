@@ -28,7 +28,7 @@ let package = Package(
       name: "COpenSSL", path: "Sources/Shims/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     room("Core", ["CLinux"]),
     room("Net", ["CLinux", "Core"]),
-    room("Gateway", ["Core"]),
+    room("Gateway", ["Core", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "Crypto"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
