@@ -50,4 +50,41 @@ static inline uint64_t sluice_equal64(const uint8_t *p, uint8_t byte) {
          (uint64_t)sluice_equal16(p + 32, byte) << 32 | (uint64_t)sluice_equal16(p + 48, byte) << 48;
 }
 
+typedef unsigned char sluice_bytes16 __attribute__((vector_size(16), aligned(1)));
+typedef signed char sluice_signed16 __attribute__((vector_size(16), aligned(1)));
+
+/// The top bit of each of 16 bytes, as 16 bits.
+static inline uint32_t sluice_top_bits16(sluice_bytes16 v) {
+#if defined(__x86_64__)
+  return (uint32_t)__builtin_ia32_pmovmskb128((sluice_v16)v);
+#else
+  uint32_t mask = 0;
+  for (int i = 0; i < 16; i++) mask |= (uint32_t)(v[i] >> 7) << i;
+  return mask;
+#endif
+}
+
+/// A bit for each of the 16 bytes at `p` that is a control byte: below 0x20 (so also TAB, CR, LF), or 0x7f.
+static inline uint32_t sluice_control16(const uint8_t *p) {
+  sluice_bytes16 v = *(const sluice_bytes16 *)p;
+  return sluice_top_bits16((sluice_bytes16)(v < 0x20) | (sluice_bytes16)(v == 0x7f));
+}
+
+/// A bit for each of the 64 bytes at `p` that is a control byte; all 64 bytes must be readable.
+static inline uint64_t sluice_control64(const uint8_t *p) {
+  return (uint64_t)sluice_control16(p) | (uint64_t)sluice_control16(p + 16) << 16 |
+         (uint64_t)sluice_control16(p + 32) << 32 | (uint64_t)sluice_control16(p + 48) << 48;
+}
+
+/// A bit for each of the 16 bytes at `p` that cannot stand in a request target without being looked at:
+/// anything up to 0x20 or from 0x7f, and `"` `#` `<` `>` `\` `^` `` ` `` `{` `}`.
+static inline uint32_t sluice_target_stop16(const uint8_t *p) {
+  sluice_bytes16 v = *(const sluice_bytes16 *)p;
+  sluice_bytes16 two = v | 2;
+  return sluice_top_bits16((sluice_bytes16)((sluice_signed16)v < 0x21) | (sluice_bytes16)((v & 0xfe) == 0x22) |
+                           (sluice_bytes16)(two == 0x3e) | (sluice_bytes16)(two == 0x5e) |
+                           (sluice_bytes16)(v == 0x60) | (sluice_bytes16)(two == 0x7f) |
+                           (sluice_bytes16)((v | 4) == 0x7f));
+}
+
 #endif

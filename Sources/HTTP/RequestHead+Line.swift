@@ -1,0 +1,137 @@
+import Core
+
+// The request line: method SP request-target SP HTTP-version (RFC 9112 section 3).
+
+extension RequestHead {
+  private static let http11: UInt64 = 0x312e_312f_5054_5448
+  private static let http10: UInt64 = 0x302e_312f_5054_5448
+
+  /// Reads the whole head; the result is as ``HeadTable/scan(_:from:_:limit:)`` has it.
+  @inline(__always)
+  func parse(_ window: borrowing HeadWindow, _ limits: HeadLimits) -> Int {
+    var start = 0
+    if window.byte(0) == 13 {
+      // One empty line before a request is forgiven (RFC 9112 section 2.2), a second is not.
+      if window.count < 2 { return LineCursor.incomplete }
+      if window.byte(1) != 10 { return LineCursor.refusal(.bareCR) }
+      if window.count < 3 { return LineCursor.incomplete }
+      start = 2
+    }
+    var cursor = LineCursor(window, at: start)
+    let end = cursor.next(window, notBeyond: start &+ limits.requestLineBytes)
+    if end < 0 { return end }
+    let refusal = parseLine(window, start, end)
+    if refusal < 0 { return refusal }
+    return table.scan(window, from: end &+ 2, &cursor, limit: limits.fieldCount)
+  }
+
+  @inline(__always)
+  private func parseLine(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> Int {
+    var line = Facts()
+    // "M / HTTP/1.1" has twelve bytes.
+    if end &- start < 12 { return LineCursor.refusal(.malformedRequestLine) }
+    let space = window.equal16(start, 32)
+    var methodCount = space.trailingZeroBitCount
+    if space == 0 {
+      methodCount = 16
+      while methodCount <= HeadLimits.methodBytes, start &+ methodCount < end,
+        window.byte(start &+ methodCount) != 32
+      { methodCount &+= 1 }
+    }
+    if methodCount < 8 && methodCount > 0 {
+      line.method = Method.of(word: window.word(start) & (UInt64.max &>> UInt64(64 &- 8 &* methodCount)))
+    }
+    if line.method == .other {
+      let fault = checkMethod(window, start, count: methodCount, end)
+      if fault < 0 { return fault }
+    } else if line.method == .connect {
+      return LineCursor.refusal(.connectNotSupported)
+    }
+    line.methodText = ByteRange(start, upTo: start &+ methodCount)
+
+    let targetStart = start &+ methodCount &+ 1
+    let targetEnd = end &- 9
+    let version = window.word(end &- 8)
+    if targetEnd <= targetStart || window.byte(targetEnd) != 32 || (version != Self.http11 && version != Self.http10) {
+      return LineCursor.refusal(versionFault(window, targetStart, end))
+    }
+    line.isHTTP10 = version == Self.http10
+    line.target = ByteRange(targetStart, upTo: targetEnd)
+    let fault = parseTarget(window, targetStart, targetEnd, &line)
+    if fault < 0 { return fault }
+    facts = line
+    return 0
+  }
+
+  private func checkMethod(_ window: borrowing HeadWindow, _ start: Int, count: Int, _ end: Int) -> Int {
+    for index in 0..<min(count, HeadLimits.methodBytes) {
+      let byte = window.byte(start + index)
+      if !table.isClass(byte, .token) { return LineCursor.refusal(.malformedMethod) }
+    }
+    if count > HeadLimits.methodBytes { return LineCursor.refusal(.methodTooLong) }
+    return count == 0 || start + count >= end ? LineCursor.refusal(.malformedRequestLine) : 0
+  }
+
+  /// Tells a version we do not speak from a line that has none.
+  private func versionFault(_ window: borrowing HeadWindow, _ targetStart: Int, _ end: Int) -> HTTPFault {
+    guard end - 9 > targetStart, window.byte(end - 9) == 32, window.word(end - 8) & 0xff_ffff_ffff == 0x2f_5054_5448
+    else { return .malformedRequestLine }
+    let isVersion =
+      table.isClass(window.byte(end - 3), .digit) && window.byte(end - 2) == 46
+      && table.isClass(window.byte(end - 1), .digit)
+    return isVersion ? .unsupportedVersion : .malformedRequestLine
+  }
+
+  @inline(__always)
+  private func parseTarget(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
+    var pathStart = start
+    if window.byte(start) != 47 {
+      let result = parseOtherForm(window, start, end, &line)
+      if result < 0 { return result }
+      if result == end { return 0 }
+      pathStart = result
+    }
+    return TargetReader.read(window, table, pathStart, end, &line)
+  }
+
+  /// Asterisk-form and absolute-form (RFC 9112 section 3.2). The result is where the path begins, or `end` where
+  /// nothing is left to read.
+  private func parseOtherForm(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
+    if end - start == 1 && window.byte(start) == 42 {
+      guard line.method == .options else { return LineCursor.refusal(.asteriskNotForMethod) }
+      line.path = line.target
+      return end
+    }
+    var authority = start
+    for scheme: StaticString in ["http://", "https://"] where window.hasPrefix(scheme, at: start, before: end) {
+      authority = start + scheme.utf8CodeUnitCount
+    }
+    guard authority > start else {
+      for index in start..<end where window.byte(index) == 35 { return LineCursor.refusal(.fragmentInTarget) }
+      return LineCursor.refusal(.malformedTarget)
+    }
+    var index = authority
+    while index < end, case let byte = window.byte(index), byte != 47, byte != 63, byte != 35 { index += 1 }
+    guard index > authority else { return LineCursor.refusal(.malformedTarget) }
+    line.authority = ByteRange(authority, upTo: index)
+    if index < end && window.byte(index) == 47 { return index }
+    // An empty path means "/"; the second slash of "://" is one that the range can name.
+    line.path = ByteRange(authority - 1, upTo: authority)
+    if index == end { return end }
+    return TargetReader.readQuery(window, index, end, &line) < 0 ? LineCursor.refusal(.malformedTarget) : end
+  }
+}
+
+extension HeadWindow {
+  /// Whether `text`, which is lower-case, stands at `offset` in any case and ends before `end`.
+  func hasPrefix(_ text: StaticString, at offset: Int, before end: Int) -> Bool {
+    guard end - offset >= text.utf8CodeUnitCount else { return false }
+    for index in 0..<text.utf8CodeUnitCount {
+      // A static string's storage lives for ever, and `index` is below its count.
+      let expected = unsafe text.utf8Start[index]
+      let found = byte(offset + index)
+      if (found >= 65 && found <= 90 ? found | 0x20 : found) != expected { return false }
+    }
+    return true
+  }
+}

@@ -1,0 +1,138 @@
+import Core
+
+// The head of a request, parsed in place.
+//
+// One object a loop is used again for every request: parsing writes plain data into memory it already has and keeps a
+// reference to the buffer, so it allocates nothing. All ranges count from the front of that buffer. The grammar is that
+// of RFC 9112, and wherever two readers could disagree about a message, it is refused rather than read one way; the
+// checks are cheap because one mask over control bytes proves most of them (`LineCursor`).
+
+/// A request's head: a view on the front of a ``ByteBuffer``, valid until those bytes change.
+@safe
+public final class RequestHead {
+  /// What the request line and the fields say together, as plain data behind a pointer: a class's own properties
+  /// would cost an exclusivity check a store.
+  struct Facts: BitwiseCopyable {
+    var method = Method.other
+    var isHTTP10 = false
+    var keepsAlive = false
+    var expectsContinue = false
+    var port: UInt16 = 0
+    var framing = BodyFraming.none
+    var methodText = ByteRange.empty
+    var target = ByteRange.empty
+    var path = ByteRange.empty
+    var query = ByteRange.empty
+    var authority = ByteRange.empty
+    var host = ByteRange.empty
+    var upgrade = ByteRange.empty
+  }
+
+  let table = HeadTable()
+  // Owned: allocated in `init`, freed in `deinit`, never handed out.
+  private let memory: UnsafeMutablePointer<Facts>
+  private var buffer: ByteBuffer
+
+  /// A head without a request; reserves about 30 KiB.
+  public init() {
+    unsafe memory = UnsafeMutablePointer<Facts>.allocate(capacity: 1)
+    unsafe memory.initialize(to: Facts())
+    buffer = ByteBuffer()
+  }
+
+  deinit { unsafe memory.deallocate() }
+
+  @inline(__always)
+  var facts: Facts {
+    get { unsafe memory.pointee }
+    set { unsafe memory.pointee = newValue }
+  }
+
+  /// Looks for a request at the front of `buffer`.
+  ///
+  /// `scanned` is how many bytes an earlier call with the same limits has already seen and found incomplete; with it, a
+  /// sender of single bytes costs no more than one of whole heads. The properties are those of this request only after
+  /// `.complete`.
+  public func parse(_ buffer: ByteBuffer, from scanned: Int = 0, limits: HeadLimits) -> HeadResult {
+    let available = buffer.count
+    if available == 0 { return .incomplete }
+    let window = HeadWindow(buffer, limit: limits.headBytes)
+    if scanned > 0 && !HeadResumption.isDue(window, available, scanned: scanned, limits) { return .incomplete }
+    let result = parse(window, limits)
+    if result >= 0 {
+      if buffer !== self.buffer { self.buffer = buffer }
+      if let fault = settle(buffer.bytes) { return .refused(fault) }
+      return .complete(byteCount: result)
+    }
+    if result == LineCursor.incomplete {
+      return available >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
+    }
+    if result == LineCursor.beyond { return .refused(.requestLineTooLong) }
+    return .refused(LineCursor.fault(result))
+  }
+
+  /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
+  public func rebind(to buffer: ByteBuffer) { self.buffer = buffer }
+
+  /// The method; for ``Method/other`` see ``methodText``.
+  public var method: Method { facts.method }
+  /// The method as sent.
+  public var methodText: ByteRange { facts.methodText }
+  /// The whole request target as sent.
+  public var target: ByteRange { facts.target }
+  /// The path as sent, still encoded: begins with `/`, or is `*`. It holds no dot segments, no empty segments, and no
+  /// escapes of separators or of characters that need none, so comparing bytes compares paths.
+  public var path: ByteRange { facts.path }
+  /// The query as sent, without `?`; empty where there is none.
+  public var query: ByteRange { facts.query }
+  /// Host and port, from an absolute-form target or from Host (where there are both they agree); empty only in
+  /// HTTP/1.0.
+  public var authority: ByteRange { facts.authority }
+  /// The host in ``authority`` without the port; an IPv6 address with its brackets.
+  public var host: ByteRange { facts.host }
+  /// The port in ``authority``, or 0 where it names none.
+  public var port: UInt16 { facts.port }
+  /// Whether the request is HTTP/1.0; else it is HTTP/1.1.
+  public var isHTTP10: Bool { facts.isHTTP10 }
+  /// Whether the client lets the connection go on after this request.
+  public var keepsAlive: Bool { facts.keepsAlive }
+  /// How the body ends; never ``BodyFraming/untilClose``.
+  public var framing: BodyFraming { facts.framing }
+  /// Whether the client waits for a 100 before it sends the body.
+  public var expectsContinue: Bool { facts.expectsContinue }
+  /// The value of Upgrade if Connection asks for it and it names no HTTP version; nil otherwise.
+  public var upgrade: ByteRange? { facts.upgrade.isEmpty ? nil : facts.upgrade }
+
+  /// How many fields there are, dropped ones included.
+  public var fieldCount: Int { table.fieldCount }
+  /// The field at `index`, in the order sent.
+  public func field(_ index: Int) -> HeadField { table[index] }
+  /// Marks a field as not to be passed on.
+  public func drop(_ index: Int) { table.drop(index) }
+  /// Marks every field of that name as not to be passed on.
+  public func dropAll(_ name: FieldName) { if table.isPresent(name) { table.dropAll(name) } }
+
+  /// The bytes of `range`, valid until the buffer changes.
+  @_lifetime(borrow self)
+  public func bytes(_ range: ByteRange) -> RawSpan {
+    let part = buffer.bytes.extracting(range.offsets)
+    // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
+    return unsafe _overrideLifetime(part, borrowing: self)
+  }
+  /// The name of the field at `index`.
+  @_lifetime(borrow self)
+  public func name(of index: Int) -> RawSpan { bytes(table[index].nameRange) }
+  /// The value of the field at `index`, without whitespace around it.
+  @_lifetime(borrow self)
+  public func value(of index: Int) -> RawSpan { bytes(table[index].valueRange) }
+
+  /// The index of the first field of that name, dropped or not; O(1).
+  public func firstIndex(of name: FieldName) -> Int? { table.firstIndex(of: name) }
+  /// The index of the next one behind `index`; O(1) where the name occurs once.
+  public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }
+  /// The index of the first field whose name is `name`, given in lower case; looks at every field.
+  public func firstIndex(named name: RawSpan) -> Int? {
+    let buffer = buffer
+    return table.firstIndex(named: name, in: buffer.bytes)
+  }
+}

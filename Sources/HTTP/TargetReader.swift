@@ -1,0 +1,107 @@
+import Core
+
+// Path and query of a request target.
+//
+// Routes and policies match the path as it was sent. That is safe only if no other spelling of the same path gets past
+// them to an upstream that decodes more than we do. So every path with a second spelling is refused instead of being
+// normalised: dot segments, empty segments, escapes of "/" and "\", of control bytes, and of unreserved characters
+// (RFC 3986 section 2.3: they "should not be created by URI producers"). Traefik's defaults for encoded characters are
+// the strictest we know; these go as far for the path, and leave the query, which nobody routes by spelling, alone.
+//
+// Beyond RFC 3986, what browsers send unencoded (WHATWG URL) is let through: [ ] | in paths, and \ ^ ` { | } in queries.
+
+enum TargetReader {
+  /// Reads a path that begins with `/`, and the query behind it; 0 or a refusal.
+  @inline(__always)
+  static func read(
+    _ window: borrowing HeadWindow, _ table: borrowing HeadTable, _ start: Int, _ end: Int,
+    _ line: inout RequestHead.Facts
+  ) -> Int {
+    var index = start
+    var isPlain = true
+    var previous: UInt8 = 0
+    while index < end {
+      let byte = window.byte(index)
+      if byte == 63 { break }
+      if byte == 37 || ((byte == 46 || byte == 47) && previous == 47) { isPlain = false }
+      previous = byte
+      index &+= 1
+    }
+    line.path = ByteRange(start, upTo: index)
+    var at = start
+    while at < index {
+      let stop = window.targetStop16(at)
+      if stop != 0 && at &+ stop.trailingZeroBitCount < index {
+        return refusal(window.byte(at &+ stop.trailingZeroBitCount))
+      }
+      at &+= 16
+    }
+    if !isPlain, let fault = PathRules.fault(window, start, index) { return LineCursor.refusal(fault) }
+    return index == end ? 0 : readQuery(window, index, end, &line)
+  }
+
+  /// Reads `?` and what follows; 0 or a refusal.
+  @inline(__always)
+  static func readQuery(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout RequestHead.Facts
+  ) -> Int {
+    if window.byte(start) != 63 { return refusal(window.byte(start)) }
+    line.query = ByteRange(start &+ 1, upTo: end)
+    var at = start &+ 1
+    while at < end {
+      var stop = window.targetStop16(at)
+      while stop != 0 {
+        let found = at &+ stop.trailingZeroBitCount
+        if found >= end { return 0 }
+        switch window.byte(found) {
+        case 92, 94, 96, 123, 124, 125: stop &= stop &- 1
+        case let byte: return refusal(byte)
+        }
+      }
+      at &+= 16
+    }
+    return 0
+  }
+
+  private static func refusal(_ byte: UInt8) -> Int {
+    LineCursor.refusal(byte == 35 ? .fragmentInTarget : byte == 32 ? .malformedRequestLine : .malformedTarget)
+  }
+}
+
+/// What a path must not hold; see the head of this file.
+enum PathRules {
+  /// The first rule that the path from `start` up to `end` breaks, or nil.
+  static func fault(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> HTTPFault? {
+    var index = start
+    var segment = start
+    while index < end {
+      switch window.byte(index) {
+      case 47:
+        if index > start, let fault = segmentFault(window, segment, index) { return fault }
+        segment = index + 1
+      case 37:
+        guard end - index > 2, let high = ByteClass.hexadecimalValue(window.byte(index + 1)),
+          let low = ByteClass.hexadecimalValue(window.byte(index + 2))
+        else { return .malformedEscape }
+        let decoded = high << 4 | low
+        if decoded == 47 || decoded == 92 { return .encodedSeparator }
+        if decoded < 32 || decoded == 127 { return .encodedControl }
+        if ByteClass.of(decoded).contains(.unreserved) { return .encodedUnreserved }
+        index += 2
+      default: break
+      }
+      index += 1
+    }
+    // An empty last segment is the slash at the end.
+    return segment == end ? nil : segmentFault(window, segment, end)
+  }
+
+  private static func segmentFault(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> HTTPFault? {
+    if start == end { return .emptySegment }
+    // Some servers cut parameters off before they look for dots: "..;x" climbs there.
+    var last = start
+    while last < end, window.byte(last) == 46 { last += 1 }
+    let isDots = last - start == 1 || last - start == 2
+    return isDots && (last == end || window.byte(last) == 59) ? .dotSegment : nil
+  }
+}
