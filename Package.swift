@@ -29,7 +29,7 @@ let package = Package(
     room("Core", ["CLinux"]),
     room("HTTP", ["CLinux", "Core"]),
     room("Net", ["CLinux", "Core"]),
-    room("Gateway", ["Core", "Pipeline"]),
+    room("Gateway", ["Core", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "Crypto"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
@@ -37,7 +37,7 @@ let package = Package(
     tests("HTTPTests", ["Core", "HTTP"]),
     tests("NetTests", ["CLinux", "Core", "Net"]),
     tests("PipelineTests", ["Core", "Pipeline"]),
-    tests("GatewayTests", ["Gateway"]),
+    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline"]),
     tests("TidyTests", []),
   ]
 )

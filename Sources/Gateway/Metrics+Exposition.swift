@@ -78,7 +78,7 @@ extension Metrics {
     for number in 0..<policies.count {
       let rows = loops.compactMap { $0.policies.existing(number) }
       if rows.isEmpty { continue }
-      for decision in LimitDecision.allCases {
+      for decision in LimitOutcome.allCases {
         let value = Self.sum(rows) { $0.value(at: Int(decision.rawValue)) }
         let labels = [("policy", policies.name(number)), ("decision", Self.snake("\(decision)"))]
         text.sample("sluice_limit_decisions_total", labels, value)

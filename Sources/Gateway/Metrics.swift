@@ -60,7 +60,7 @@ public final class LoopMetrics: Sendable {
     self.codes = codes
     cells = CounterMemory(count: Cell.count)
     routes = CounterTable(count: MetricLabels.capacity, columns: RouteColumn.count)
-    policies = CounterTable(count: MetricLabels.capacity, columns: LimitDecision.allCases.count)
+    policies = CounterTable(count: MetricLabels.capacity, columns: LimitOutcome.allCases.count)
     refusals = CounterMemory(count: codes.count)
   }
 
@@ -112,7 +112,7 @@ public final class LoopMetrics: Sendable {
 
   /// Counts what a limiting policy decided, by the number that ``Metrics/policySeries(_:)`` gave the policy.
   @inline(__always)
-  public func countLimit(policy series: Int32, _ decision: LimitDecision) {
+  public func countLimit(policy series: Int32, _ decision: LimitOutcome) {
     policies.row(Int(series)).add(to: Int(decision.rawValue))
   }
 

@@ -107,13 +107,11 @@ public enum RetryReason: UInt8, CaseIterable, Sendable {
 }
 
 /// What a limiting policy decided.
-public enum LimitDecision: UInt8, CaseIterable, Sendable {
+public enum LimitOutcome: UInt8, CaseIterable, Sendable {
   /// Within every limit.
   case admitted
   /// Over at least one limit.
   case denied
-  /// Over a limit that only reports.
-  case reported
   /// The store could not say, and the policy lets such requests pass.
   case failedOpen
   /// The store could not say, and the policy refuses such requests.
