@@ -22,8 +22,9 @@ struct Descriptor: ~Copyable, Sendable {
 struct WakeUp: ~Copyable, Sendable {
   let descriptor: Descriptor
 
-  init() throws(NetworkError) {
-    let number = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
+  /// With `wakesOneByOne` a signal wakes one of several waiting threads, otherwise all signals so far count as one.
+  init(wakesOneByOne: Bool = false) throws(NetworkError) {
+    let number = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC | (wakesOneByOne ? EFD_SEMAPHORE : 0)))
     guard number >= 0 else { throw NetworkError(code: errno) }
     descriptor = Descriptor(number)
   }

@@ -52,6 +52,8 @@ extension EventLoop {
 
   /// The address that a socket is bound to.
   public func localAddress(of socket: Socket) -> SocketAddress? {
+    // The kernel remembers the name under which the path was bound before it was renamed.
+    if let path = unixListeners[socket.descriptor] { return .unix(path: path) }
     var native = NativeAddress()
     let code = unsafe native.fill { unsafe getsockname(socket.descriptor, $0, $1) }
     return code == 0 ? native.socketAddress : nil

@@ -40,6 +40,15 @@ struct NativeAddress {
     }
   }
 
+  /// A copy of what a C function returned; nil for no address or one that is larger than any we know.
+  init?(copying address: UnsafePointer<sockaddr>?, count: socklen_t) {
+    guard let address = unsafe address, Int(count) <= MemoryLayout<sockaddr_storage>.size else { return nil }
+    unsafe withUnsafeMutableBytes(of: &storage) {
+      unsafe $0.copyMemory(from: UnsafeRawBufferPointer(start: address, count: Int(count)))
+    }
+    self.count = count
+  }
+
   private mutating func store<Native>(_ native: Native) {
     // Every address family fits `sockaddr_storage`; that is what it is for.
     unsafe withUnsafeBytes(of: native) { source in

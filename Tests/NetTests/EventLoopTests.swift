@@ -1,76 +1,9 @@
+import CLinux
 import Core
 import Glibc
-import Synchronization
 import Testing
 
 @testable import Net
-
-/// An echo server on its own thread and a blocking client beside it.
-final class RunningEcho: Sendable {
-  let address: SocketAddress
-  private let mailbox: Mailbox<EchoServer.Message>
-  private let thread: OSThread
-
-  init(_ requested: SocketAddress = .ip(IPAddress(v4: 0x7f00_0001), port: 0)) throws {
-    mailbox = try Mailbox()
-    let bound = Mutex<SocketAddress?>(nil)
-    let ready = try WakeUp()
-    let box = Shared(bound: bound, ready: ready)
-    let mailbox = mailbox
-    thread = OSThread.spawn(name: "echo") {
-      do {
-        let loop = try EventLoop()
-        var server = try EchoServer(loop, requested)
-        box.bound.withLock { $0 = server.address }
-        box.ready.signal()
-        try loop.run(&server, mailbox: mailbox)
-      } catch {
-        box.ready.signal()
-      }
-    }
-    box.ready.wait(milliseconds: -1)
-    address = try #require(box.bound.withLock { $0 })
-  }
-
-  private final class Shared: Sendable {
-    let bound: Mutex<SocketAddress?>
-    let ready: WakeUp
-    init(bound: consuming Mutex<SocketAddress?>, ready: consuming WakeUp) {
-      self.bound = bound
-      self.ready = ready
-    }
-  }
-
-  func stop() {
-    mailbox.send(.stop)
-    thread.join()
-  }
-}
-
-/// A blocking client.
-final class Client: Sendable {
-  let descriptor: Descriptor
-
-  init(_ address: SocketAddress) throws {
-    let native = try #require(NativeAddress(address))
-    let number = socket(native.family, Int32(SOCK_STREAM.rawValue), 0)
-    descriptor = Descriptor(number)
-    let code = unsafe native.withPointer { unsafe Glibc.connect(number, $0, $1) }
-    try #require(code == 0)
-  }
-
-  func send(_ bytes: [UInt8]) -> Int {
-    unsafe bytes.withUnsafeBytes { unsafe Glibc.send(descriptor.number, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-  }
-
-  func receive(_ limit: Int = 65536) -> [UInt8] {
-    unsafe [UInt8](unsafeUninitializedCapacity: limit) { room, count in
-      count = max(unsafe recv(descriptor.number, room.baseAddress, limit, 0), 0)
-    }
-  }
-
-  func endSending() { _ = shutdown(descriptor.number, Int32(SHUT_WR)) }
-}
 
 @Suite(.serialized) struct EventLoopTests {
   @Test("Ten megabytes come back unchanged through short writes, and the half-closed stream ends")
@@ -106,5 +39,57 @@ final class Client: Sendable {
     sender.join()
     #expect(received == total)
     #expect(isSame)
+  }
+
+  @Test("A thousand connections are served at once")
+  func manyConnections() throws {
+    let echo = try RunningEcho()
+    var clients: [Client] = []
+    for _ in 0..<1000 { clients.append(try Client(echo.address)) }
+    for (index, client) in clients.enumerated() { #expect(client.send(Array("hello \(index)".utf8)) > 0) }
+    for (index, client) in clients.enumerated() {
+      let expected = Array("hello \(index)".utf8)
+      #expect(client.receive(exactly: expected.count) == expected)
+    }
+    #expect(echo.stop().mostConnections == 1000)
+  }
+
+  @Test("A peer that resets its connection takes nothing else down")
+  func peerResets() throws {
+    let echo = try RunningEcho()
+    defer { echo.stop() }
+    for _ in 0..<20 {
+      let rude = try Client(echo.address)
+      rude.resetOnClose()
+      _ = rude.send([UInt8](repeating: 1, count: 100_000))
+    }
+    let polite = try Client(echo.address)
+    _ = polite.send([1, 2, 3])
+    #expect(polite.receive(exactly: 3) == [1, 2, 3])
+  }
+
+  @Test("Where descriptors run out accepting pauses, nothing spins, and it goes on when there are some again")
+  func exhausted() async {
+    await #expect(processExitsWith: .success) {
+      let echo = try RunningEcho()
+      var limit = rlimit(rlim_cur: 64, rlim_max: 64)
+      _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+      var fillers: [Int32] = []
+      while true {
+        let filler = dup(0)
+        if filler < 0 { break }
+        fillers.append(filler)
+      }
+      _ = Glibc.close(fillers.removeLast())
+      // It takes the last descriptor: the kernel completes the connection, the server cannot accept it.
+      let client = try Client(echo.address)
+      _ = client.send([1, 2, 3])
+      var waiting = pollfd(fd: client.descriptor.number, events: Int16(POLLIN), revents: 0)
+      let early = unsafe poll(&waiting, 1, 100)
+      for filler in fillers { _ = Glibc.close(filler) }
+      let bytes = client.receive(exactly: 3)
+      let outcome = echo.stop()
+      try #require(early == 0 && bytes == [1, 2, 3] && outcome.wasExhausted && outcome.turns < 60)
+    }
   }
 }

@@ -1,0 +1,57 @@
+import Core
+
+/// The lines of one loop on their way to a ``LogWriter``. Not thread-safe: it belongs to its loop.
+public final class LogStream {
+  /// The size at which a block is handed over by default: some hundred lines.
+  public static let defaultBlockSize = 64 << 10
+  /// How old a line becomes before it is handed over.
+  public static let maximumAgeNanoseconds: Int64 = 100_000_000
+
+  /// Where the loop appends the line under construction, its newline included.
+  public let buffer: ByteBuffer
+
+  private let writer: LogWriter
+  private let blockSize: Int
+  private var lineCount = 0
+  private var oldest = Instant.never
+
+  /// A stream of whole lines to `writer`. A line may be larger than `blockSize`; it then travels alone.
+  public init(_ writer: LogWriter, blockSize: Int = LogStream.defaultBlockSize) {
+    self.writer = writer
+    self.blockSize = blockSize
+    buffer = ByteBuffer(capacity: 0)
+  }
+
+  /// When ``flush(now:)`` should be called at the latest; ``Instant/never`` while nothing waits.
+  public var deadline: Instant { oldest.advanced(byNanoseconds: Self.maximumAgeNanoseconds) }
+
+  /// Says that a whole line was appended to ``buffer``. Without a system call, but for the line that fills the block.
+  public func endLine(now: Instant) {
+    if lineCount == 0 { oldest = now }
+    lineCount &+= 1
+    if buffer.count >= blockSize { handOver(now: now) }
+  }
+
+  /// Hands over what is old enough. To be called once a turn; costs a comparison where nothing is due.
+  public func flush(now: Instant) {
+    if deadline <= now { handOver(now: now) }
+  }
+
+  /// Hands over what there is, for the end of a loop.
+  public func flushAll() {
+    while lineCount > 0 { handOver(now: .never) }
+  }
+
+  private func handOver(now: Instant) {
+    let count = buffer.count
+    guard writer.submit({ buffer.array }, byteCount: count, lineCount: lineCount) else {
+      // Somebody else is at the queue for some hundred nanoseconds: the next line or the next turn tries again.
+      oldest = now.advanced(byNanoseconds: 1_000_000 - Self.maximumAgeNanoseconds)
+      return
+    }
+    // An unusually long line must not pin its storage for ever.
+    buffer.removeAll(keeping: blockSize * 2)
+    lineCount = 0
+    oldest = .never
+  }
+}

@@ -1,0 +1,88 @@
+import CLinux
+import Core
+import Glibc
+
+/// What the process may use.
+public enum ProcessLimits {
+  /// How many descriptors the process may have open.
+  public struct Descriptors: Equatable, Sendable {
+    /// What the kernel enforces now.
+    public var current: Int
+    /// What the kernel would allow without further privileges.
+    public var maximum: Int
+  }
+
+  /// The limit of descriptors now.
+  public static var descriptors: Descriptors {
+    var limit = rlimit()
+    _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    return Descriptors(current: Int(clamping: limit.rlim_cur), maximum: Int(clamping: limit.rlim_max))
+  }
+
+  /// Raises the limit of descriptors to what the kernel allows, and reports it. A gateway needs two a request.
+  @discardableResult
+  public static func raiseDescriptors() -> Descriptors {
+    var limit = rlimit()
+    _ = unsafe getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    limit.rlim_cur = limit.rlim_max
+    _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
+    return descriptors
+  }
+}
+
+/// Why privileges could not be given up.
+public enum PrivilegeError: Error, Hashable, Sendable {
+  /// No user has that name.
+  case unknownUser(String)
+  /// No group has that name.
+  case unknownGroup(String)
+  /// The process is not root and not that user, so it cannot become it.
+  case notRoot
+  /// The system refused, with Linux's error number.
+  case system(code: Int32)
+}
+
+/// The user that the process runs as.
+public enum Privileges {
+  /// Whether the process runs as root.
+  public static var isRoot: Bool { geteuid() == 0 }
+
+  /// Becomes `user` for good, in all threads: call it after the listening sockets are open. The groups are those of
+  /// the user, with `group` in place of the primary one where given. Without effect where the process already runs as
+  /// that user. It blocks (the name service may ask the network).
+  public static func drop(toUser user: String, group: String? = nil) throws(PrivilegeError) {
+    guard let (uid, primary) = lookUp(user: user) else { throw .unknownUser(user) }
+    var gid = primary
+    if let group {
+      guard let found = lookUp(group: group) else { throw .unknownGroup(group) }
+      gid = found
+    }
+    if !isRoot {
+      guard geteuid() == uid, getuid() == uid else { throw .notRoot }
+      return
+    }
+    guard unsafe initgroups(user, gid) == 0, setgid(gid) == 0, setuid(uid) == 0 else { throw .system(code: errno) }
+    // Whoever can go back has not left.
+    precondition(uid == 0 || setuid(0) != 0, "the process kept a way back to root")
+  }
+
+  private static func lookUp(user: String) -> (uid_t, gid_t)? {
+    var entry = unsafe passwd()
+    var found: UnsafeMutablePointer<passwd>?
+    var room = [CChar](repeating: 0, count: 16_384)
+    let count = room.count
+    let code = unsafe getpwnam_r(user, &entry, &room, count, &found)
+    guard code == 0, unsafe found != nil else { return nil }
+    return unsafe (entry.pw_uid, entry.pw_gid)
+  }
+
+  private static func lookUp(group: String) -> gid_t? {
+    var entry = unsafe Glibc.group()
+    var found: UnsafeMutablePointer<group>?
+    var room = [CChar](repeating: 0, count: 16_384)
+    let count = room.count
+    let code = unsafe getgrnam_r(group, &entry, &room, count, &found)
+    guard code == 0, unsafe found != nil else { return nil }
+    return unsafe entry.gr_gid
+  }
+}
