@@ -32,6 +32,7 @@ let package = Package(
     room("Gateway", ["Core", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "Crypto"]),
+    room("Cluster", ["Core", "Crypto", "Pipeline"]),
     .executableTarget(name: "Commands", dependencies: ["Core"], swiftSettings: strict),
     tests("CoreTests", ["Core"]),
     tests("HTTPTests", ["Core", "HTTP"]),
