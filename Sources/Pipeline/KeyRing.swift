@@ -65,6 +65,8 @@ public final class KeyRing: Sendable {
     let consumer: QuotaKey
     let tenant: QuotaKey?
     let group: QuotaKey?
+    /// Where the consumer's keys begin among all.
+    let firstEntry: Int32
   }
 
   /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is.
@@ -78,7 +80,7 @@ public final class KeyRing: Sendable {
         ConsumerNames(
           consumer: QuotaKey(configured: "consumer", consumer.id),
           tenant: consumer.tenant.map { QuotaKey(configured: "tenant", $0) },
-          group: consumer.groups.first.map { QuotaKey(configured: "group", $0) }))
+          group: consumer.groups.first.map { QuotaKey(configured: "group", $0) }, firstEntry: Int32(entries.count)))
       for (position, key) in consumer.keys.enumerated() {
         entries.append(
           Entry(
@@ -130,7 +132,7 @@ public final class KeyRing: Sendable {
       if entry.digest == digest {
         if time.microseconds < entry.notBefore { return .notYetValid(consumer: entry.consumer, key: entry.key) }
         if time.microseconds >= entry.expires { return .expired(consumer: entry.consumer, key: entry.key) }
-        return .valid(consumer: entry.consumer, key: entry.key, entry: index)
+        return .valid(consumer: entry.consumer, key: entry.key)
       }
       position = (position &+ 1) & mask
     }
@@ -139,12 +141,18 @@ public final class KeyRing: Sendable {
   /// What limits count the consumer at `index` under.
   @inline(__always)
   func names(of index: Int32) -> ConsumerNames { names[Int(index)] }
+
+  /// What limits count a consumer's key under.
+  @inline(__always)
+  func name(ofKey key: Int32, of consumer: Int32) -> QuotaKey {
+    entries[Int(names[Int(consumer)].firstEntry &+ key)].keyName
+  }
 }
 
 /// What a key stands for.
 public enum KeyMatch: Equatable, Sendable {
   /// A valid key: indexes of its consumer and of the key among the consumer's.
-  case valid(consumer: Int32, key: Int32, entry: Int32)
+  case valid(consumer: Int32, key: Int32)
   /// Known, but its time has not come.
   case notYetValid(consumer: Int32, key: Int32)
   /// Known, but its time is over.

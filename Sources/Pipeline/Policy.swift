@@ -1,0 +1,44 @@
+import HTTP
+
+/// A policy: one rule of a route, made once from its options and then shared by all loops.
+///
+/// A policy keeps its options and nothing else: what belongs to a request lives in the ``Exchange``, what belongs to the
+/// node is borrowed from ``Services``. Policies are final classes so that a chain of them costs no boxing.
+public protocol Policy: AnyObject, Sendable {
+  /// The `type` by which a configuration names it.
+  static var name: String { get }
+  /// When it runs.
+  static var phase: Phase { get }
+  /// What it does, in one sentence.
+  static var summary: String { get }
+
+  /// Reads every option unconditionally, since the same call also describes them. It never throws: what is wrong is
+  /// recorded in the reader, and the policy is then not used.
+  init(_ options: inout OptionReader)
+}
+
+/// A policy that looks at the request before it is routed to an upstream.
+public protocol RequestHook: Policy {
+  /// Judges the request, and may change what is sent upstream or returned.
+  func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
+
+  /// Goes on after a ``Verdict/wait`` that this policy answered: what it waited for is in the exchange by now.
+  func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
+}
+
+extension RequestHook {
+  /// A policy that never waits is never resumed.
+  public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict { .next }
+}
+
+/// A policy that looks at an upstream's final response head before it is passed on.
+public protocol ResponseHook: Policy {
+  /// May drop fields of the response and add to ``Exchange/responseFields``.
+  func onResponse(_ exchange: inout Exchange, _ response: ResponseHead, _ services: Services)
+}
+
+/// A policy that must give something back when an exchange is over.
+public protocol EndHook: Policy {
+  /// Called exactly once for every exchange in which this policy's turn came, however the exchange ended.
+  func onEnd(_ exchange: inout Exchange, _ services: Services)
+}

@@ -1,0 +1,76 @@
+import HTTP
+
+/// The policies of one route, in the order in which they run.
+public struct PolicyChain: Sendable {
+  /// What the limits of this chain are called, by their index in ``Exchange/limits``.
+  public let limitNames: [String]
+
+  private let requestHooks: ContiguousArray<any RequestHook>
+  private let responseHooks: ContiguousArray<any ResponseHook>
+  private let endHooks: ContiguousArray<Ending>
+
+  /// An end hook, and how many request hooks must have had their turn before it is owed a call.
+  private struct Ending {
+    let hook: any EndHook
+    let requiredTurns: Int32
+  }
+
+  /// A chain of `policies` that are in run order already.
+  public init(_ policies: [any Policy] = [], limitNames: [String] = []) {
+    self.limitNames = limitNames
+    requestHooks = ContiguousArray(policies.compactMap { $0 as? any RequestHook })
+    responseHooks = ContiguousArray(policies.compactMap { $0 as? any ResponseHook })
+    var turns: Int32 = 0
+    var endings: ContiguousArray<Ending> = []
+    for policy in policies {
+      if policy is any RequestHook { turns += 1 }
+      if let hook = policy as? any EndHook { endings.append(Ending(hook: hook, requiredTurns: turns)) }
+    }
+    endHooks = endings
+  }
+
+  /// Runs the request hooks from the first one until one of them decides.
+  @inline(__always)
+  public func run(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    proceed(&exchange, request, services)
+  }
+
+  /// Goes on behind a ``Verdict/wait``: the hook that waited judges again, and the ones behind it follow. `request` must
+  /// be the same head as before.
+  public func resume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    let index = Int(exchange.turnCount) - 1
+    precondition(index >= 0, "only a chain that waits can be resumed")
+    let verdict = requestHooks[index].onResume(&exchange, request, services)
+    guard case .next = verdict else { return verdict }
+    return proceed(&exchange, request, services)
+  }
+
+  private func proceed(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    var index = Int(exchange.turnCount)
+    while index < requestHooks.count {
+      index &+= 1
+      exchange.turnCount = Int32(truncatingIfNeeded: index)
+      let verdict = requestHooks[index &- 1].onRequest(&exchange, request, services)
+      guard case .next = verdict else { return verdict }
+    }
+    return .next
+  }
+
+  /// Shows the upstream's final response head to the response hooks.
+  @inline(__always)
+  public func respond(_ exchange: inout Exchange, _ response: ResponseHead, _ services: Services) {
+    for index in responseHooks.indices { responseHooks[index].onResponse(&exchange, response, services) }
+  }
+
+  /// Ends the exchange: calls each end hook whose policy had its turn. Calling it again does nothing.
+  @inline(__always)
+  public func end(_ exchange: inout Exchange, _ services: Services) {
+    var index = Int(exchange.endedCount)
+    while index < endHooks.count {
+      let ending = endHooks[index]
+      index &+= 1
+      exchange.endedCount = Int32(truncatingIfNeeded: index)
+      if ending.requiredTurns <= exchange.turnCount { ending.hook.onEnd(&exchange, services) }
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import Core
+
+/// Who or what a limit counts.
+public enum Subject: UInt8, CaseIterable, Sendable {
+  /// The identified consumer.
+  case consumer
+  /// The key that the consumer showed.
+  case key
+  /// The consumer's tenant.
+  case tenant
+  /// The first of the consumer's groups; all members share the limit.
+  case group
+  /// The route; all its callers share the limit.
+  case route
+  /// The client's address, and for IPv6 its network of 64 bits, since one host has as many addresses as it likes there.
+  case address
+}
+
+extension Services {
+  /// What `exchange` is counted under. A caller who lacks what is counted (no consumer, no tenant) is counted by address,
+  /// so that nobody escapes a limit by staying anonymous, and nobody uses up what others share.
+  @inline(__always)
+  public func key(of subject: Subject, in exchange: borrowing Exchange) -> QuotaKey {
+    let consumer = exchange.consumer
+    switch subject {
+    case .route: if let key = routes.key(of: exchange.route) { return key }
+    case .address: break
+    case .consumer: if consumer >= 0 { return keyRing.names(of: consumer).consumer }
+    case .tenant: if consumer >= 0, let key = keyRing.names(of: consumer).tenant { return key }
+    case .group: if consumer >= 0, let key = keyRing.names(of: consumer).group { return key }
+    case .key: if consumer >= 0 && exchange.key >= 0 { return keyRing.name(ofKey: exchange.key, of: consumer) }
+    }
+    let address = exchange.client
+    let network = address.isV4 ? address : IPAddress(high: address.high, low: 0)
+    return QuotaKey(network, key: quota.subjectKey)
+  }
+}
