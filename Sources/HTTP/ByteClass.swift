@@ -63,6 +63,14 @@ extension RawSpan {
     return true
   }
 
+  /// Whether it is exactly `text`.
+  func spells(_ text: StaticString) -> Bool {
+    guard byteCount == text.utf8CodeUnitCount else { return false }
+    // A static string's storage lives for ever, and the index is below its count.
+    for index in 0..<byteCount where unsafe text.utf8Start[index] != self[byte: index] { return false }
+    return true
+  }
+
   /// Whether it begins with `text`, which is lower-case, in any case of its own.
   func hasPrefix(_ text: StaticString) -> Bool {
     byteCount >= text.utf8CodeUnitCount && part(0..<text.utf8CodeUnitCount).equalsIgnoringCase(text)

@@ -20,8 +20,6 @@ public enum HTTPFault: UInt8, Error, CaseIterable, Sendable {
   // Chunked bodies.
   case malformedChunkSize, chunkTooLarge, malformedChunkExtension, chunkExtensionsTooLong
   case malformedChunkEnd, malformedTrailer, trailersTooLong
-  // PROXY protocol.
-  case malformedProxyHeader
 
   /// The status a request with this fault is answered with.
   public var status: Int {
@@ -110,8 +108,7 @@ public enum HTTPFault: UInt8, Error, CaseIterable, Sendable {
     case .chunkExtensionsTooLong: "chunk extensions are too long"
     case .malformedChunkEnd: "a chunk does not end with CRLF"
     case .malformedTrailer: "a trailer field is malformed"
-    case .trailersTooLong: "the trailers are too long"
-    default: "the PROXY header is malformed"
+    default: "the trailers are too long"
     }
   }
 }

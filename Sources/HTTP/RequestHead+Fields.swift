@@ -50,7 +50,8 @@ extension RequestHead {
     if start < end && bytes[byte: start] == 91 {
       while index < end, bytes[byte: index] != 93 { index += 1 }
       // Eight groups need colons, so an IPv4 address in brackets is not taken for one.
-      guard index < end, bytes.part(start + 1..<index).holds(58), IPAddress(parsing: bytes.part(start + 1..<index)) != nil
+      guard index < end, bytes.part(start + 1..<index).holds(58),
+        IPAddress(parsing: bytes.part(start + 1..<index)) != nil
       else { throw .malformedHost }
       index += 1
     } else {
@@ -59,7 +60,8 @@ extension RequestHead {
     if index == start || index - start > HeadLimits.hostBytes { throw .malformedHost }
     line.host = ByteRange(start, upTo: index)
     if index == end { return }
-    guard bytes[byte: index] == 58, end - index <= 6, let port = Decimal.read(bytes.part(index + 1..<end)), port < 65_536
+    guard bytes[byte: index] == 58, end - index <= 6, let port = Decimal.read(bytes.part(index + 1..<end)),
+      port < 65_536
     else { throw .malformedHost }
     line.port = UInt16(port)
   }
