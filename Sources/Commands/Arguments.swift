@@ -171,7 +171,7 @@ extension Arguments {
 
 /// The candidate that differs from `word` by the fewest keystrokes, or nil where none is near enough to be meant.
 func nearest(to word: String, among candidates: [String]) -> String? {
-  let limit = max(1, word.count / 3)
+  let limit = word.count < 3 ? 0 : max(1, word.count / 3)
   let ranked = candidates.map { (distance: editDistance(word, $0), candidate: $0) }
   let prefixed = candidates.filter { word.count >= 5 && $0.hasPrefix(word) }
   if prefixed.count == 1 { return prefixed[0] }
