@@ -29,6 +29,7 @@ let package = Package(
     room("Core", ["CLinux"]),
     room("HTTP", ["CLinux", "Core"]),
     room("Net", ["CLinux", "Core"]),
+    room("Traffic", ["Core", "HTTP"]),
     room("Gateway", ["Core", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
