@@ -104,16 +104,16 @@ public struct RouteCaptures: Sendable, BitwiseCopyable {
 /// What the table reads of a request. The HTTP room's request head is one; tests bring a smaller one.
 public protocol RoutableRequest: AnyObject {
   /// The method as it stands on the wire.
-  var methodText: RawSpan { @_lifetime(borrow self) get }
+  var methodBytes: RawSpan { @_lifetime(borrow self) get }
   /// Host and port.
-  var authorityText: RawSpan { @_lifetime(borrow self) get }
+  var authorityBytes: RawSpan { @_lifetime(borrow self) get }
   /// The path, raw.
-  var pathText: RawSpan { @_lifetime(borrow self) get }
+  var pathBytes: RawSpan { @_lifetime(borrow self) get }
   /// The query without its question mark, raw; empty where there is none.
-  var queryText: RawSpan { @_lifetime(borrow self) get }
+  var queryBytes: RawSpan { @_lifetime(borrow self) get }
   /// The index of the next field line after `index` (−1 for the first) with this lower-case name, −1 if there is none.
   func fieldIndex(named name: RawSpan, after index: Int) -> Int
   /// The value of a field line.
   @_lifetime(borrow self)
-  func fieldText(_ index: Int) -> RawSpan
+  func fieldBytes(_ index: Int) -> RawSpan
 }

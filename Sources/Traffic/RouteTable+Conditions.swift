@@ -6,7 +6,7 @@ extension RouteTable {
     let name = arena.extracting(Int(condition.nameStart)..<Int(condition.nameStart &+ condition.nameCount))
     var line = request.fieldIndex(named: name, after: -1)
     while line >= 0 {
-      let value = request.fieldText(line)
+      let value = request.fieldBytes(line)
       if value.byteCount == Int(condition.valueCount),
         equalBytes(value, 0, arena, Int(condition.valueStart), value.byteCount)
       {
@@ -24,7 +24,7 @@ extension RouteTable {
     let accept: [UInt8] = Self.acceptName
     var line = request.fieldIndex(named: RawSpan(accept), after: -1)
     while line >= 0 {
-      if hasParameter(request.fieldText(line), arena, condition) { return true }
+      if hasParameter(request.fieldBytes(line), arena, condition) { return true }
       line = request.fieldIndex(named: RawSpan(accept), after: line)
     }
     return false

@@ -9,7 +9,7 @@ extension RouteTable {
   ) -> Int32 {
     captures.count = 0
     return visit(
-      request, request.pathText, texts, node: root, at: 0, captured: 0, method: method,
+      request, request.pathBytes, texts, node: root, at: 0, captured: 0, method: method,
       captures: &captures, allowed: &allowed)
   }
 
@@ -121,7 +121,7 @@ extension RouteTable {
         switch condition.kind {
         case .header: hasField(request, arena, condition)
         case .mediaType: hasMediaTypeParameter(request, arena, condition)
-        case .query: hasQueryParameter(request.queryText, arena, condition)
+        case .query: hasQueryParameter(request.queryBytes, arena, condition)
         }
       if !isMet { return false }
       index &+= 1

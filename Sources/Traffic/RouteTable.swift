@@ -119,13 +119,13 @@ public final class RouteTable: Sendable {
   /// `captures` is meaningful only where a route was found. Paths are compared segment by segment by the octets that
   /// they stand for: `/%61` is `/a`, and `%2F` never separates segments. Nothing else is normalised: `//` has an empty
   /// segment in it, which no capture takes, and `/a/` is not `/a`.
-  public func match<Request: RoutableRequest>(_ request: Request, captures: inout RouteCaptures) -> RouteDecision {
-    match(request, method: methodBit(request.methodText), captures: &captures)
+  public func match<Request: RoutableRequest>(request: Request, captures: inout RouteCaptures) -> RouteDecision {
+    match(request, method: methodBit(request.methodBytes), captures: &captures)
   }
 
   /// The same as if the request had the method with this name: for what a CORS preflight asks about.
   public func match<Request: RoutableRequest>(
-    _ request: Request, asMethod name: RawSpan, captures: inout RouteCaptures
+    request: Request, asMethod name: RawSpan, captures: inout RouteCaptures
   ) -> RouteDecision {
     match(request, method: methodBit(name), captures: &captures)
   }
@@ -146,7 +146,7 @@ public final class RouteTable: Sendable {
   ) -> RouteDecision {
     var allowed: UInt64 = 0
     var roots = HostRoots()
-    findHosts(request.authorityText, &roots)
+    findHosts(request.authorityBytes, &roots)
     var index = 0
     while index < roots.count {
       let route = walk(request, root: roots[index], method: method, captures: &captures, allowed: &allowed)

@@ -1,0 +1,72 @@
+import Core
+import HTTP
+
+extension RequestHead: RoutableRequest {
+  /// The method as sent.
+  public var methodBytes: RawSpan {
+    @_lifetime(borrow self)
+    get { bytes(methodText) }
+  }
+
+  /// Host and port.
+  public var authorityBytes: RawSpan {
+    @_lifetime(borrow self)
+    get { bytes(authority) }
+  }
+
+  /// The path, raw.
+  public var pathBytes: RawSpan {
+    @_lifetime(borrow self)
+    get { bytes(path) }
+  }
+
+  /// The query, raw.
+  public var queryBytes: RawSpan {
+    @_lifetime(borrow self)
+    get { bytes(query) }
+  }
+
+  /// The index of the next field line of that name behind `index`, −1 if there is none.
+  public func fieldIndex(named name: RawSpan, after index: Int) -> Int {
+    let known = FieldName.of(name)
+    if known != .other {
+      return (index < 0 ? firstIndex(of: known) : nextIndex(of: known, after: index)) ?? -1
+    }
+    if index < 0 { return firstIndex(named: name) ?? -1 }
+    // Only a field that occurs more than once comes here, and only where a route asks for it.
+    var next = index &+ 1
+    while next < fieldCount {
+      if isName(self.name(of: next), name) { return next }
+      next &+= 1
+    }
+    return -1
+  }
+
+  /// The value of a field line.
+  @_lifetime(borrow self)
+  public func fieldBytes(_ index: Int) -> RawSpan { value(of: index) }
+}
+
+private func isName(_ found: RawSpan, _ name: RawSpan) -> Bool {
+  guard found.byteCount == name.byteCount else { return false }
+  for index in 0..<name.byteCount
+  where UInt8(truncatingIfNeeded: lowercased(UInt64(byte(found, index)))) != byte(name, index) {
+    return false
+  }
+  return true
+}
+
+extension RouteTable {
+  /// The route that takes a request, and for a CORS preflight (`OPTIONS` with `Origin` and
+  /// `Access-Control-Request-Method`) that no route takes as `OPTIONS`, the route that will take the request it asks
+  /// about: so that the policies of that route answer it.
+  public func match(_ head: RequestHead, captures: inout RouteCaptures) -> RouteDecision {
+    let decision = match(request: head, captures: &captures)
+    guard head.method == .options, case .methodNotAllowed = decision, head.firstIndex(of: .origin) != nil,
+      let line = head.firstIndex(of: .accessControlRequestMethod)
+    else { return decision }
+    let asked = match(request: head, asMethod: head.value(of: line), captures: &captures)
+    if case .route = asked { return asked }
+    return decision
+  }
+}
