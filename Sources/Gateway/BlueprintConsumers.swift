@@ -58,7 +58,8 @@ struct ConsumerDirectory {
 
   private mutating func keys(_ options: inout OptionReader) -> [ConsumerKey] {
     var names: Set<String> = []
-    return options.objects("keys", "Its keys. Several are valid side by side, so that a key can be replaced in peace.") {
+    return options.objects("keys", "Its keys. Several are valid side by side, so that a key can be replaced in peace.")
+    {
       key in
       let id = key.identifier("The name of the key in logs; not the key.")
       if !id.isEmpty, !names.insert(id).inserted { key.failTwice("key", id) }

@@ -17,7 +17,9 @@ struct BlueprintFile {
   init(_ options: inout OptionReader) {
     _ = options.optionalString("$schema", "The JSON Schema of this file, for editors; made by: sluice schema.")
     node = options.section("node", "The node itself.") { NodeSettings(&$0) }
-    listeners = options.objects("listeners", shorthand: "address", isRequired: true, "The ports that clients connect to.") {
+    listeners = options.objects(
+      "listeners", shorthand: "address", isRequired: true, "The ports that clients connect to."
+    ) {
       ListenerSettings(&$0)
     }
     for (index, listener) in listeners.enumerated()

@@ -74,7 +74,8 @@ extension Rewrite {
       options.fail("path replaces everything that a prefix could change", at: "path", fix: "keep one of them")
     }
     let host = options.optionalString(
-      "host", "The Host that the upstream sees: a name, or \"endpoint\" for the endpoint's own. Left out, the client's.")
+      "host", "The Host that the upstream sees: a name, or \"endpoint\" for the endpoint's own. Left out, the client's."
+    )
     let query: ([QuerySetting], [String]) =
       options.object("query", "Query parameters to set and to remove.") { query in
         let set: [QuerySetting?] = query.stringMap("set", "Names and values; values may contain {name}.").map { pair in

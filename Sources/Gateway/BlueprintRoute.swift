@@ -115,7 +115,9 @@ extension RouteDraft {
     bodyLimit = options.section("limits", "Limits that differ from those of the node.") {
       $0.optionalSize("body", "The largest request body; beyond, 413.") ?? body
     }
-    retries = options.object("retries", "When a request of this route is tried again, instead of what the upstream says.") {
+    retries = options.object(
+      "retries", "When a request of this route is tried again, instead of what the upstream says."
+    ) {
       RetrySpec(&$0)
     }
   }

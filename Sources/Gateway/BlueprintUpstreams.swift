@@ -23,7 +23,8 @@ extension UpstreamSpec {
       EjectionSpec.read(&$0)
     }
     retries = options.section(
-      "retries", "Tries a failed request again, elsewhere if there is another endpoint. Only where that is safe: the "
+      "retries",
+      "Tries a failed request again, elsewhere if there is another endpoint. Only where that is safe: the "
         + "method is idempotent, or nothing was sent."
     ) { RetrySpec(&$0) }
     slowStart = options.optionalDuration(
@@ -212,7 +213,8 @@ extension RetrySpec {
         "attempts", in: Int64(Self.attemptRange.lowerBound)...Int64(Self.attemptRange.upperBound),
         default: Int64(attempts), "How often a request is tried again at most; 0 for never."))
     var conditions = RetryConditions()
-    let format = OptionFormat("a failure that can be tried again", example: RetryConditions.names.joined(separator: "\" or \""))
+    let format = OptionFormat(
+      "a failure that can be tried again", example: RetryConditions.names.joined(separator: "\" or \""))
     _ = options.valueList(
       "on", format, default: ["connect-failure", "reset"],
       "After what: connect-failure, reset, timeout, 5xx, or a status from 500 to 599."
