@@ -100,26 +100,3 @@ extension AccessLog {
     }
   }
 }
-
-/// A moment as UTC writes it, in the proleptic Gregorian calendar.
-struct CivilDate: Equatable {
-  var year, month, day, hour, minute, second: Int
-
-  /// The date and time of a moment between the years 0 and 9999; others are moved to that range.
-  init(_ time: WallTime) {
-    let total = Int(min(max(time.seconds, -62_167_219_200), 253_402_300_799))
-    let days = (total >= 0 ? total : total - 86_399) / 86_400
-    let rest = total - days * 86_400
-    (hour, minute, second) = (rest / 3_600, rest / 60 % 60, rest % 60)
-    // Years begin in March here, so that the leap day is the last one; eras have 400 years (146,097 days).
-    let shifted = days + 719_468
-    let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
-    let dayOfEra = shifted - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let marchMonth = (5 * dayOfYear + 2) / 153
-    day = dayOfYear - (153 * marchMonth + 2) / 5 + 1
-    month = marchMonth < 10 ? marchMonth + 3 : marchMonth - 9
-    year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-  }
-}

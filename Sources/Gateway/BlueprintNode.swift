@@ -159,12 +159,7 @@ extension OptionReader {
 
   /// A timeout, in nanoseconds.
   mutating func nanoseconds(_ key: String, default standard: Duration, _ help: String) -> Int64 {
-    timeout(key, default: standard, help).wholeNanoseconds
-  }
-
-  /// A timeout.
-  mutating func timeout(_ key: String, default standard: Duration, _ help: String) -> Duration {
-    duration(key, default: standard, in: Self.timeouts, help)
+    duration(key, default: standard, in: Self.timeouts, help).wholeNanoseconds
   }
 
   /// A timeout, in nanoseconds, or nil where it is left out.

@@ -1,0 +1,30 @@
+import HTTP
+import Pipeline
+
+/// Refusals that only the admin port gives; others come from the ``ProblemCatalogue``.
+enum AdminProblem {
+  static let tokenMissing = Problem(
+    401, "admin-token-missing", "Token missing", "Send the field Authorization with a bearer token of this node.")
+  static let tokenInvalid = Problem(
+    401, "admin-token-invalid", "Token not valid", "This node does not know the bearer token.")
+  static let roleTooLow = Problem(
+    403, "admin-role-too-low", "Not allowed", "The role of this token does not include this operation.")
+  static let notFound = Problem(
+    404, "admin-not-found", "Not found", "There is nothing at this path; see /openapi.json for what there is.")
+  static let notReady = Problem(
+    503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
+  static let misdirected = Problem(
+    421, "misdirected-request", "Misdirected request",
+    "Without tokens the admin port answers only to a loopback address or localhost in Host, and to no other origin.")
+
+  static func of(_ fault: HTTPFault) -> Problem {
+    switch fault.status {
+    case 414: ProblemCatalogue.targetTooLong
+    case 417: ProblemCatalogue.expectationFailed
+    case 431: ProblemCatalogue.headTooLarge
+    case 501: ProblemCatalogue.notImplemented
+    case 505: ProblemCatalogue.versionNotSupported
+    default: ProblemCatalogue.malformedRequest
+    }
+  }
+}

@@ -1,0 +1,137 @@
+import Core
+import Gateway
+import HTTP
+import Pipeline
+
+/// A request to the admin port, complete and allowed.
+public struct AdminRequest: Sendable {
+  /// The method; HEAD appears as GET.
+  public var method: Method
+  /// The path.
+  public var path: String
+  /// The query as sent, without the question mark.
+  public var query: String
+  /// The fields by lower-case name; repeated ones joined with commas.
+  public var fields: [String: String]
+  /// The body.
+  public var body: [UInt8]
+  /// Who asks; nil where nobody needed to say.
+  public var caller: AdminCaller?
+  /// When it was complete.
+  public var time: WallTime
+  /// Its name, for problem documents and logs.
+  public var decision: DecisionID
+}
+
+/// The answer to a request to the admin port.
+public struct AdminResponse: Sendable {
+  /// The HTTP status, 200 to 599.
+  public var status: Int
+  /// The media type of the body.
+  public var contentType: String
+  /// The body.
+  public var body: [UInt8]
+  /// Further fields; those about the message itself are added by the server.
+  public var fields: [(name: String, value: String)] = []
+
+  /// An answer of these parts.
+  public init(status: Int = 200, contentType: String, body: [UInt8]) {
+    self.status = status
+    self.contentType = contentType
+    self.body = body
+  }
+
+  /// A text.
+  public static func text(_ text: String) -> AdminResponse {
+    AdminResponse(contentType: "text/plain; charset=utf-8", body: Array(text.utf8))
+  }
+
+  /// A JSON document.
+  public static func json(_ write: (inout JSONWriter) -> Void) -> AdminResponse {
+    var writer = JSONWriter(ByteBuffer())
+    write(&writer)
+    writer.buffer.append("\n")
+    return AdminResponse(contentType: "application/json", body: writer.buffer.array)
+  }
+
+  /// A problem document (RFC 9457).
+  public static func problem(_ problem: Problem, _ decision: DecisionID) -> AdminResponse {
+    let buffer = ByteBuffer()
+    problem.write(decision, into: buffer)
+    return AdminResponse(status: Int(problem.status), contentType: "application/problem+json", body: buffer.array)
+  }
+}
+
+/// One operation of the admin API: the table of these is the router, and the source of `/openapi.json`.
+public struct AdminRoute: Sendable {
+  /// What an operation may answer, besides what every operation may.
+  public struct Outcome: Sendable {
+    /// The HTTP status.
+    public let status: Int
+    /// When that is.
+    public let meaning: String
+    /// The media type.
+    public let contentType: String
+    /// The name of a schema in ``OpenAPIDocument``; nil for plain text.
+    public let schema: String?
+
+    /// An outcome of these parts.
+    public init(_ status: Int, _ meaning: String, _ contentType: String, schema: String? = nil) {
+      self.status = status
+      self.meaning = meaning
+      self.contentType = contentType
+      self.schema = schema
+    }
+  }
+
+  /// The method; GET serves HEAD too.
+  public let method: Method
+  /// The path, matched exactly.
+  public let path: String
+  /// The least role; nil where everybody who can connect may ask.
+  public let role: AdminSettings.Role?
+  /// The name of the operation in `/openapi.json`.
+  public let operation: String
+  /// What it does, in one sentence.
+  public let summary: String
+  /// What it may answer.
+  public let outcomes: [Outcome]
+  /// Does it. Called on the admin thread; must not block.
+  public let handle: @Sendable (AdminRequest) -> AdminResponse
+
+  /// An operation of these parts.
+  public init(
+    _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
+    outcomes: [Outcome], handle: @escaping @Sendable (AdminRequest) -> AdminResponse
+  ) {
+    self.method = method
+    self.path = path
+    self.role = role
+    self.operation = operation
+    self.summary = summary
+    self.outcomes = outcomes
+    self.handle = handle
+  }
+}
+
+/// The operations of the admin API by path and method.
+struct AdminRouter: Sendable {
+  enum Finding {
+    case found(AdminRoute)
+    /// The path exists; the methods that it has.
+    case otherMethods([String])
+    case nothing
+  }
+
+  let routes: [AdminRoute]
+
+  init(_ routes: [AdminRoute]) { self.routes = routes }
+
+  func find(_ method: Method, _ path: String) -> Finding {
+    let here = routes.filter { $0.path == path }
+    if here.isEmpty { return .nothing }
+    let wanted = method == .head ? Method.get : method
+    if let route = here.first(where: { $0.method == wanted }) { return .found(route) }
+    return .otherMethods(here.flatMap { $0.method == .get ? ["GET", "HEAD"] : ["\($0.method)".uppercased()] })
+  }
+}

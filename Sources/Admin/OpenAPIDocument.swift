@@ -1,0 +1,131 @@
+import Core
+import Gateway
+import HTTP
+
+/// Describes the admin API (OpenAPI 3.1) from the table that serves it, so that the two cannot disagree.
+struct OpenAPIDocument {
+  let routes: [AdminRoute]
+  let version: String
+  /// Whether requests must carry a token.
+  let hasTokens: Bool
+
+  /// The routes, and the one that serves the description of them all.
+  static func withItself(_ routes: [AdminRoute], version: String, hasTokens: Bool) -> [AdminRoute] {
+    let outcome = AdminRoute.Outcome(200, "This document.", "application/json", schema: "Any")
+    let operation = "getOpenAPI"
+    let summary = "What this port offers, as OpenAPI 3.1."
+    func described(_ handle: @escaping @Sendable (AdminRequest) -> AdminResponse) -> AdminRoute {
+      AdminRoute(
+        .get, "/openapi.json", role: .viewer, operation: operation, summary: summary, outcomes: [outcome],
+        handle: handle)
+    }
+    let all = routes + [described { _ in .text("") }]
+    let response = AdminResponse.json {
+      OpenAPIDocument(routes: all, version: version, hasTokens: hasTokens).write(&$0)
+    }
+    return routes + [described { _ in response }]
+  }
+
+  private func write(_ json: inout JSONWriter) {
+    json.beginObject()
+    json.key("openapi")
+    json.string("3.1.0")
+    json.key("info")
+    json.beginObject()
+    json.key("title")
+    json.string("Sluice admin API")
+    json.key("version")
+    json.string(version)
+    json.endObject()
+    json.key("paths")
+    json.beginObject()
+    var paths: [String] = []
+    for route in routes where !paths.contains(route.path) { paths.append(route.path) }
+    for path in paths {
+      json.key(path)
+      json.beginObject()
+      for route in routes where route.path == path { write(route, &json) }
+      json.endObject()
+    }
+    json.endObject()
+    json.key("components")
+    json.raw(Self.components)
+    json.endObject()
+  }
+
+  private func write(_ route: AdminRoute, _ json: inout JSONWriter) {
+    json.key("\(route.method)")
+    json.beginObject()
+    json.key("operationId")
+    json.string(route.operation)
+    json.key("summary")
+    json.string(route.summary)
+    json.key("security")
+    json.beginArray()
+    if hasTokens, route.role != nil { json.raw(#"{"token":[]}"#) }
+    json.endArray()
+    if let role = route.role {
+      json.key("x-sluice-role")
+      json.string(role.rawValue)
+    }
+    json.key("responses")
+    json.beginObject()
+    for outcome in route.outcomes + Self.refusals(of: route, hasTokens: hasTokens) { write(outcome, &json) }
+    json.endObject()
+    json.endObject()
+  }
+
+  private func write(_ outcome: AdminRoute.Outcome, _ json: inout JSONWriter) {
+    json.key(String(outcome.status))
+    json.beginObject()
+    json.key("description")
+    json.string(outcome.meaning)
+    json.key("content")
+    json.beginObject()
+    json.key(outcome.contentType)
+    json.beginObject()
+    json.key("schema")
+    if let schema = outcome.schema {
+      json.raw("{\"$ref\":\"#/components/schemas/\(schema)\"}")
+    } else {
+      json.raw(#"{"type":"string"}"#)
+    }
+    json.endObject()
+    json.endObject()
+    json.endObject()
+  }
+
+  /// What every operation may answer.
+  private static func refusals(of route: AdminRoute, hasTokens: Bool) -> [AdminRoute.Outcome] {
+    let problem = "application/problem+json"
+    var list = [AdminRoute.Outcome(400, "The request is not valid HTTP.", problem, schema: "Problem")]
+    if hasTokens, route.role != nil {
+      list.append(.init(401, "The token is missing or unknown.", problem, schema: "Problem"))
+      list.append(.init(403, "The token's role does not suffice.", problem, schema: "Problem"))
+    }
+    list.append(.init(408, "The request did not arrive in time.", problem, schema: "Problem"))
+    list.append(.init(413, "The body is too large.", problem, schema: "Problem"))
+    list.append(.init(421, "Host or Origin is not of this machine.", problem, schema: "Problem"))
+    list.append(.init(431, "The head is too large.", problem, schema: "Problem"))
+    return list
+  }
+
+  private static let components = #"""
+    {"securitySchemes":{"token":{"type":"http","scheme":"bearer"}},"schemas":{
+    "Any":{"type":"object"},
+    "Problem":{"type":"object","description":"RFC 9457","required":["type","title","status","detail","instance"],
+    "properties":{"type":{"type":"string","pattern":"^urn:sluice:problem:[a-z0-9-]+$"},"title":{"type":"string"},
+    "status":{"type":"integer","minimum":400,"maximum":599},"detail":{"type":"string"},
+    "instance":{"type":"string","pattern":"^urn:sluice:decision:[0-9a-f]{32}$"}}},
+    "Status":{"type":"object","additionalProperties":false,
+    "required":["version","revision","ready","draining","uptimeSeconds","upstreams"],
+    "properties":{"version":{"type":"string"},"revision":{"type":"integer","minimum":0},"ready":{"type":"boolean"},
+    "draining":{"type":"boolean"},"uptimeSeconds":{"type":"integer","minimum":0},
+    "upstreams":{"type":"array","items":{"$ref":"#/components/schemas/Endpoint"}}}},
+    "Endpoint":{"type":"object","additionalProperties":false,
+    "required":["upstream","endpoint","healthy","ejected","activeRequests","requests","failures"],
+    "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
+    "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
+    "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}}}}
+    """#
+}
