@@ -30,7 +30,7 @@ let package = Package(
     room("HTTP", ["CLinux", "Core"]),
     room("Net", ["CLinux", "Core"]),
     room("Traffic", ["Core", "HTTP"]),
-    room("Gateway", ["Core", "HTTP", "Pipeline"]),
+    room("Gateway", ["Core", "HTTP", "Crypto", "Pipeline", "Policies", "Traffic"]),
     room("Admin", ["Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
@@ -42,7 +42,7 @@ let package = Package(
     tests("HTTPTests", ["Core", "HTTP"]),
     tests("NetTests", ["CLinux", "Core", "Net"]),
     tests("PipelineTests", ["Core", "Pipeline"]),
-    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline"]),
+    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"]),
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
     tests("TidyTests", []),
   ]

@@ -159,7 +159,12 @@ extension OptionReader {
 
   /// A timeout, in nanoseconds.
   mutating func nanoseconds(_ key: String, default standard: Duration, _ help: String) -> Int64 {
-    duration(key, default: standard, in: Self.timeouts, help).wholeNanoseconds
+    timeout(key, default: standard, help).wholeNanoseconds
+  }
+
+  /// A timeout.
+  mutating func timeout(_ key: String, default standard: Duration, _ help: String) -> Duration {
+    duration(key, default: standard, in: Self.timeouts, help)
   }
 
   /// A timeout, in nanoseconds, or nil where it is left out.

@@ -138,7 +138,11 @@ extension OptionReader {
     var result: [T] = []
     result.reserveCapacity(values.count)
     for (index, value) in values.enumerated() {
-      if let item = read(value, [.key(key), .index(index)], shorthand, body) { result.append(item) }
+      let item = read(value, [.key(key), .index(index)], shorthand) { reader in
+        reader.position = index
+        return body(&reader)
+      }
+      if let item { result.append(item) }
     }
     return result
   }
@@ -201,7 +205,7 @@ extension OptionReader {
   }
 
   private func read<T>(
-    _ value: JSONValue, _ path: [OptionSession.Component], _ shorthand: String?, readsFile: Bool = false,
+    _ value: JSONValue, _ path: [OptionStep], _ shorthand: String?, readsFile: Bool = false,
     _ body: (inout OptionReader) -> T?
   ) -> T? {
     session.path.append(contentsOf: path)

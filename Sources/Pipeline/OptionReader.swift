@@ -14,7 +14,9 @@ public struct OptionReader {
   /// What this reader shares with the others of the file.
   public let session: OptionSession
   /// The name of what is being read where it has one: of a policy, `fair-use`; else empty.
-  public internal(set) var instanceName = ""
+  public var instanceName = ""
+  /// Its index where the object is an element of an array.
+  public internal(set) var position = 0
   /// Whether a plain value stands in place of the object.
   public internal(set) var isShorthand = false
   /// What was asked for; filled in describing mode only.
@@ -101,6 +103,23 @@ public struct OptionReader {
     return OptionPlace(offset: offset, path: session.pathText(isShorthand ? nil : key, element: element))
   }
 
+  /// The place of what these steps lead to from here; where the file ends early, the last place on the way.
+  public func place(at steps: [OptionStep]) -> OptionPlace {
+    var offset = self.offset
+    var value: JSONValue?
+    for (depth, step) in steps.enumerated() {
+      switch step {
+      case .key(let key): value = depth == 0 ? index(of: key).map { entries[$0].value } : value?[key]
+      case .index(let index):
+        let elements = value?.elements ?? []
+        value = index < elements.count ? elements[index] : elements.isEmpty ? value : nil
+      }
+      guard let value else { break }
+      offset = value.offset
+    }
+    return OptionPlace(offset: offset, path: session.pathText(appending: steps))
+  }
+
   /// The place of the object itself.
   public var place: OptionPlace { OptionPlace(offset: offset, path: session.pathText()) }
 
@@ -115,6 +134,26 @@ public struct OptionReader {
       session.record(.error, key.offset, session.pathText(name), "there is no option \"\(name)\" here", fix)
     }
   }
+
+  /// Lets all other keys pass unread: what they mean cannot be known.
+  public mutating func skipRest() {
+    for index in entries.indices { entries[index].isUsed = true }
+  }
+
+  /// Whether there is no object to read from, which has been recorded.
+  public var isUnreadable: Bool { hasWrongShape }
+
+  /// Whether the value of `key` is an array.
+  public func isArray(_ key: String) -> Bool { index(of: key).map { entries[$0].value.kind == .array } ?? false }
+
+  /// Whether the value of `key` is an array, or an object that is no reference to a string.
+  public func isArrayOrObject(_ key: String) -> Bool {
+    guard let value = index(of: key).map({ entries[$0].value }) else { return false }
+    return value.kind == .array || value.kind == .object && Self.reference(value) == nil
+  }
+
+  /// The string behind `key` if there is one; does not count as reading it, and resolves no reference.
+  public func peek(_ key: String) -> String? { index(of: key).flatMap { entries[$0].value.string } }
 
   /// Refuses `key`, which the contract knows but this version does not: clearly, instead of ignoring it.
   public mutating func refuseForNow(_ key: String, _ feature: String, fix: String = "remove it") {

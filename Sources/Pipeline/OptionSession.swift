@@ -19,6 +19,14 @@ public struct SecretFault: Error, Hashable, Sendable {
 /// Resolves references to secrets. Logic asks through it and does no I/O itself.
 public typealias SecretResolver = (SecretSource) -> Result<String, SecretFault>
 
+/// A step on the way to an option.
+public enum OptionStep: Hashable, Sendable {
+  /// The value of a key.
+  case key(String)
+  /// An element of an array, from 0.
+  case index(Int)
+}
+
 /// A place in the file that a later check can complain about.
 public struct OptionPlace: Hashable, Sendable {
   let offset: Int
@@ -35,7 +43,7 @@ public final class OptionSession {
 
   let isDescribing: Bool
   let resolve: SecretResolver
-  var path: [Component] = []
+  var path: [OptionStep] = []
   private let text: [UInt8]
   private lazy var lines = LineIndex(text)
   private var found: [(offset: Int, diagnostic: Diagnostic)] = []
@@ -43,8 +51,6 @@ public final class OptionSession {
   private var secrets: Set<String> = []
   /// Errors so far.
   public private(set) var errorCount = 0
-
-  enum Component { case key(String), index(Int) }
 
   /// A session for reading `text`.
   public init(text: [UInt8], secrets: @escaping SecretResolver) {
@@ -115,19 +121,25 @@ public final class OptionSession {
 
   /// The current path, with `key` at its end.
   func pathText(_ key: String? = nil, element: Int? = nil) -> String {
+    var steps: [OptionStep] = []
+    if let key { steps.append(.key(key)) }
+    if let element { steps.append(.index(element)) }
+    return pathText(appending: steps)
+  }
+
+  /// The current path, with `steps` at its end.
+  func pathText(appending steps: [OptionStep]) -> String {
     var text = ""
-    func append(_ key: String) {
-      let isPlain = key.utf8.allSatisfy { ($0 | 0x20) >= 97 && ($0 | 0x20) <= 122 || $0 >= 48 && $0 <= 57 || $0 == 95 }
-      text += isPlain ? (text.isEmpty ? key : ".\(key)") : "[\"\(key)\"]"
-    }
-    for component in path {
-      switch component {
-      case .key(let key): append(key)
+    for step in path + steps {
+      switch step {
       case .index(let index): text += "[\(index)]"
+      case .key(let key):
+        let isPlain = key.utf8.allSatisfy {
+          ($0 | 0x20) >= 97 && ($0 | 0x20) <= 122 || $0 >= 48 && $0 <= 57 || $0 == 95
+        }
+        text += isPlain ? (text.isEmpty ? key : ".\(key)") : "[\"\(key)\"]"
       }
     }
-    if let key { append(key) }
-    if let element { text += "[\(element)]" }
     return text
   }
 }

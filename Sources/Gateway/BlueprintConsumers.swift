@@ -1,0 +1,110 @@
+import Core
+import Crypto
+import Pipeline
+
+/// The members of `tenants` and `consumers`, with every name and every key checked to be there only once.
+struct ConsumerDirectory {
+  private(set) var tenants: [String] = []
+  private(set) var consumers: [Consumer] = []
+
+  /// Places of what must be unique, for the message about the second one.
+  private var tenantNames: Set<String> = []
+  private var consumerNames: Set<String> = []
+  private var digests: Set<DigestKey> = []
+  /// Ten thousand consumers share a few combinations of groups: each is kept once.
+  private var groupLists: [[String]: [String]] = [:]
+
+  private struct DigestKey: Hashable {
+    let digest: Digest
+
+    static func == (left: DigestKey, right: DigestKey) -> Bool { left.digest == right.digest }
+
+    func hash(into hasher: inout Hasher) {
+      hasher.combine(digest.words.0)
+      hasher.combine(digest.words.1)
+    }
+  }
+
+  init() {}
+
+  mutating func read(_ options: inout OptionReader) {
+    tenants = options.objects("tenants", shorthand: "id", "Who the consumers belong to, for limits they share.") {
+      tenant in
+      let id = tenant.identifier("The name that consumers use.")
+      if !id.isEmpty, !tenantNames.insert(id).inserted { tenant.failTwice("tenant", id) }
+      return id
+    }
+    consumers = options.objects("consumers", "Who may call, and their keys.") { consumer(&$0) }
+  }
+
+  private mutating func consumer(_ options: inout OptionReader) -> Consumer {
+    let id = options.identifier("The name in limits, logs and metrics.")
+    if !id.isEmpty, !consumerNames.insert(id).inserted { options.failTwice("consumer", id) }
+    let tenant = options.optionalString("tenant", "The tenant it belongs to, one of those under tenants.")
+    if let tenant, !tenantNames.contains(tenant), !options.isDescribing {
+      options.fail(
+        "there is no tenant \"\(tenant)\"", at: "tenant",
+        fix: Suggestion.fix(tenant, among: tenants, otherwise: "add { id: \"\(tenant)\" } to tenants"))
+    }
+    let groups = options.valueList(
+      "groups", .identifier, "Groups it is in; limits per group count under the first."
+    ) { OptionFormat.identifier($0) }
+    if let known = groupLists[groups] {
+      return Consumer(id: id, tenant: tenant, groups: known, keys: keys(&options))
+    }
+    groupLists[groups] = groups
+    return Consumer(id: id, tenant: tenant, groups: groups, keys: keys(&options))
+  }
+
+  private mutating func keys(_ options: inout OptionReader) -> [ConsumerKey] {
+    var names: Set<String> = []
+    return options.objects("keys", "Its keys. Several are valid side by side, so that a key can be replaced in peace.")
+    {
+      key in
+      let id = key.identifier("The name of the key in logs; not the key.")
+      if !id.isEmpty, !names.insert(id).inserted { key.failTwice("key", id) }
+      let digest = key.value("sha256", .digest, placeholder: Digest?.none, Self.digestHelp) { Digest(hexadecimal: $0) }
+      let notBefore = key.optionalValue("notBefore", .moment, "The first moment at which it is valid.") {
+        WallTime(rfc3339: $0)
+      }
+      let expires = key.optionalValue("expires", .moment, "The first moment at which it is no longer valid.") {
+        WallTime(rfc3339: $0)
+      }
+      if let notBefore, let expires, expires <= notBefore {
+        key.fail("the key expires before it is valid", at: "expires", fix: "make it later than notBefore")
+      }
+      guard let digest else { return nil }
+      if !digests.insert(DigestKey(digest: digest)).inserted {
+        key.fail("another key has this digest: nobody could say whose it is", at: "sha256", fix: "make a new key")
+      }
+      return ConsumerKey(id: id, digest: digest, notBefore: notBefore, expires: expires)
+    }
+  }
+
+  private static let digestHelp =
+    "SHA-256 of the key in hexadecimal; from a shell: printf %s \"$KEY\" | sha256sum. The key itself stands nowhere."
+
+  /// The ring of all keys; nil after an error.
+  func keyRing() -> KeyRing? {
+    do throws(KeyRingError) { return try KeyRing(consumers) } catch { return nil }
+  }
+}
+
+extension OptionReader {
+  /// The option `id`.
+  mutating func identifier(_ help: String) -> String {
+    value("id", .identifier, placeholder: "", help) { OptionFormat.identifier($0) }
+  }
+
+  mutating func failTwice(_ kind: String, _ id: String) {
+    fail("the \(kind) \"\(id)\" is there for the second time", at: "id", fix: "rename one of the two, or remove it")
+  }
+}
+
+extension OptionFormat {
+  static let digest = OptionFormat(
+    "64 hexadecimal digits", example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    pattern: "^[0-9A-Fa-f]{64}$")
+  static let moment = OptionFormat(
+    "a moment as RFC 3339 writes it", example: "2026-03-01T09:30:00Z", pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?$")
+}

@@ -1,0 +1,129 @@
+import Core
+import Pipeline
+import Traffic
+
+/// The sections of a file, read or described, before they are compiled.
+struct BlueprintFile {
+  var node: NodeSettings
+  var listeners: [ListenerSettings]
+  var accessLog: AccessLogSettings
+  var admin: AdminSettings?
+  var upstreams: ContiguousArray<UpstreamSpec> = []
+  var consumers = ConsumerDirectory()
+  var policies = PolicyDirectory()
+  var routes: [RouteDraft] = []
+  private var usedUpstreams: Set<Int32> = []
+
+  init(_ options: inout OptionReader) {
+    _ = options.optionalString("$schema", "The JSON Schema of this file, for editors; made by: sluice schema.")
+    node = options.section("node", "The node itself.") { NodeSettings(&$0) }
+    listeners = options.objects(
+      "listeners", shorthand: "address", isRequired: true, "The ports that clients connect to."
+    ) {
+      ListenerSettings(&$0)
+    }
+    for (index, listener) in listeners.enumerated()
+    where listeners[..<index].contains(where: { $0.address == listener.address }) {
+      options.fail("two listeners have the address \(listener.address)", at: "listeners", fix: "remove one of them")
+    }
+    accessLog = AccessLogSettings.read(&options)
+    admin = options.object("admin", "Metrics, health and the admin API. Left out, there is no such port.") {
+      AdminSettings(&$0)
+    }
+    readStore(&options)
+    readUpstreams(&options)
+    consumers.read(&options)
+    policies.read(&options)
+    readRoutes(&options)
+  }
+
+  /// What keeps counters: this version has its own memory only, and says so.
+  private func readStore(_ options: inout OptionReader) {
+    if options.isArrayOrObject("store") {
+      options.refuseForNow("store", "store but \"embedded\"", fix: "remove it, or write store: \"embedded\"")
+    } else {
+      let store = options.string(
+        "store", default: "embedded", "Where limits are counted: \"embedded\", the node's own memory.")
+      if store.hasPrefix("redis://") || store.hasPrefix("rediss://") {
+        options.fail("this version has no Redis store yet", at: "store", fix: "remove it, or write \"embedded\"")
+      } else if store != "embedded" {
+        options.fail("there is no store \"\(store)\"", at: "store", fix: "write \"embedded\"")
+      }
+    }
+    options.refuseForNow("cluster", "cluster")
+  }
+
+  private mutating func readUpstreams(_ options: inout OptionReader) {
+    let read = options.map("upstreams", "Groups of endpoints that do the same work, by name.") { name, upstream in
+      if OptionFormat.identifier(name) == nil, !upstream.isDescribing {
+        upstream.session.fail(
+          "\"\(name)\" is not \(OptionFormat.identifier.name)", at: upstream.place, fix: "rename it")
+      }
+      return UpstreamSpec(&upstream, name: name)
+    }
+    upstreams = ContiguousArray(read.map(\.value))
+  }
+
+  private mutating func readRoutes(_ options: inout OptionReader) {
+    let names = upstreams.enumerated().map { ($1.name, Int32($0)) }
+    var context = RouteContext(
+      upstreams: Dictionary(names) { first, _ in first }, limits: node.limits, policies: policies)
+    routes = options.objects("routes", "Which request goes where.") { RouteDraft(&$0, &context) }
+    usedUpstreams = context.usedUpstreams
+    policies = context.policies
+  }
+
+  /// Compiles the routes' matches, and reports what the table finds.
+  func buildTable(_ options: OptionReader) -> RouteTable? {
+    let matchable = routes.filter(\.isMatchable)
+    let (table, problems) = RouteTable.build(matchable.map(\.match))
+    for problem in problems {
+      let route = matchable[problem.route]
+      var message = problem.message
+      // The table counts what it was given; people read ids.
+      for other in problem.otherRoutes { message = message.replacing("routes[\(other)]", with: matchable[other].name) }
+      var steps: [OptionStep] = [.key("routes"), .index(route.position), .key("match")]
+      if !problem.member.isEmpty { steps.append(.key(problem.member)) }
+      let place = options.place(at: steps)
+      if problem.isWarning {
+        options.session.warn(message, at: place, fix: problem.fix)
+      } else {
+        options.session.fail(message, at: place, fix: problem.fix)
+      }
+    }
+    return matchable.count == routes.count ? table : nil
+  }
+
+  /// What is allowed, but probably an oversight.
+  func warn(_ options: OptionReader) {
+    let session = options.session
+    if routes.isEmpty, !options.hasFailed("routes") {
+      session.warn("there are no routes: every request gets 404", at: options.place(of: "routes"), fix: "add routes")
+    }
+    for (index, upstream) in upstreams.enumerated() where !usedUpstreams.contains(Int32(index)) {
+      session.warn(
+        "no route uses this upstream", at: options.place(at: [.key("upstreams"), .key(upstream.name)]),
+        fix: "remove it, or name it in a route")
+    }
+    for name in policies.unused.sorted() {
+      session.warn(
+        "no route uses this policy", at: options.place(at: [.key("policies"), .key(name)]),
+        fix: "remove it, or name it in a route")
+    }
+  }
+}
+
+extension RouteDraft {
+  /// How messages about other routes call this one.
+  var name: String { id.isEmpty ? "routes[\(position)]" : "\"\(id)\"" }
+}
+
+extension RouteProblem {
+  /// Routes that the message names.
+  var otherRoutes: [Int] {
+    switch reason {
+    case .tie(let other), .unreachable(let other): [other]
+    default: []
+    }
+  }
+}

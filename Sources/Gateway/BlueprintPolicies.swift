@@ -1,0 +1,112 @@
+import Pipeline
+import Policies
+
+/// A policy that a route uses, with its place in the order of running.
+struct PolicyUse {
+  let policy: any Policy
+  /// Phase first, then the registry's order.
+  let rank: Int
+  /// Its `type`.
+  let type: String
+}
+
+/// The policies of a file: each one made once, however many routes use it.
+struct PolicyDirectory {
+  private var named: [String: PolicyUse] = [:]
+  /// Names whose policy could not be made; that has been said, a route that uses them is not to blame.
+  private var broken: Set<String> = []
+  private(set) var unused: Set<String> = []
+  /// Thousands of routes share a few combinations: the arrays of a chain are kept once.
+  private var chains: [[ObjectIdentifier]: PolicyChain] = [:]
+  private let ranks: [String: Int]
+
+  /// Policies of the contract that a later version brings.
+  private static let later: Set<String> = ["jwt"]
+
+  init() {
+    let order = Registry.policies.enumerated().sorted {
+      ($0.element.phase.rawValue, $0.offset) < ($1.element.phase.rawValue, $1.offset)
+    }
+    ranks = Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1.element.name, $0) })
+  }
+
+  /// Reads the section `policies`.
+  mutating func read(_ options: inout OptionReader) {
+    _ = options.map("policies", definition: "policy", "Policies with a name, for routes to share.") { name, policy in
+      if let use = make(&policy) { named[name] = use } else { broken.insert(name) }
+      unused.insert(name)
+      return ()
+    }
+  }
+
+  /// Reads the option `policies` of a route: names, or policies in place.
+  mutating func uses(_ options: inout OptionReader, route: String) -> [PolicyUse] {
+    var types: [String: Int] = [:]
+    let uses: [PolicyUse] = options.objects(
+      "policies", shorthand: "name", definition: "policyUse",
+      "Names from policies, or policies in place. They run in the order of their phases, whatever their order here."
+    ) { policy in
+      if policy.isShorthand { return find(&policy) }
+      let type = policy.peek("type") ?? ""
+      types[type, default: 0] += 1
+      let number = types[type] ?? 1
+      policy.instanceName = number == 1 ? "\(route)/\(type)" : "\(route)/\(type)-\(number)"
+      return make(&policy)
+    }
+    for (index, use) in uses.enumerated() where uses[..<index].contains(where: { $0.policy === use.policy }) {
+      options.fail("one policy is named twice", at: "policies", fix: "name it once")
+    }
+    return uses
+  }
+
+  private mutating func find(_ options: inout OptionReader) -> PolicyUse? {
+    let name = options.string("name", "The name of a policy.")
+    if options.hasFailed("name") { return nil }
+    unused.remove(name)
+    if let use = named[name] { return use }
+    guard !broken.contains(name) else { return nil }
+    let isType = Registry.type(named: name) != nil
+    options.fail(
+      "there is no policy \"\(name)\"", at: "name",
+      fix: isType
+        ? "write { type: \"\(name)\", … } here, or give it a name under policies"
+        : Suggestion.fix(name, among: named.keys.sorted(), otherwise: "add \"\(name)\" to policies"))
+    return nil
+  }
+
+  private func make(_ options: inout OptionReader) -> PolicyUse? {
+    let type = options.string("type", "Which policy it is.")
+    guard !options.hasFailed("type") else {
+      options.skipRest()
+      return nil
+    }
+    guard let rank = ranks[type], let policy = Registry.make(type: type, options: &options) else {
+      if Self.later.contains(type) {
+        options.fail("this version has no policy \"\(type)\" yet", at: "type", fix: "remove it")
+      } else {
+        let types = Registry.policies.map { $0.name }
+        let list = types.map { "\"\($0)\"" }.joined(separator: ", ")
+        options.fail(
+          "there is no type of policy \"\(type)\"", at: "type",
+          fix: Suggestion.fix(type, among: types, otherwise: "there are \(list)"))
+      }
+      options.skipRest()
+      return nil
+    }
+    return PolicyUse(policy: policy, rank: rank, type: type)
+  }
+
+  /// Whether one of these always answers by itself, so that a route needs no upstream.
+  func answers(_ uses: [PolicyUse]) -> Bool { uses.contains { $0.type == "respond" } }
+
+  /// These policies in the order in which they run.
+  mutating func chain(of uses: [PolicyUse]) -> PolicyChain {
+    let ordered = uses.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }
+    let policies = ordered.map(\.element.policy)
+    let key = policies.map { ObjectIdentifier($0) }
+    if let chain = chains[key] { return chain }
+    let chain = PolicyChain(policies)
+    chains[key] = chain
+    return chain
+  }
+}

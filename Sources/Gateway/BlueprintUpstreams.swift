@@ -1,0 +1,232 @@
+import Core
+import Pipeline
+import Traffic
+
+extension UpstreamSpec {
+  /// Reads one member of `upstreams`.
+  init(_ options: inout OptionReader, name: String) {
+    let endpoints = options.objects(
+      "endpoints", shorthand: "address", isRequired: true,
+      "Its members: \"127.0.0.1:9001\", \"orders.internal:80\", \"unix:/run/orders.sock\", or objects with a weight."
+    ) { EndpointSpec(&$0) }
+    self.init(name: name, endpoints: endpoints)
+    for index in endpoints.indices
+    where endpoints[..<index].contains(where: { $0.address == endpoints[index].address }) {
+      options.fail(
+        "one endpoint is there twice", at: "endpoints", fix: "remove one of the two; a weight gives a larger share")
+    }
+    (balance, hashKey) = options.balance()
+    health = options.object(
+      "health", shorthand: "path", "Asks every endpoint in turn whether it is well. Left out, none is asked."
+    ) { HealthSpec(&$0) }
+    ejection = options.section("ejection", "Leaves an endpoint alone for a while when requests to it keep failing.") {
+      EjectionSpec.read(&$0)
+    }
+    retries = options.section(
+      "retries",
+      "Tries a failed request again, elsewhere if there is another endpoint. Only where that is safe: the "
+        + "method is idempotent, or nothing was sent."
+    ) { RetrySpec(&$0) }
+    slowStart = options.optionalDuration(
+      "slowStart", in: .milliseconds(1)...(.seconds(86_400)),
+      "How long an endpoint that is new or back takes to get its full share. Left out, it has it at once.")
+    panicPercent = Int(
+      options.integer(
+        "panicPercent", in: 0...100, default: 10,
+        "If fewer percent of the endpoints than this are well, all are used: better a try than none."))
+    timeouts = options.section("timeouts", "How long an endpoint may take.") { UpstreamTimeouts(&$0) }
+    resolution.interval = options.timeout(
+      "resolveInterval", default: .seconds(30), "How often the host names among the endpoints are looked up again.")
+    options.section("limits", "How much of the gateway a slow upstream can take.") { readLimits(&$0) }
+  }
+
+  private mutating func readLimits(_ options: inout OptionReader) {
+    func count(_ key: String, in range: ClosedRange<Int64>, default standard: Int, _ help: String) -> Int {
+      Int(options.integer(key, in: range, default: Int64(standard), help))
+    }
+    breaker.maxConnections = count(
+      "connections", in: 1...1_048_576, default: breaker.maxConnections,
+      "Connections to all its endpoints at the same time; beyond, requests wait for one.")
+    breaker.maxPending = count(
+      "pending", in: 0...1_048_576, default: breaker.maxPending,
+      "Requests that wait for a connection; beyond, they are refused with 503.")
+    breaker.maxRequests = count(
+      "requests", in: 1...1_048_576, default: breaker.maxRequests, "Requests that run or wait; beyond, 503.")
+    pool.maxConnectionsPerEndpoint = count(
+      "connectionsPerEndpoint", in: 1...1_048_576, default: pool.maxConnectionsPerEndpoint,
+      "Connections of one event loop to one endpoint.")
+    pool.maxIdlePerEndpoint = count(
+      "idlePerEndpoint", in: 0...65_536, default: pool.maxIdlePerEndpoint,
+      "Unused connections that one event loop keeps to one endpoint.")
+    pool.idleTimeout = options.timeout(
+      "idleTimeout", default: pool.idleTimeout,
+      "How long an unused connection is kept. Less than the endpoint keeps it, or requests meet closed connections.")
+    pool.maxRequestsPerConnection = count(
+      "requestsPerConnection", in: 0...1_000_000_000, default: pool.maxRequestsPerConnection,
+      "Requests after which a connection is closed; 0 for no such limit.")
+  }
+}
+
+extension EndpointSpec {
+  init?(_ options: inout OptionReader) {
+    let address = options.value(
+      "address", .endpoint, placeholder: EndpointAddress?.none, "Host and port, or unix:/path."
+    ) { EndpointAddress($0) }
+    let weight = options.integer(
+      "weight", in: Int64(Self.weights.lowerBound)...Int64(Self.weights.upperBound), default: 1,
+      "Its share of the requests, relative to the others.")
+    guard let address else { return nil }
+    self.init(address: address, weight: Int(weight))
+  }
+}
+
+extension EndpointAddress {
+  init?(_ text: String) {
+    switch AddressText(text) {
+    case .socket(.ip(_, port: 0)), .name(_, port: 0), nil: return nil
+    case .socket(let address): self = .socket(address)
+    case .name(let host, let port): self = .name(host, port: port)
+    }
+  }
+}
+
+extension OptionReader {
+  /// The option `balance`.
+  fileprivate mutating func balance() -> (Balance, HashKey) {
+    let help =
+      "Who gets a request: round-robin, least-request (the default), latency, consistent-hash or random; consistent-hash "
+      + "also as { by: \"header:X-User\" }."
+    let read: (Balance, HashKey)? = object("balance", shorthand: "algorithm", help) { balance in
+      let by = balance.optionalValue("by", .requestKey, "For consistent-hash: what is hashed.") { HashKey(text: $0) }
+      let algorithm = balance.choice(
+        "algorithm", default: by == nil ? Balance.leastRequest : .consistentHash, "How requests are shared out.")
+      if by != nil, algorithm != .consistentHash {
+        balance.fail("only consistent-hash hashes something", at: "by", fix: "remove \"by\", or the algorithm")
+      }
+      return (algorithm, by ?? .consumer)
+    }
+    return read ?? (.leastRequest, .consumer)
+  }
+}
+
+extension HashKey {
+  /// Reads `consumer`, `address`, `header:NAME` or `cookie:NAME`; nil for anything else.
+  init?(text: String) {
+    let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+    switch (parts[0], parts.count) {
+    case ("consumer", 1): self = .consumer
+    case ("address", 1): self = .address
+    case ("header", 2) where OptionFormat.isToken(parts[1]): self = .header(parts[1].lowercased())
+    case ("cookie", 2) where OptionFormat.isToken(parts[1]): self = .cookie(String(parts[1]))
+    default: return nil
+    }
+  }
+}
+
+extension HealthSpec {
+  init(_ options: inout OptionReader) {
+    self.init(path: options.string("path", "The path that is asked for, with GET."))
+    if !path.hasPrefix("/") || path.contains(" ") {
+      options.fail("\"\(path)\" is not a path", at: "path", fix: "begin it with /, and write no blanks")
+    }
+    host = options.optionalString("host", "The Host of the request; left out, the endpoint's own.")
+    interval = options.timeout("interval", default: interval, "From one question to the next.")
+    jitterPercent = Int(
+      options.integer(
+        "jitterPercent", in: 0...100, default: Int64(jitterPercent),
+        "How much of the interval is drawn anew each time, so that nodes do not ask in step."))
+    timeout = options.timeout("timeout", default: timeout, "Until the answer must be there.")
+    healthyThreshold = Int(
+      options.integer("healthyAfter", in: 1...100, default: 2, "Good answers in a row that bring an endpoint back."))
+    unhealthyThreshold = Int(
+      options.integer("unhealthyAfter", in: 1...100, default: 3, "Bad ones in a row that take an endpoint out."))
+    statuses = options.value(
+      "statuses", .statuses, default: "200-299", placeholder: statuses, "Statuses that count as good."
+    ) { text in
+      let bounds = text.split(separator: "-", omittingEmptySubsequences: false).map { Int($0) }
+      guard let first = bounds[0], let last = bounds.count == 1 ? first : bounds[1], bounds.count <= 2,
+        first >= 100, last >= first, last <= 599
+      else { return nil }
+      return first...last
+    }
+    if timeout > interval {
+      options.fail("an answer may take longer than from one question to the next", at: "timeout", fix: "shorten it")
+    }
+  }
+}
+
+extension EjectionSpec {
+  /// Reads the section `ejection`; nil where it is switched off.
+  static func read(_ options: inout OptionReader) -> EjectionSpec? {
+    var spec = EjectionSpec()
+    spec.consecutiveFailures = Int(
+      options.integer(
+        "consecutiveFailures", in: 0...10_000, default: 5,
+        "Failures in a row (no connection, a reset, a time-out, 502 to 504) that eject an endpoint; 0 for never."))
+    spec.baseTime = options.timeout(
+      "baseTime", default: spec.baseTime, "For how long the first time; longer by as much each further time.")
+    spec.maxTime = options.timeout(
+      "maxTime", default: max(spec.maxTime, spec.baseTime), "For how long at most.")
+    spec.maxPercent = Int(
+      options.integer(
+        "maxPercent", in: 0...100, default: 50,
+        "Never are more than so many percent of the endpoints ejected, and never the last one."))
+    if spec.maxTime < spec.baseTime {
+      options.fail("maxTime is shorter than baseTime", at: "maxTime", fix: "make it at least as long")
+    }
+    return spec.consecutiveFailures == 0 ? nil : spec
+  }
+}
+
+extension UpstreamTimeouts {
+  init(_ options: inout OptionReader) {
+    self.init()
+    connect = options.timeout("connect", default: connect, "Until a connection stands; beyond, 504.")
+    response = options.timeout(
+      "response", default: response, "From the end of the request to the head of the response; beyond, 504.")
+    idle = options.timeout(
+      "idle", default: idle, "Without a byte in either direction once the response has begun.")
+  }
+}
+
+extension OptionFormat {
+  static let requestKey = OptionFormat(
+    "consumer, address, header:NAME or cookie:NAME", example: "header:X-User",
+    pattern: "^(consumer|address|(header|cookie):[!#$%&'*+.^_`|~0-9A-Za-z-]+)$")
+  static let statuses = OptionFormat(
+    "a status or a range of them", example: "200-399", pattern: "^[1-5][0-9]{2}(-[1-5][0-9]{2})?$")
+
+  /// Whether `text` is a token as field and cookie names are (RFC 9110 section 5.6.2).
+  static func isToken(_ text: some StringProtocol) -> Bool {
+    !text.isEmpty
+      && text.utf8.allSatisfy { byte in
+        (97...122).contains(byte | 0x20) || (48...57).contains(byte) || "!#$%&'*+-.^_`|~".utf8.contains(byte)
+      }
+  }
+}
+
+extension RetrySpec {
+  init(_ options: inout OptionReader) {
+    self.init()
+    attempts = Int(
+      options.integer(
+        "attempts", in: Int64(Self.attemptRange.lowerBound)...Int64(Self.attemptRange.upperBound),
+        default: Int64(attempts), "How often a request is tried again at most; 0 for never."))
+    var conditions = RetryConditions()
+    let format = OptionFormat(
+      "a failure that can be tried again", example: RetryConditions.names.joined(separator: "\" or \""))
+    _ = options.valueList(
+      "on", format, default: ["connect-failure", "reset"],
+      "After what: connect-failure, reset, timeout, 5xx, or a status from 500 to 599."
+    ) { name in conditions.insert(named: name) ? name : nil }
+    self.conditions = conditions
+    budgetPercent = Int(
+      options.integer(
+        "budgetPercent", in: 0...100, default: Int64(budgetPercent),
+        "Retries may be so many percent of the requests that run, so that they never keep an upstream down."))
+    budgetMinimum = Int(
+      options.integer(
+        "budgetMinimum", in: 0...1000, default: Int64(budgetMinimum),
+        "Retries that may run at once however few requests run."))
+  }
+}
