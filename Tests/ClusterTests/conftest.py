@@ -1,0 +1,39 @@
+"""Fixtures: processes that end with their test."""
+
+import pytest
+
+from support import SLUICE, Gateway, Origin, configuration
+
+
+def pytest_sessionstart(session):
+    if not SLUICE.exists():
+        pytest.exit(f"{SLUICE} is not there; build it with: swift build -c release", 1)
+
+
+@pytest.fixture
+def origin():
+    """origin(handler) starts an upstream; all of a test's upstreams end with it."""
+    started = []
+
+    def start(handler=None, **options):
+        started.append(Origin(handler, **options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    """gateway(*origins, **options) starts a gateway before them: see `support.configuration`."""
+    started = []
+
+    def start(*origins, content=None, process=None, **options):
+        made = Gateway(tmp_path, content or configuration(*origins, **options), **(process or {}))
+        started.append(made)
+        return made.start()
+
+    yield start
+    for each in started:
+        each.__exit__()

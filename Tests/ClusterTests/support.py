@@ -1,0 +1,412 @@
+"""What the end-to-end tests share: a gateway as a process, an origin that does as it is told, and raw sockets.
+
+Nothing sleeps for luck: `until` waits for a condition with a deadline, and every socket has a timeout.
+"""
+
+import json
+import os
+import pathlib
+import re
+from signal import SIGHUP, SIGTERM
+import socket
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+SLUICE = pathlib.Path(os.environ.get("SLUICE_BINARY", ROOT / ".build" / "release" / "sluice"))
+PATIENCE = 10.0
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def until(condition, what, seconds=PATIENCE):
+    """Polls until `condition()` is true and returns its value; fails with `what` after so many seconds."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(f"not within {seconds} s: {what}")
+
+
+def accepts(port):
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+    except OSError:
+        return False
+
+
+# --- Messages as bytes -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Message:
+    start: str
+    fields: list
+    body: bytes = b""
+    trailers: list = field(default_factory=list)
+    complete: bool = True  # the framing said that this was all
+
+    @property
+    def status(self):
+        return int(self.start.split()[1])
+
+    @property
+    def method(self):
+        return self.start.split()[0]
+
+    @property
+    def target(self):
+        return self.start.split()[1]
+
+    def values(self, name):
+        return [value for key, value in self.fields if key.lower() == name.lower()]
+
+    def get(self, name, default=None):
+        return (self.values(name) or [default])[0]
+
+    def json(self):
+        return json.loads(self.body)
+
+
+class Stream:
+    """A connected socket with a buffer, reading HTTP/1.1 the plain way."""
+
+    def __init__(self, connection):
+        self.socket = connection
+        self.buffer = b""
+
+    def send(self, data):
+        self.socket.sendall(data if isinstance(data, bytes) else data.encode("latin-1"))
+
+    def fill(self):
+        part = self.socket.recv(65536)
+        self.buffer += part
+        return bool(part)
+
+    def line(self):
+        while b"\r\n" not in self.buffer:
+            if not self.fill():
+                raise EOFError(f"ended within a line: {self.buffer[:200]!r}")
+        line, _, self.buffer = self.buffer.partition(b"\r\n")
+        return line.decode("latin-1")
+
+    def exactly(self, count):
+        while len(self.buffer) < count and self.fill():
+            pass
+        data, self.buffer = self.buffer[:count], self.buffer[count:]
+        return data
+
+    def head(self):
+        """The next head, or None where the stream ends before one begins."""
+        while not self.buffer:
+            if not self.fill():
+                return None
+        start, fields = self.line(), []
+        while line := self.line():
+            name, _, value = line.partition(":")
+            fields.append((name, value.strip(" \t")))
+        return Message(start, fields)
+
+    def chunks(self, message):
+        while True:
+            try:
+                size = int(self.line().split(";")[0], 16)
+            except EOFError:
+                message.complete = False
+                return
+            if size == 0:
+                while line := self.line():
+                    name, _, value = line.partition(":")
+                    message.trailers.append((name, value.strip(" \t")))
+                return
+            data = self.exactly(size)
+            message.body += data
+            if len(data) < size or self.exactly(2) != b"\r\n":
+                message.complete = False
+                return
+
+    def body(self, message, until_close):
+        if message.get("Transfer-Encoding", "").lower() == "chunked":
+            self.chunks(message)
+        elif (length := message.get("Content-Length")) is not None:
+            message.body = self.exactly(int(length))
+            message.complete = len(message.body) == int(length)
+        elif until_close:
+            while self.fill():
+                pass
+            message.body, self.buffer = self.buffer, b""
+        return message
+
+    def request(self):
+        head = self.head()
+        return head and self.body(head, until_close=False)
+
+    def response(self, method="GET", informational=False):
+        """The next final response (the next of any kind with `informational`)."""
+        while True:
+            head = self.head()
+            if head is None:
+                raise EOFError("closed without a response")
+            if head.status >= 200 or head.status == 101 or informational:
+                break
+        if method == "HEAD" or head.status in (204, 304) or head.status < 200:
+            return head
+        return self.body(head, until_close=True)
+
+    def rest(self):
+        """Everything until the peer closes; a reset counts as a close."""
+        try:
+            while self.fill():
+                pass
+        except ConnectionResetError:
+            pass
+        data, self.buffer = self.buffer, b""
+        return data
+
+    def is_closed(self, seconds=PATIENCE):
+        """Does the peer close without another byte?"""
+        self.socket.settimeout(seconds)
+        try:
+            return not self.buffer and self.socket.recv(1) == b""
+        except ConnectionResetError:
+            return True
+        except TimeoutError:
+            return False
+
+    def close(self):
+        self.socket.close()
+
+    def reset(self):
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def connect(port, timeout=PATIENCE):
+    return Stream(socket.create_connection(("127.0.0.1", port), timeout))
+
+
+def ask(port, method="GET", path="/", headers=(), body=b"", host="localhost", timeout=PATIENCE):
+    """One request on a connection of its own."""
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    length = f"Content-Length: {len(body)}\r\n" if body else ""
+    with connect(port, timeout) as stream:
+        stream.send(f"{method} {path} HTTP/1.1\r\nHost: {host}\r\n{length}{lines}\r\n".encode() + body)
+        return stream.response(method)
+
+
+# --- The origin --------------------------------------------------------------------------------------------------------
+
+
+def ok(body=b"ok", *headers, status="200 OK"):
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
+    return f"HTTP/1.1 {status}\r\nContent-Length: {len(body)}\r\n{lines}\r\n".encode() + body
+
+
+class Origin:
+    """An upstream on a port of its own. `handler(stream, request)` answers each request; False ends the connection.
+
+    Everything that arrives is kept: `requests` as parsed, `connections` as a count, so that a test can say what did *not*
+    reach the upstream.
+    """
+
+    def __init__(self, handler=None, port=0, backlog=512, raw=None):
+        self.handler = handler or (lambda stream, request: stream.send(ok()))
+        self.raw = raw  # takes the connection whole instead of request by request
+        self.requests = []
+        self.connections = 0
+        self.streams = set()
+        self.listener = socket.create_server(("127.0.0.1", port), backlog=backlog)
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def accept(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.connections += 1
+            connection.settimeout(60)
+            stream = Stream(connection)
+            self.streams.add(stream)
+            threading.Thread(target=self.serve, args=(stream,), daemon=True).start()
+
+    def serve(self, stream):
+        try:
+            if self.raw:
+                self.raw(stream)
+            else:
+                while request := stream.request():
+                    self.requests.append(request)
+                    if self.handler(stream, request) is False:
+                        break
+        except (OSError, EOFError, ValueError):
+            pass
+        finally:
+            stream.close()
+            self.streams.discard(stream)
+
+    def close(self):
+        # A thread in accept() holds the listening socket open; shutdown wakes it.
+        try:
+            self.listener.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            pass
+        self.listener.close()
+        for stream in list(self.streams):
+            try:
+                stream.socket.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+# --- The gateway -------------------------------------------------------------------------------------------------------
+
+
+def route(id="all", path="/*", upstream="origin", **more):
+    return {"id": id, "match": {"path": path}, "upstream": upstream, **more}
+
+
+def configuration(*origins, routes=None, upstream=None, threads=1, **more):
+    """The smallest file for these origins; `upstream` adds to the upstream's options, `more` to the top level."""
+    addresses = [origin if isinstance(origin, str) else origin.address for origin in origins]
+    base = {
+        "node": {"threads": threads},
+        "upstreams": {"origin": {"endpoints": addresses, **(upstream or {})}},
+        "routes": routes if routes is not None else [route()],
+    }
+    node = more.pop("node", {})
+    return {**base, **more, "node": {**base["node"], **node}}
+
+
+class Gateway:
+    """`sluice run` as a process of its own, with its own folder for file and logs."""
+
+    def __init__(self, folder, content, port=None, admin=None, environment=None, preexec=None, stdout=None):
+        self.folder = pathlib.Path(folder)
+        self.port = port or free_port()
+        self.admin = admin or free_port()
+        self.file = self.folder / f"gateway-{self.port}-{id(self)}.json"
+        self.output = self.folder / f"gateway-{self.port}-{id(self)}.out"
+        self.errors = self.folder / f"gateway-{self.port}-{id(self)}.err"
+        self.environment = {**os.environ, **(environment or {})}
+        self.preexec = preexec
+        self.stdout = stdout
+        self.process = None
+        self.write(content)
+
+    def write(self, content):
+        if isinstance(content, dict):
+            content = {
+                "listeners": [{"address": f"127.0.0.1:{self.port}"}],
+                "admin": {"address": f"127.0.0.1:{self.admin}"},
+                **content,
+            }
+            content = json.dumps(content, indent=2)
+        temporary = self.file.with_suffix(".new")
+        temporary.write_text(content)
+        temporary.rename(self.file)
+
+    def start(self, wait=True):
+        with open(self.errors, "wb") as errors, open(self.stdout or self.output, "wb") as output:
+            self.process = subprocess.Popen(
+                [str(SLUICE), "run", "-c", str(self.file)], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                env=self.environment, preexec_fn=self.preexec, cwd=self.folder,
+            )
+        if wait:
+            def ready():
+                assert self.process.poll() is None, f"sluice ended with {self.process.returncode}: {self.said()}"
+                return accepts(self.port) and self.is_ready()
+
+            until(ready, f"the gateway is ready: {self.said()}")
+        return self
+
+    def is_ready(self):
+        try:
+            return ask(self.admin, path="/readyz", timeout=2).status == 200
+        except (OSError, EOFError):
+            return False
+
+    def said(self):
+        return self.errors.read_text(errors="replace") + self.output.read_text(errors="replace")[-2000:]
+
+    def log(self):
+        """The access log so far, as objects."""
+        lines = self.output.read_text(errors="replace").splitlines()
+        return [json.loads(line) for line in lines if line.startswith("{")]
+
+    def metrics(self):
+        from prometheus_client.parser import text_string_to_metric_families
+
+        reply = ask(self.admin, path="/metrics")
+        assert reply.status == 200
+        return {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
+
+    def resident_bytes(self):
+        text = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", text)[1]) * 1024
+
+    def cpu_seconds(self):
+        fields = pathlib.Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def reload(self, content=None):
+        """Writes the file anew, sends SIGHUP and waits until the process has said something about it."""
+        if content is not None:
+            self.write(content)
+        before = len(self.said())
+        self.signal(SIGHUP)
+        until(lambda: len(self.said()) > before, "the gateway says what it did with the file")
+
+    def stop(self, number=SIGTERM, seconds=20):
+        if self.process and self.process.poll() is None:
+            self.signal(number)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise AssertionError(f"the gateway did not end within {seconds} s")
+        return self.process.returncode if self.process else None
+
+    def __enter__(self):
+        return self.start() if self.process is None else self
+
+    def __exit__(self, *_):
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def sluice(*arguments, **options):
+    """A verb run to its end."""
+    return subprocess.run(
+        [str(SLUICE), *map(str, arguments)], capture_output=True, text=True, timeout=options.pop("timeout", 30), **options
+    )

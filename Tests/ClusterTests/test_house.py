@@ -1,0 +1,96 @@
+"""The README's first command, as a newcomer runs it; on ports of its own."""
+
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+from support import ROOT, accepts, free_port, until
+
+pytestmark = pytest.mark.skipif(
+    (ROOT / "cluster" / "run").exists(), reason="a cluster of this checkout is up; cluster/down first"
+)
+
+
+def script(name, *arguments, **options):
+    return subprocess.run(
+        [str(ROOT / "cluster" / name), *arguments], capture_output=True, text=True, timeout=600, **options
+    )
+
+
+def four_free_ports():
+    while True:
+        port = free_port()
+        if port < 60000 and not any(accepts(port + n) for n in range(4)):
+            return port
+
+
+@pytest.fixture
+def up():
+    port = four_free_ports()
+    done = script("up", "--port", str(port))
+    assert done.returncode == 0, done.stdout + done.stderr
+    yield port, done.stdout
+    script("down")
+    assert not (ROOT / "cluster" / "run").exists()
+    assert not any(accepts(port + n) for n in range(4)), "something still listens after cluster/down"
+
+
+def test_the_printed_lines_behave_as_printed(up):
+    port, said = up
+    lines = [line.strip() for line in said.splitlines() if "curl" in line]
+    assert len(lines) == 3
+
+    def run(line):
+        return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30).stdout
+
+    assert run(lines[0]).startswith("HTTP/1.1 200 ")
+    refused = run(lines[1])
+    assert refused.startswith("HTTP/1.1 401 ") and "urn:sluice:problem:api-key-missing" in refused
+    assert run(lines[2]).split() == ["200"] * 5 + ["429"]
+
+
+def test_a_second_run_changes_nothing(up):
+    port, _ = up
+    before = {f.name: f.read_text() for f in (ROOT / "cluster" / "run").glob("*.pid")}
+    again = script("up", "--port", str(port))
+    assert again.returncode == 0 and "already up" in again.stdout
+    assert {f.name: f.read_text() for f in (ROOT / "cluster" / "run").glob("*.pid")} == before
+    status = script("status")
+    assert status.returncode == 0 and status.stdout.count(" runs ") == 3
+
+
+def test_a_taken_port_is_said():
+    import socket
+
+    port = four_free_ports()
+    with socket.create_server(("127.0.0.1", port + 1)):
+        done = script("up", "--port", str(port))
+    assert done.returncode == 1 and f"port {port + 1} is taken" in done.stderr
+    script("down")
+
+
+def test_ctrl_c_in_the_foreground_stops_everything():
+    port = four_free_ports()
+    process = subprocess.Popen(
+        [str(ROOT / "cluster" / "up"), "--port", str(port), "--foreground"],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+    )
+    try:
+        until(lambda: accepts(port), "the gateway listens", 120)
+        until(lambda: "Ctrl-C" in process.stdout.readline(), "it says how to stop", 30)
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+    process.wait(30)
+    process.stdout.close()
+    assert not any(accepts(port + n) for n in range(4))
+    assert not (ROOT / "cluster" / "run").exists()
+
+
+def test_the_scripts_explain_themselves():
+    for name in ("up", "test"):
+        done = script(name, "--help")
+        assert done.returncode == 0 and done.stdout.startswith("usage:")
+    assert script("up", "--nonsense").returncode == 2
