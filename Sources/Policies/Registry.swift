@@ -4,7 +4,13 @@ import Pipeline
 public enum Registry {
   /// One line a policy.
   public static let policies: [any Policy.Type] = [
-    BodyLimit.self
+    IPFilter.self,
+    CORS.self,
+    BodyLimit.self,
+    ApiKey.self,
+    RateLimit.self,
+    Headers.self,
+    Respond.self,
   ]
 
   /// The policy type with that name in the configuration.
@@ -14,5 +20,36 @@ public enum Registry {
   /// options is recorded in the reader, and the result must then not be used.
   public static func make(type name: String, options: inout OptionReader) -> (any Policy)? {
     type(named: name).map { $0.init(&options) }
+  }
+
+  /// What the options of a policy are, in the order in which it reads them.
+  public static func options(of type: any Policy.Type) -> [OptionDescription] {
+    var reader = OptionReader(describing: type.name)
+    _ = type.init(&reader)
+    return reader.descriptions
+  }
+
+  /// The chain of one route's policies, given in any order: sorted by phase and by the list above, those of one type in the
+  /// order given, and all `rate-limit` policies joined, since all limits of a route are decided together.
+  public static func chain(of policies: [any Policy]) throws(ChainFault) -> PolicyChain {
+    func rank(_ policy: any Policy) -> Int {
+      let type = Swift.type(of: policy)
+      let index = Self.policies.firstIndex { $0 == type } ?? Self.policies.count
+      return Int(type.phase.rawValue) * 1000 + index
+    }
+    var sorted = policies.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }
+      .map(\.element)
+    let limits = sorted.compactMap { $0 as? RateLimit }
+    guard let first = sorted.firstIndex(where: { $0 is RateLimit }) else { return PolicyChain(sorted) }
+    guard let joined = limits.count == 1 ? limits[0] : RateLimit(joining: limits) else { throw .tooManyLimits }
+    sorted.removeAll { $0 is RateLimit }
+    sorted.insert(joined, at: first)
+    return PolicyChain(sorted, limitNames: joined.levels.map(\.name))
+  }
+
+  /// Why policies cannot stand on one route.
+  public enum ChainFault: Error, Equatable, Sendable {
+    /// More limits than ``LimitQuestion/capacity``.
+    case tooManyLimits
   }
 }

@@ -1,0 +1,114 @@
+import Core
+import HTTP
+
+/// A field name that an option gives, made ready for finding it in heads.
+public struct FieldSelector: Sendable {
+  /// The name as the option gives it.
+  public let text: [UInt8]
+  /// The name in lower case.
+  public let lowercased: [UInt8]
+  /// The identity by which heads know it, if they do.
+  public let known: FieldName
+
+  /// The field `name`; nil for what is no token (RFC 9110 section 5.1).
+  public init?(_ name: String) {
+    let text = Array(name.utf8)
+    guard (1...256).contains(text.count), text.allSatisfy(Self.isToken) else { return nil }
+    self.text = text
+    lowercased = text.map { $0 >= 65 && $0 <= 90 ? $0 | 32 : $0 }
+    known = FieldName.of(RawSpan(text))
+  }
+
+  private static func isToken(_ byte: UInt8) -> Bool {
+    switch byte {
+    case 48...57, 65...90, 97...122: true
+    default: Array("!#$%&'*+-.^_`|~".utf8).contains(byte)
+    }
+  }
+
+  /// The form of this option.
+  public static let format = OptionFormat("a field name", example: "X-API-Key")
+
+  /// The index of the first such field, dropped or not.
+  @inline(__always)
+  public func firstIndex(in head: RequestHead) -> Int? {
+    known != .other ? head.firstIndex(of: known) : head.firstIndex(named: RawSpan(lowercased))
+  }
+
+  /// The index of the next such field behind `index`.
+  public func nextIndex(in head: RequestHead, after index: Int) -> Int? {
+    if known != .other { return head.nextIndex(of: known, after: index) }
+    var next = index + 1
+    while next < head.fieldCount {
+      if head.field(next).name == .other && head.name(of: next).equals(lowercase: RawSpan(lowercased)) { return next }
+      next += 1
+    }
+    return nil
+  }
+
+  /// Marks every such field as not to be passed on.
+  public func dropAll(in head: RequestHead) {
+    var index = firstIndex(in: head)
+    while let found = index {
+      head.drop(found)
+      index = nextIndex(in: head, after: found)
+    }
+  }
+
+  /// Marks every such field as not to be passed on.
+  public func dropAll(in head: ResponseHead) {
+    for index in 0..<head.fieldCount {
+      let field = head.field(index)
+      if field.name != known { continue }
+      if known != .other || head.name(of: index).equals(lowercase: RawSpan(lowercased)) { head.drop(index) }
+    }
+  }
+}
+
+extension RawSpan {
+  /// Whether both hold the same bytes. Not for secrets: it ends at the first difference.
+  public func equals(_ other: RawSpan) -> Bool {
+    guard byteCount == other.byteCount else { return false }
+    for offset in 0..<byteCount where self[byte: offset] != other[byte: offset] { return false }
+    return true
+  }
+
+  /// Whether it is `lowercase`, which holds no capital letters, with letters of either case.
+  public func equals(lowercase: RawSpan) -> Bool {
+    guard byteCount == lowercase.byteCount else { return false }
+    for offset in 0..<byteCount {
+      let byte = self[byte: offset]
+      if (byte >= 65 && byte <= 90 ? byte | 32 : byte) != lowercase[byte: offset] { return false }
+    }
+    return true
+  }
+}
+
+/// The fields by which upstreams learn who calls. Only the gateway may set them.
+public enum IdentityFields {
+  /// All of them in lower case. The first four are what this gateway sends; the others are what gateways it may replace
+  /// send, and an upstream may still believe them.
+  static let names: [[UInt8]] = [
+    "x-consumer-id", "x-consumer-tenant", "x-consumer-groups", "x-consumer-key",
+    "x-consumer-username", "x-consumer-custom-id", "x-credential-identifier", "x-credential-username",
+    "x-anonymous-consumer", "x-authenticated-userid", "x-authenticated-scope", "x-authenticated-groups",
+    "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-forwarded-user", "x-forwarded-email",
+    "x-forwarded-groups", "x-forwarded-preferred-username", "x-remote-user", "x-userinfo",
+  ].map { Array($0.utf8) }
+
+  /// Drops every one that the client sent. A few ns a field.
+  public static func dropAll(in request: RequestHead) {
+    for index in 0..<request.fieldCount {
+      let field = request.field(index)
+      // All begin with `x-` and have 10 to 31 letters; most fields are ruled out by that.
+      guard field.name == .other && field.nameCount >= 10 && field.nameCount <= 31 else { continue }
+      if isOne(request.name(of: index)) { request.drop(index) }
+    }
+  }
+
+  private static func isOne(_ name: RawSpan) -> Bool {
+    guard name[byte: 0] | 32 == 120 && name[byte: 1] == 45 else { return false }
+    for candidate in names where name.equals(lowercase: RawSpan(candidate)) { return true }
+    return false
+  }
+}

@@ -1,0 +1,183 @@
+import Core
+import Crypto
+import HTTP
+import Pipeline
+
+/// Knows consumers by a key that they send: in a field, in the query, or as a bearer token.
+///
+/// The key is hashed (SHA-256) and its digest looked up in the ``KeyRing``, so that no secret lies in memory or in the
+/// configuration and no duration tells how near a guess is. The key never reaches the upstream, nor does any field by
+/// which an upstream might believe a client about who it is.
+///
+/// Refuses with 401 `api-key-missing` or `api-key-invalid`, 400 `api-key-ambiguous` where more than one key was sent, 403
+/// `consumer-not-allowed`. Needs nothing but memory, so there is no failure mode.
+public final class ApiKey: RequestHook {
+  /// The name in the configuration.
+  public static let name = "api-key"
+  /// It says who it is.
+  public static let phase = Phase.identify
+  /// What it does.
+  public static let summary = "Knows consumers by an API key, and keeps the key from the upstream."
+
+  /// The longest key that is looked at, in bytes; what is longer is not valid.
+  static let keyBytes = 512
+
+  private let field: FieldSelector?
+  private let parameter: [UInt8]
+  private let acceptsBearer: Bool
+  private let isOptional: Bool
+  private let groups: [String]
+  private let sendsIdentity: Bool
+  /// The lines `WWW-Authenticate: …` for a missing and for a wrong key.
+  private let missingChallenge: [UInt8]
+  private let invalidChallenge: [UInt8]
+
+  /// Where a key was found.
+  private enum Source {
+    case field(Int)
+    case bearer(Int)
+    case query(QueryParameter)
+  }
+
+  /// Reads the options.
+  public init(_ options: inout OptionReader) {
+    let named = options.optionalValue(
+      "header", FieldSelector.format, "The field that holds the key; X-API-Key if no place is given at all."
+    ) { FieldSelector($0) }
+    let query = options.optionalString("query", "The query parameter that holds the key.") ?? ""
+    acceptsBearer = options.bool("bearer", default: false, "Whether the key may come as Authorization: Bearer.")
+    isOptional = options.bool(
+      "optional", default: false, "Whether requests without a key pass, as nobody. A wrong key is refused all the same."
+    )
+    groups = options.stringList("groups", "Only consumers in one of these groups pass; none: all consumers do.")
+    sendsIdentity = options.bool(
+      "identity", default: false,
+      "Whether the upstream learns the consumer: X-Consumer-Id, -Tenant, -Groups and -Key.")
+    parameter = Array(query.utf8)
+    if parameter.contains(where: { !Self.isPlain($0) }) {
+      options.fail(
+        "\"\(query)\" cannot be found in a query", at: "query", fix: "use letters, digits, \"-\", \"_\", \".\"")
+    }
+    let hasNone = named == nil && parameter.isEmpty && !acceptsBearer
+    let selected = named ?? (hasNone ? FieldSelector("X-API-Key") : nil)
+    if acceptsBearer && selected?.known == .authorization {
+      options.fail("Authorization holds either the bare key or a bearer token", at: "header", fix: "remove it")
+    }
+    field = selected
+    let place = selected.map { String(decoding: $0.text, as: UTF8.self) } ?? query
+    let challenge = acceptsBearer ? "Bearer realm=\"sluice\"" : "ApiKey realm=\"sluice\", name=\"\(place)\""
+    missingChallenge = Array("WWW-Authenticate: \(challenge)\r\n".utf8)
+    invalidChallenge = Array(
+      "WWW-Authenticate: \(challenge)\(acceptsBearer ? ", error=\"invalid_token\"" : "")\r\n".utf8)
+  }
+
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    (byte | 32) >= 97 && (byte | 32) <= 122 || byte >= 48 && byte <= 57 || byte == 45 || byte == 46 || byte == 95
+  }
+
+  /// Finds the key and its holder, and takes the key out of what is sent on.
+  public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    IdentityFields.dropAll(in: request)
+    var source: Source?
+    var isAmbiguous = false
+    if let field, let index = field.firstIndex(in: request) {
+      source = .field(index)
+      isAmbiguous = field.nextIndex(in: request, after: index) != nil
+    }
+    if acceptsBearer, let index = request.firstIndex(of: .authorization), request.value(of: index).isBearer {
+      isAmbiguous = isAmbiguous || source != nil || request.nextIndex(of: .authorization, after: index) != nil
+      source = .bearer(index)
+    }
+    if !parameter.isEmpty, !request.query.isEmpty, let found = findParameter(request) {
+      isAmbiguous = isAmbiguous || source != nil || found.isRepeated
+      source = .query(found)
+    }
+    if isAmbiguous { return .refuse(Refusal(ProblemCatalogue.keyAmbiguous)) }
+    guard let source else {
+      if isOptional { return .next }
+      exchange.responseFields.append(missingChallenge)
+      return .refuse(Refusal(ProblemCatalogue.keyMissing))
+    }
+    let match = find(source, &exchange, request, services)
+    guard case .valid(let consumer, let key) = match else {
+      exchange.responseFields.append(invalidChallenge)
+      return .refuse(Refusal(ProblemCatalogue.keyInvalid))
+    }
+    exchange.consumer = consumer
+    exchange.key = key
+    if !groups.isEmpty || sendsIdentity { return accept(services.keyRing.consumers[Int(consumer)], key, &exchange) }
+    return .next
+  }
+
+  private func findParameter(_ request: RequestHead) -> QueryParameter? {
+    let name = parameter
+    let query = request.bytes(request.query)
+    return QueryParameter.find(RawSpan(name), in: query)
+  }
+
+  /// Looks the key up, and strips it.
+  private func find(
+    _ source: Source, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services
+  ) -> KeyMatch {
+    let time = services.world.wallTime
+    switch source {
+    case .field(let index):
+      request.drop(index)
+      return find(request.value(of: index), time, services)
+    case .bearer(let index):
+      request.drop(index)
+      let value = request.value(of: index)
+      return find(value.extracting(value.tokenStart..<value.byteCount), time, services)
+    case .query(let parameter):
+      let query = request.bytes(request.query)
+      let changed = exchange.changeQuery()
+      changed.append(query.extracting(0..<parameter.removal.lowerBound))
+      changed.append(query.extracting(parameter.removal.upperBound..<query.byteCount))
+      let value = query.extracting(parameter.value)
+      guard value.holdsEscapes else { return find(value, time, services) }
+      guard let decoded = QueryParameter.decoded(value) else { return .unknown }
+      return find(RawSpan(decoded), time, services)
+    }
+  }
+
+  private func find(_ key: RawSpan, _ time: WallTime, _ services: Services) -> KeyMatch {
+    if key.byteCount == 0 || key.byteCount > Self.keyBytes { return .unknown }
+    return services.keyRing.find(services.hasher.digest(of: key), at: time)
+  }
+
+  private func accept(_ consumer: Consumer, _ key: Int32, _ exchange: inout Exchange) -> Verdict {
+    if !groups.isEmpty && !consumer.groups.contains(where: groups.contains) {
+      return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
+    }
+    guard sendsIdentity else { return .next }
+    let fields = exchange.requestFields
+    fields.appendField("X-Consumer-Id", safe: consumer.id)
+    if let tenant = consumer.tenant { fields.appendField("X-Consumer-Tenant", safe: tenant) }
+    if !consumer.groups.isEmpty {
+      fields.appendField("X-Consumer-Groups", safe: consumer.groups.joined(separator: ","))
+    }
+    fields.appendField("X-Consumer-Key", safe: consumer.keys[Int(key)].id)
+    return .next
+  }
+}
+
+extension RawSpan {
+  /// Whether it is a field value of the scheme Bearer (RFC 6750 section 2.1).
+  fileprivate var isBearer: Bool {
+    guard byteCount > 7, self[byte: 6] == 32 else { return false }
+    return self[byte: 0] | 32 == 98 && self[byte: 1] | 32 == 101 && self[byte: 2] | 32 == 97
+      && self[byte: 3] | 32 == 114 && self[byte: 4] | 32 == 101 && self[byte: 5] | 32 == 114
+  }
+
+  /// Where the token behind the scheme begins.
+  fileprivate var tokenStart: Int {
+    var start = 7
+    while start < byteCount && self[byte: start] == 32 { start += 1 }
+    return start
+  }
+
+  fileprivate var holdsEscapes: Bool {
+    for offset in 0..<byteCount where self[byte: offset] == 37 || self[byte: offset] == 43 { return true }
+    return false
+  }
+}
