@@ -56,6 +56,11 @@ struct PolicyDirectory {
     for (index, use) in uses.enumerated() where uses[..<index].contains(where: { $0.policy === use.policy }) {
       options.fail("one policy is named twice", at: "policies", fix: "name it once")
     }
+    if (try? Registry.chain(of: uses.map(\.policy))) == nil {
+      options.fail(
+        "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
+        fix: "keep at most \(LimitQuestion.capacity) on one route")
+    }
     return uses
   }
 
@@ -105,7 +110,8 @@ struct PolicyDirectory {
     let policies = ordered.map(\.element.policy)
     let key = policies.map { ObjectIdentifier($0) }
     if let chain = chains[key] { return chain }
-    let chain = PolicyChain(policies)
+    // Where the limits are too many, that has been said already and nothing of the file is used.
+    let chain = (try? Registry.chain(of: policies)) ?? PolicyChain()
     chains[key] = chain
     return chain
   }
