@@ -1,0 +1,159 @@
+import Core
+import HTTP
+import Pipeline
+import Traffic
+
+/// One request and its response, from the first byte of the head to the last byte sent.
+///
+/// A slot is reused; its buffers keep a little capacity, so that a request on a warm node allocates nothing.
+struct ExchangeSlot: SlabSlot {
+  enum Stage: UInt8 {
+    /// Waiting for the rest of the head.
+    case head
+    /// Waiting for a free connection to the upstream.
+    case pending
+    case connecting
+    /// The request is being sent; no response yet.
+    case request
+    /// The response head has been passed on.
+    case response
+    /// The response has ended at its source; the client has still to take some of it.
+    case flushing
+    /// A policy waits for something.
+    case parked
+  }
+
+  var exchange = Exchange()
+  var stage = Stage.head
+  var generation: UInt32 = 0
+  var client: Int32 = -1
+  var server: Int32 = -1
+  /// The configuration this exchange began under and ends under.
+  var configuration: LoopConfiguration?
+  /// The upstream's index in the configuration.
+  var upstream: Int32 = -1
+  /// The endpoints among which one was chosen, and which.
+  var endpoints: EndpointSet?
+  var position: Int32 = -1
+  var tried = TriedEndpoints()
+  /// What consistent hashing goes by.
+  var hash: UInt64 = 0
+  var retries: UInt8 = 0
+  /// Whether places in the upstream's bounds have to be given back.
+  var holdsRequest = false
+  var holdsRetry = false
+  var isQueued = false
+  var hasTimedOut = false
+
+  var requestBody = BodyReader()
+  var responseBody = BodyReader()
+  /// How the client is told where the response ends.
+  var responseFraming = BodyFraming.none
+  var requestIsChunked = false
+  var hasTrailers = false
+  var hasResponseTrailers = false
+  var serverKeepsAlive = false
+  var wantsUpgrade = false
+  var clientIsHTTP10 = false
+  /// Whether the request came from a proxy that is believed.
+  var isTrusted = false
+  var method = Method.get
+  var timeouts = FlowTimeouts()
+  var isRecorded = false
+  /// A copy of another exchange: nobody waits for its response.
+  var isMirror = false
+
+  // The four ends of a tunnel: what each side has said, and what each side has been told.
+  var isTunnel = false
+  var clientHasEnded = false
+  var serverHasEnded = false
+  var endedToServer = false
+  var endedToClient = false
+
+  /// Bytes of the client that have not been interpreted yet.
+  var clientInput = ByteBuffer()
+  /// Bytes of the upstream that have not been interpreted yet.
+  var serverInput = ByteBuffer()
+  /// The request as sent to the upstream; kept from its first byte while it could be sent again.
+  var toServer = ByteBuffer()
+  var toServerSent = 0
+  var isReplayable = true
+  /// What the client has not taken yet.
+  var toClient = ByteBuffer()
+
+  var attempts: UInt8 = 0
+  var status: UInt16 = 0
+  var refusal: Refusal?
+  var fault: HTTPFault?
+  var captures = RouteCaptures()
+  /// What the log says of the request's head.
+  var access = AccessRecord()
+  var scanned = 0
+  var sentToClient: Int64 = 0
+  var upstreamStartedAt = Instant.never
+  var attemptStartedAt = Instant.never
+  var totalDeadline = Instant.never
+
+  init() {}
+
+  /// Storage that a slot keeps between requests; larger buffers are given back.
+  static let keptCapacity = 4096
+
+  /// Makes the slot ready for its next request; what the client has sent of it already can stay.
+  mutating func reset(keepingInput: Bool = false) {
+    exchange.reset()
+    stage = .head
+    generation &+= 1
+    client = -1
+    server = -1
+    configuration = nil
+    upstream = -1
+    endpoints = nil
+    position = -1
+    if !keepingInput { clientInput.removeAll(keeping: Self.keptCapacity) }
+    serverInput.removeAll(keeping: Self.keptCapacity)
+    toServer.removeAll(keeping: Self.keptCapacity)
+    toClient.removeAll(keeping: Self.keptCapacity)
+    toServerSent = 0
+    isReplayable = true
+    attempts = 0
+    tried = TriedEndpoints()
+    hash = 0
+    retries = 0
+    hasTimedOut = false
+    status = 0
+    refusal = nil
+    fault = nil
+    access = AccessRecord()
+    serverKeepsAlive = false
+    hasResponseTrailers = false
+    scanned = 0
+    sentToClient = 0
+    hasTrailers = false
+    wantsUpgrade = false
+    isTrusted = false
+    isRecorded = false
+    isMirror = false
+    isTunnel = false
+    clientHasEnded = false
+    serverHasEnded = false
+    endedToServer = false
+    endedToClient = false
+    upstreamStartedAt = .never
+    attemptStartedAt = .never
+    totalDeadline = .never
+  }
+}
+
+extension ExchangeSlot {
+  /// Appends the field by which both sides can name this request: what a trusted caller called it, or the decision.
+  mutating func appendRequestID(to buffer: ByteBuffer) {
+    buffer.append("X-Request-Id: ")
+    if access.requestID.isEmpty {
+      exchange.decision.write(into: buffer)
+    } else {
+      buffer.append(exchange.head.bytes.extracting(access.requestID.offsets))
+    }
+    buffer.append("\r\n")
+  }
+}

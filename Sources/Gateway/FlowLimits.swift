@@ -1,0 +1,14 @@
+import Core
+import HTTP
+
+/// What the flow bounds, by the file's settings. Durations are nanoseconds.
+struct FlowLimits {
+  let head: HeadLimits
+  let settings: NodeLimits
+
+  init(_ node: NodeSettings) {
+    settings = node.limits
+    head = HeadLimits(
+      requestLineBytes: settings.requestLineBytes, fieldCount: settings.fieldCount, headBytes: settings.headBytes)
+  }
+}

@@ -1,0 +1,52 @@
+import Core
+import Traffic
+
+/// What the node tells its loops.
+public enum FlowMessage: Sendable {
+  /// Serve new requests under this configuration; a port that cannot be opened is reported.
+  case configure(Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void)
+  /// An upstream's names have resolved anew; the state tells which upstream it is.
+  case endpoints(EndpointSet)
+  /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
+  case drain(nanoseconds: Int64)
+}
+
+/// A listening socket of one loop.
+struct ListenerSlot {
+  let address: SocketAddress
+  /// The socket; none once the listener is closed.
+  var socket: Socket
+  var expectsProxyHeader: Bool
+  /// Descriptors have run out: the queue is left alone for a moment.
+  var isPaused = false
+  /// There was more to accept than one turn allows.
+  var inputWaits = false
+  var isOpen: Bool { socket != .none }
+}
+
+/// Connections that may be shed, in the order in which they got there.
+struct ClientQueues {
+  struct Ends {
+    var first: Int32 = -1
+    var last: Int32 = -1
+  }
+
+  private var slow = Ends()
+  private var idle = Ends()
+
+  /// The ends of a queue; ``ClientSlot/Queue/none`` has none and must not be asked for.
+  subscript(queue: ClientSlot.Queue) -> Ends {
+    get { queue == .slow ? slow : idle }
+    set { if queue == .slow { slow = newValue } else { idle = newValue } }
+  }
+}
+
+/// Time limits towards an upstream, in nanoseconds.
+struct FlowTimeouts {
+  /// Until a connection stands.
+  var connect: Int64 = 1_000_000_000
+  /// From the end of the request to the head of the response.
+  var response: Int64 = 15_000_000_000
+  /// Without a byte once the response has begun.
+  var idle: Int64 = 60_000_000_000
+}

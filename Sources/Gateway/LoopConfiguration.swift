@@ -1,0 +1,97 @@
+import Core
+import Crypto
+import Pipeline
+import Traffic
+
+/// A blueprint as one loop uses it: the blueprint itself, and the loop's own services and balancers for it. Exchanges
+/// hold on to the one they began under, so a reload never changes the rules in the middle of a request.
+final class LoopConfiguration {
+  let blueprint: Blueprint
+  let services: Services
+  let names: AccessNames
+  /// The loop's view of each upstream, by its index in the blueprint.
+  let upstreams: ContiguousArray<LoopUpstream>
+  private let routeSeries: ContiguousArray<Int32>
+  private let firstLimits: ContiguousArray<Int32>
+  private let firstKeys: ContiguousArray<Int32>
+
+  /// The blueprint for one loop; `lines` numbers upstreams by name, new ones are added.
+  init(_ blueprint: Blueprint, _ shared: BlueprintShared, _ services: Services, lines: inout [String: Int32]) {
+    self.blueprint = blueprint
+    self.services = services
+    names = shared.names
+    routeSeries = shared.routeSeries
+    firstLimits = shared.firstLimits
+    firstKeys = shared.firstKeys
+    var upstreams: ContiguousArray<LoopUpstream> = []
+    for plan in shared.upstreams {
+      let line = lines[plan.spec.name] ?? Int32(lines.count)
+      lines[plan.spec.name] = line
+      upstreams.append(LoopUpstream(plan, line: line, random: services.world.random()))
+    }
+    self.upstreams = upstreams
+  }
+
+  /// The texts of an upstream's endpoints, for the log.
+  func endpointNames(ofUpstream index: Int32) -> NameTable {
+    index >= 0 ? upstreams[Int(index)].endpointNames : Self.noNames
+  }
+
+  private static let noNames = NameTable([])
+
+  /// The metrics series of a route; −1 stands for none.
+  func series(ofRoute index: Int32) -> Int32 { index >= 0 ? routeSeries[Int(index)] : Metrics.noRoute }
+
+  /// The index of a route's first limit among the names of limits.
+  func firstLimit(ofRoute index: Int32) -> Int32 { index >= 0 ? firstLimits[Int(index)] : -1 }
+
+  /// The index of a consumer's key among the names of keys.
+  func logIndex(ofKey key: Int32, of consumer: Int32) -> Int32 {
+    key >= 0 && consumer >= 0 ? firstKeys[Int(consumer)] + key : -1
+  }
+}
+
+/// What loops derive from a blueprint and can share: made once for all of them.
+public final class BlueprintShared: Sendable {
+  let names: AccessNames
+  let routeSeries: ContiguousArray<Int32>
+  let firstLimits: ContiguousArray<Int32>
+  let firstKeys: ContiguousArray<Int32>
+  let routeNames: RouteNames
+  let upstreams: ContiguousArray<UpstreamPlan>
+
+  /// Derives names and series from `blueprint`; `upstreams` are its upstreams with the endpoints they have now.
+  public init(_ blueprint: Blueprint, upstreams: ContiguousArray<UpstreamPlan>, metrics: Metrics) {
+    self.upstreams = upstreams
+    let routes = blueprint.routes.map(\.id)
+    let consumers = blueprint.keyRing.consumers
+    names = AccessNames(
+      routes: routes, consumers: consumers.map(\.id), keys: consumers.flatMap { $0.keys.map(\.id) },
+      limits: blueprint.routes.flatMap(\.chain.limitNames))
+    routeSeries = metrics.routeSeries(routes)
+    routeNames = RouteNames(routes)
+    var next: Int32 = 0
+    var limits: ContiguousArray<Int32> = []
+    for route in blueprint.routes {
+      limits.append(next)
+      next += Int32(route.chain.limitNames.count)
+    }
+    firstLimits = limits
+    next = 0
+    var keys: ContiguousArray<Int32> = []
+    for consumer in consumers {
+      keys.append(next)
+      next += Int32(consumer.keys.count)
+    }
+    firstKeys = keys
+  }
+}
+
+extension Services {
+  /// What the policies of `blueprint` borrow on one loop.
+  convenience init(
+    world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256
+  ) {
+    self.init(world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher)
+  }
+}

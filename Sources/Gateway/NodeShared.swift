@@ -1,0 +1,90 @@
+import Core
+import Synchronization
+
+/// What all loops of a node share: counters, and the few facts that concern the node as a whole.
+public final class NodeShared: Sendable {
+  /// Everything the node counts.
+  public let metrics: Metrics
+  /// How many connections there are, and whose.
+  let ledger: ConnectionLedger
+  private let draining = Atomic<Bool>(false)
+
+  /// The shared part of a node that may hold so many connections, and so many of one address.
+  public init(metrics: Metrics, limits: NodeLimits) {
+    self.metrics = metrics
+    ledger = ConnectionLedger(perNode: limits.connectionsPerNode, perAddress: limits.connectionsPerAddress)
+  }
+
+  /// Whether the node has been told to stop.
+  public var isDraining: Bool { draining.load(ordering: .relaxed) }
+
+  /// From now on every response says that its connection closes.
+  public func beginDraining() { draining.store(true, ordering: .relaxed) }
+}
+
+/// Counts connections, of the node and of each address.
+///
+/// The limits are the node's, not a loop's, so the count is shared; it is touched when a connection is opened or closed,
+/// never by a request. That is why a lock is acceptable here: the alternative, a share of the limit for each loop, would
+/// refuse addresses that the kernel happened to send to one loop.
+final class ConnectionLedger: Sendable {
+  enum Entry: Equatable { case admitted, nodeIsFull, addressIsFull }
+
+  private struct State {
+    var total = 0
+    var byAddress: [IPAddress: Int32] = [:]
+  }
+
+  private let perNode: Atomic<Int>
+  private let perAddress: Atomic<Int>
+  private let state = Mutex(State())
+
+  init(perNode: Int, perAddress: Int) {
+    self.perNode = Atomic(perNode)
+    self.perAddress = Atomic(perAddress)
+  }
+
+  /// Changes the limits; connections beyond them stay.
+  func setLimits(perNode: Int, perAddress: Int) {
+    self.perNode.store(perNode, ordering: .relaxed)
+    self.perAddress.store(perAddress, ordering: .relaxed)
+  }
+
+  /// Counts a connection if it may be.
+  func enter(_ address: IPAddress, countsAddress: Bool) -> Entry {
+    let (perNode, perAddress) = (perNode.load(ordering: .relaxed), perAddress.load(ordering: .relaxed))
+    return state.withLock { state in
+      guard state.total < perNode else { return .nodeIsFull }
+      if countsAddress {
+        let count = state.byAddress[address, default: 0]
+        guard Int(count) < perAddress else { return .addressIsFull }
+        state.byAddress[address] = count + 1
+      }
+      state.total += 1
+      return .admitted
+    }
+  }
+
+  /// Counts an address that became known only after its connection was counted (PROXY protocol).
+  func enterAddress(_ address: IPAddress) -> Bool {
+    let perAddress = perAddress.load(ordering: .relaxed)
+    return state.withLock { state in
+      let count = state.byAddress[address, default: 0]
+      guard Int(count) < perAddress else { return false }
+      state.byAddress[address] = count + 1
+      return true
+    }
+  }
+
+  /// Takes a connection off the count.
+  func leave(_ address: IPAddress, countsAddress: Bool) {
+    state.withLock { state in
+      state.total -= 1
+      guard countsAddress, let count = state.byAddress[address] else { return }
+      state.byAddress[address] = count > 1 ? count - 1 : nil
+    }
+  }
+
+  /// Open connections.
+  var total: Int { state.withLock { $0.total } }
+}

@@ -1,0 +1,147 @@
+// The request's body on its way to the upstream, and every byte that waits to be sent there.
+
+import Core
+import HTTP
+import Pipeline
+
+extension RequestFlow {
+  /// Request bytes kept so that the request could be sent again.
+  static var replayLimit: Int { 65_536 }
+  /// Request bytes that may wait for the upstream before the client is no longer read.
+  private static var backlogLimit: Int { 65_536 }
+
+  /// Reads more of the body, as far as the upstream keeps up.
+  mutating func readRequestBody(_ index: Int32) {
+    let exchange = clients[index].exchange
+    guard exchange >= 0 else { return }
+    guard !exchanges[exchange].requestBody.isComplete else {
+      if clients[index].peerEnded { noteEarlyEnd(index, exchange) }
+      return
+    }
+    guard takesRequestBody(exchange) else { return }
+    let isDirect = exchanges[exchange].clientInput.isEmpty
+    let buffer = isDirect ? input : exchanges[exchange].clientInput
+    if isDirect { buffer.removeAll() }
+    switch world.receive(clients[index].socket, into: buffer, limit: Self.receiveLimit) {
+    case .count(let count):
+      clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
+      metrics.add(count, to: .clientBytesReceived)
+      setDeadline(client: index, after: limits.settings.bodyTimeout)
+      takeRequestBody(exchange, buffer)
+      continueRequest(exchange, index)
+    case .wouldBlock: clients[index].inputWaits = false
+    case .ended, .failed:
+      metrics.countShedConnection(.peerGone)
+      abandon(exchange)
+    }
+  }
+
+  /// Sends what was taken and comes back for more input where there is some.
+  private mutating func continueRequest(_ exchange: Int32, _ index: Int32) {
+    let generation = exchanges[exchange].generation
+    flushToServer(exchange)
+    guard exchanges[exchange].generation == generation, clients[index].exchange == exchange else { return }
+    if clients[index].inputWaits, !exchanges[exchange].requestBody.isComplete { list(client: index) }
+  }
+
+  /// Whether body bytes have somewhere to go: not before the chain has admitted the request, not while the upstream
+  /// leaves too many untaken.
+  private func takesRequestBody(_ exchange: Int32) -> Bool {
+    switch exchanges[exchange].stage {
+    case .head, .parked, .flushing: false
+    case .pending, .connecting, .request, .response:
+      exchanges[exchange].toServer.count - exchanges[exchange].toServerSent < Self.backlogLimit
+    }
+  }
+
+  /// The client has closed its direction after a complete request. It may still read: nothing to do but remember.
+  private mutating func noteEarlyEnd(_ index: Int32, _ exchange: Int32) {
+    clients[index].inputWaits = false
+    clients[index].closesAfterResponse = true
+  }
+
+  /// Moves the body bytes in `buffer` into the upstream's framing. What remains of `buffer` is kept as input.
+  mutating func takeRequestBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    let toServer = exchanges[exchange].toServer
+    loop: while !exchanges[exchange].requestBody.isComplete {
+      switch exchanges[exchange].requestBody.next(buffer.bytes) {
+      case .data(let skip, let count):
+        guard exchanges[exchange].requestBody.received <= exchanges[exchange].exchange.bodyLimit else {
+          return refuse(exchange, ProblemCatalogue.bodyTooLarge)
+        }
+        let bytes = buffer.bytes.extracting(skip..<skip + count)
+        if exchanges[exchange].requestIsChunked {
+          toServer.append(hexadecimal: UInt64(count))
+          toServer.append("\r\n")
+          toServer.append(bytes)
+          toServer.append("\r\n")
+        } else {
+          toServer.append(bytes)
+        }
+        buffer.consume(skip + count)
+      case .trailer(let field, let consumed):
+        if let field {
+          if !exchanges[exchange].hasTrailers { toServer.append("0\r\n") }
+          exchanges[exchange].hasTrailers = true
+          appendTrailer(field, of: buffer, to: toServer)
+        }
+        buffer.consume(consumed)
+      case .end(let consumed):
+        buffer.consume(consumed)
+        if exchanges[exchange].requestIsChunked {
+          toServer.append(exchanges[exchange].hasTrailers ? "\r\n" : "0\r\n\r\n")
+        }
+      case .incomplete(let consumed):
+        buffer.consume(consumed)
+        break loop
+      case .malformed(let fault): return refuse(exchange, malformed: fault)
+      }
+    }
+    if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
+    if exchanges[exchange].toServer.count > Self.replayLimit { exchanges[exchange].isReplayable = false }
+  }
+
+  /// Appends one trailer field.
+  func appendTrailer(_ field: (name: ByteRange, value: ByteRange), of buffer: ByteBuffer, to target: ByteBuffer) {
+    target.append(buffer.bytes.extracting(field.name.offsets))
+    target.append(": ")
+    target.append(buffer.bytes.extracting(field.value.offsets))
+    target.append("\r\n")
+  }
+
+  /// Sends what waits for the upstream.
+  mutating func flushToServer(_ exchange: Int32) {
+    let server = exchanges[exchange].server
+    guard server >= 0, servers[server].state == .busy else { return }
+    let toServer = exchanges[exchange].toServer
+    let sent = exchanges[exchange].toServerSent
+    if sent < toServer.count {
+      switch world.send(servers[server].socket, toServer.bytes.extracting(sent..<toServer.count)) {
+      case .count(let count):
+        metrics.add(count, to: .upstreamBytesSent)
+        exchanges[exchange].toServerSent = sent + count
+      case .wouldBlock: break
+      case .ended, .failed: return serverBroke(exchange)
+      }
+    }
+    if !exchanges[exchange].isReplayable {
+      toServer.consume(exchanges[exchange].toServerSent)
+      exchanges[exchange].toServerSent = 0
+    }
+    requestProgressed(exchange, server)
+  }
+
+  /// Sets the time limits that follow from how far the request has been sent, and reads on where that had stopped.
+  private mutating func requestProgressed(_ exchange: Int32, _ server: Int32) {
+    let timeouts = exchanges[exchange].timeouts
+    let isSent = exchanges[exchange].toServerSent == exchanges[exchange].toServer.count
+    if exchanges[exchange].stage == .request {
+      setDeadline(
+        server: server,
+        after: isSent && exchanges[exchange].requestBody.isComplete ? timeouts.response : timeouts.idle)
+    }
+    let client = exchanges[exchange].client
+    guard client >= 0, isSent, !exchanges[exchange].requestBody.isComplete, clients[client].inputWaits else { return }
+    list(client: client)
+  }
+}

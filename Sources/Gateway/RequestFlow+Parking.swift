@@ -1,0 +1,36 @@
+// Requests that a policy has asked to wait. The loop goes on; the exchange keeps its head in its own buffer.
+
+import Core
+import HTTP
+import Pipeline
+
+extension RequestFlow {
+  /// How long a policy may keep a request waiting, in nanoseconds: far beyond what any of them needs, so that one that
+  /// forgets an exchange cannot leak it.
+  private static var longestPark: Int64 { 5_000_000_000 }
+
+  /// Puts an exchange aside until its ticket is called.
+  mutating func park(_ exchange: Int32) {
+    exchanges[exchange].stage = .parked
+    let client = exchanges[exchange].client
+    let deadline = world.now.advanced(byNanoseconds: Self.longestPark)
+    exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
+    setDeadline(client: client, after: Self.longestPark)
+  }
+
+  /// What an exchange waited for has come: its chain goes on behind the policy that waited. Does nothing where the
+  /// exchange has ended in the meantime.
+  mutating func resume(ticket: UInt64) {
+    let exchange = Int32(truncatingIfNeeded: ticket)
+    guard exchanges.touchedIndexes.contains(exchange), exchanges[exchange].stage == .parked,
+      exchanges[exchange].exchange.ticket == ticket, let configuration = exchanges[exchange].configuration
+    else { return }
+    // The loop's own head has been used for other requests since: read it again from the exchange's copy.
+    let head = exchanges[exchange].exchange.head
+    guard case .complete = request.parse(head, limits: limits.head) else { return abandon(exchange) }
+    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    exchanges[exchange].stage = .head
+    decide(
+      exchange, route, route.chain.resume(&exchanges[exchange].exchange, request, configuration.services))
+  }
+}

@@ -1,0 +1,96 @@
+// The end of an exchange: counted, logged, and what it held given back.
+
+import Core
+import HTTP
+import Net
+import Pipeline
+
+extension RequestFlow {
+  /// The last byte of the response is on its way: the connection goes on, or ends.
+  mutating func finish(_ exchange: Int32) {
+    record(exchange)
+    let client = exchanges[exchange].client
+    guard client >= 0 else { return giveBack(exchange: exchange) }
+    if clients[client].closesAfterResponse {
+      clients[client].exchange = -1
+      giveBack(exchange: exchange)
+      return closeAfterResponse(client: client)
+    }
+    let leftover = exchanges[exchange].clientInput
+    guard leftover.isEmpty else { return startNext(exchange, client) }
+    clients[client].exchange = -1
+    clients[client].state = .idle
+    giveBack(exchange: exchange)
+    enqueue(client, .idle)
+    setDeadline(client: client, after: limits.settings.idleTimeout)
+    if clients[client].inputWaits { list(client: client) }
+  }
+
+  /// The client has sent its next request already (pipelining): the same slot goes on with it.
+  private mutating func startNext(_ exchange: Int32, _ client: Int32) {
+    exchanges[exchange].reset(keepingInput: true)
+    exchanges[exchange].client = client
+    exchanges[exchange].exchange.startedAt = world.now
+    clients[client].state = .head
+    enqueue(client, .slow)
+    setDeadline(client: client, after: limits.settings.headTimeout)
+    list(client: client)
+  }
+
+  /// Gives an exchange's slot back, for the next request.
+  mutating func giveBack(exchange: Int32) {
+    let client = exchanges[exchange].client
+    if client >= 0, clients[client].exchange == exchange { clients[client].exchange = -1 }
+    exchanges[exchange].reset()
+    exchanges.giveBack(exchange)
+  }
+
+  /// Counts and logs an exchange, once, however it ended, and lets its policies give back what they hold.
+  mutating func record(_ exchange: Int32) {
+    guard !exchanges[exchange].isRecorded, let configuration = exchanges[exchange].configuration else { return }
+    exchanges[exchange].isRecorded = true
+    endUpstreamRequest(exchange)
+    guard !exchanges[exchange].isMirror else { return }
+    let route = exchanges[exchange].exchange.route
+    if route >= 0 {
+      configuration.blueprint.routes[Int(route)].chain.end(&exchanges[exchange].exchange, configuration.services)
+    }
+    let elapsed = world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt)
+    metrics.add(to: .requestsEnded)
+    metrics.countRequest(
+      route: configuration.series(ofRoute: route), status: Int(exchanges[exchange].status), nanoseconds: elapsed)
+    if let log { writeLog(log, exchange, configuration, elapsed) }
+  }
+
+  private mutating func writeLog(
+    _ log: LogStream, _ exchange: Int32, _ configuration: LoopConfiguration, _ elapsed: Int64
+  ) {
+    var record = exchanges[exchange].access
+    record.time = WallTime(microseconds: world.wallTime.microseconds - elapsed / 1_000)
+    record.isHTTP10 = exchanges[exchange].clientIsHTTP10
+    record.isSecure = exchanges[exchange].exchange.isSecure
+    record.status = exchanges[exchange].status
+    record.attempts = exchanges[exchange].attempts
+    record.refusal = exchanges[exchange].refusal?.code
+    record.client = exchanges[exchange].exchange.client
+    record.decision = exchanges[exchange].exchange.decision
+    record.trace = exchanges[exchange].exchange.trace
+    let head = exchanges[exchange].exchange.head
+    record.received = Int64(head.count) + exchanges[exchange].requestBody.received
+    record.sent = exchanges[exchange].sentToClient
+    record.nanoseconds = elapsed
+    if exchanges[exchange].upstreamStartedAt != .never {
+      record.upstreamNanoseconds = world.now.nanoseconds(since: exchanges[exchange].upstreamStartedAt)
+    }
+    record.route = exchanges[exchange].exchange.route
+    record.consumer = exchanges[exchange].exchange.consumer
+    record.key = configuration.logIndex(
+      ofKey: exchanges[exchange].exchange.key, of: exchanges[exchange].exchange.consumer)
+    record.firstLimit = configuration.firstLimit(ofRoute: record.route)
+    record.endpoint = exchanges[exchange].position
+    accessLog.write(
+      record, head: head.bytes, limits: exchanges[exchange].exchange.limits, names: configuration.names,
+      endpoints: configuration.endpointNames(ofUpstream: exchanges[exchange].upstream), into: log.buffer)
+    log.endLine(now: world.now)
+  }
+}

@@ -1,0 +1,115 @@
+// Answers that the gateway gives by itself: refusals, replies of policies, redirects.
+
+import Core
+import HTTP
+import Pipeline
+import Traffic
+
+extension RequestFlow {
+  /// Refuses because the bytes are not HTTP as it should be; the connection cannot be used any further, since nobody
+  /// knows where the next request would begin.
+  mutating func refuse(_ exchange: Int32, malformed fault: HTTPFault) {
+    metrics.countShedConnection(.malformed)
+    clients[exchanges[exchange].client].closesAfterResponse = true
+    exchanges[exchange].fault = fault
+    refuse(exchange, RequestFlow.problem(for: fault))
+  }
+
+  /// The entry of the catalogue for a broken rule of HTTP.
+  static func problem(for fault: HTTPFault) -> Problem {
+    switch fault.status {
+    case 414: ProblemCatalogue.targetTooLong
+    case 417: ProblemCatalogue.expectationFailed
+    case 431: ProblemCatalogue.headTooLarge
+    case 501: ProblemCatalogue.notImplemented
+    case 505: ProblemCatalogue.versionNotSupported
+    default: isOfPath(fault) ? ProblemCatalogue.malformedPath : ProblemCatalogue.malformedRequest
+    }
+  }
+
+  private static func isOfPath(_ fault: HTTPFault) -> Bool {
+    switch fault {
+    case .encodedSeparator, .encodedControl, .malformedEscape, .encodedUnreserved, .dotSegment, .emptySegment: true
+    default: false
+    }
+  }
+
+  /// Refuses with an entry of the catalogue.
+  mutating func refuse(_ exchange: Int32, _ problem: Problem) { refuse(exchange, Refusal(problem)) }
+
+  /// Refuses with a problem document (RFC 9457). What the upstream was doing for this exchange is broken off.
+  mutating func refuse(_ exchange: Int32, _ refusal: Refusal) {
+    if exchanges[exchange].isMirror {
+      record(exchange)
+      return giveBack(exchange: exchange)
+    }
+    guard exchanges[exchange].stage != .response, exchanges[exchange].stage != .flushing else {
+      return breakOff(exchange, .upstreamBroke)
+    }
+    metrics.countRefusal(code: refusal.code)
+    exchanges[exchange].refusal = refusal
+    let body = exchanges[exchange].exchange.replyBody
+    body.removeAll()
+    refusal.problem.write(exchanges[exchange].exchange.decision, into: body)
+    let fields = exchanges[exchange].exchange.responseFields
+    fields.append("Content-Type: application/problem+json\r\nCache-Control: no-store\r\n")
+    if refusal.retryAfterSeconds >= 0 {
+      fields.append("Retry-After: ")
+      fields.append(decimal: UInt64(refusal.retryAfterSeconds))
+      fields.append("\r\n")
+    }
+    send(exchange, status: refusal.status)
+  }
+
+  /// Sends the answer that a policy has prepared.
+  mutating func reply(_ exchange: Int32) { send(exchange, status: exchanges[exchange].exchange.replyStatus) }
+
+  /// Sends the client to another place.
+  mutating func answer(_ exchange: Int32, _ redirect: Redirect) {
+    let fields = exchanges[exchange].exchange.responseFields
+    fields.append("Location: ")
+    redirect.appendLocation(
+      path: request.bytes(request.path), query: request.bytes(request.query),
+      authority: request.bytes(request.authority), isSecure: exchanges[exchange].exchange.isSecure,
+      captures: exchanges[exchange].captures, to: fields)
+    fields.append("\r\n")
+    send(exchange, status: redirect.status)
+  }
+
+  /// Sends an answer of the gateway's own and ends the exchange.
+  private mutating func send(_ exchange: Int32, status: UInt16) {
+    dropServer(of: exchange)
+    exchanges[exchange].status = status
+    exchanges[exchange].stage = .flushing
+    exchanges[exchange].responseFraming = .length(0)
+    let client = exchanges[exchange].client
+    output.removeAll()
+    guard client >= 0 else { return finish(exchange) }
+    let body = exchanges[exchange].exchange.replyBodyIfAny
+    // A body that has not been read could only be skipped by reading it: the connection ends instead.
+    decidePersistence(client, exchange)
+    if node.isDraining { clients[client].closesAfterResponse = true }
+    date.update(world.wallTime)
+    ResponseWriter.writeOwn(
+      status: status, bodyCount: body?.count ?? 0, &exchanges[exchange], date: date.text,
+      closes: clients[client].closesAfterResponse, into: output)
+    if let body, exchanges[exchange].method != .head { output.append(body.bytes) }
+    setDeadline(client: client, after: limits.settings.sendTimeout)
+    flushOutput(exchange)
+  }
+
+  /// The head did not arrive in time: the client is told before the connection ends (RFC 9110 section 15.5.9).
+  mutating func beginTimedOutHead(_ index: Int32) {
+    let exchange = clients[index].exchange
+    guard exchange >= 0 else { return close(client: index, reset: false) }
+    dequeue(index)
+    clients[index].state = .exchange
+    clients[index].closesAfterResponse = true
+    metrics.add(to: .requestsStarted)
+    exchanges[exchange].configuration = configuration
+    exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
+    exchanges[exchange].exchange.peer = clients[index].peer
+    exchanges[exchange].exchange.client = clients[index].peer
+    refuse(exchange, ProblemCatalogue.requestTimeout)
+  }
+}

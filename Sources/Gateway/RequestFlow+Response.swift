@@ -1,0 +1,301 @@
+// The upstream's answer on its way to the client.
+
+import Core
+import HTTP
+import Pipeline
+import Traffic
+
+extension RequestFlow {
+  /// Body bytes from which on a second span is cheaper than a copy behind the head.
+  private static var copyLimit: Int { 16_384 }
+
+  /// Reads what the upstream has sent, as far as the client keeps up.
+  mutating func readResponse(_ index: Int32) {
+    let exchange = servers[index].exchange
+    guard exchange >= 0, exchanges[exchange].toClient.isEmpty, servers[index].inputWaits else { return }
+    let isDirect = exchanges[exchange].serverInput.isEmpty
+    let buffer = isDirect ? input : exchanges[exchange].serverInput
+    if isDirect { buffer.removeAll() }
+    switch world.receive(servers[index].socket, into: buffer, limit: Self.receiveLimit) {
+    case .count(let count):
+      servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
+      metrics.add(count, to: .upstreamBytesReceived)
+      setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
+      takeResponse(exchange, buffer)
+    case .wouldBlock: servers[index].inputWaits = false
+    case .ended: responseEnded(exchange)
+    case .failed: serverBroke(exchange)
+    }
+  }
+
+  private mutating func takeResponse(_ exchange: Int32, _ buffer: ByteBuffer) {
+    output.removeAll()
+    while exchanges[exchange].stage == .request {
+      switch response.parse(buffer, from: exchanges[exchange].scanned, limits: limits.head) {
+      case .complete(let count):
+        exchanges[exchange].scanned = 0
+        guard takeResponseHead(exchange, buffer, count) else { return }
+      case .incomplete:
+        exchanges[exchange].scanned = buffer.count
+        if buffer === input { exchanges[exchange].serverInput.append(buffer.bytes) }
+        return listServerIfInputWaits(exchange)
+      case .refused: return responseBroke(exchange)
+      }
+      if exchanges[exchange].stage == .request, buffer.isEmpty { break }
+    }
+    if exchanges[exchange].stage == .response { takeResponseBody(exchange, buffer) } else { flushOutput(exchange) }
+  }
+
+  private mutating func listServerIfInputWaits(_ exchange: Int32) {
+    let server = exchanges[exchange].server
+    if server >= 0, servers[server].inputWaits { list(server: server) }
+  }
+
+  /// One response head: passed on if informational, otherwise the answer, or a reason to try elsewhere. Returns whether
+  /// what follows it in `buffer` still belongs to this exchange.
+  private mutating func takeResponseHead(_ exchange: Int32, _ buffer: ByteBuffer, _ count: Int) -> Bool {
+    if response.isInformational, response.status != 101 {
+      if !exchanges[exchange].clientIsHTTP10 { ResponseWriter.writeInformational(response, into: output) }
+      buffer.consume(count)
+      return true
+    }
+    if response.status == 101 {
+      if exchanges[exchange].wantsUpgrade, response.upgrade != nil {
+        upgrade(exchange, buffer, count)
+      } else {
+        responseBroke(exchange)
+      }
+      return false
+    }
+    noteResponse(exchange)
+    if retriesStatus(exchange) { return false }
+    respond(exchange)
+    buffer.consume(count)
+    return true
+  }
+
+  /// The station `respond`: hooks, framing, and the head that the client gets.
+  private mutating func respond(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    exchanges[exchange].stage = .response
+    exchanges[exchange].isReplayable = false
+    exchanges[exchange].status = UInt16(response.status)
+    exchanges[exchange].serverKeepsAlive = response.keepsAlive
+    if exchanges[exchange].isMirror {
+      exchanges[exchange].responseBody = BodyReader(response.framing(for: exchanges[exchange].method))
+      return
+    }
+    let plan = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    plan.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
+    let framing = response.framing(for: exchanges[exchange].method)
+    exchanges[exchange].responseBody = BodyReader(framing)
+    exchanges[exchange].responseFraming = clientFraming(of: framing, exchange)
+    let client = exchanges[exchange].client
+    guard client >= 0 else { return }
+    decidePersistence(client, exchange)
+    ResponseWriter.write(
+      response, &exchanges[exchange], closes: clients[client].closesAfterResponse, into: output)
+  }
+
+  /// How the client is told where the body ends: as the upstream said it, or chunked where it said nothing.
+  private func clientFraming(of framing: BodyFraming, _ exchange: Int32) -> BodyFraming {
+    switch framing {
+    case .none, .length: framing
+    case .chunked, .untilClose: exchanges[exchange].clientIsHTTP10 ? .untilClose : .chunked
+    }
+  }
+
+  /// Decides whether the client's connection survives this response, before its head says so.
+  mutating func decidePersistence(_ client: Int32, _ exchange: Int32) {
+    if node.isDraining || clients[client].served >= limits.settings.requestsPerConnection
+      || exchanges[exchange].responseFraming == .untilClose || !exchanges[exchange].requestBody.isComplete
+    {
+      clients[client].closesAfterResponse = true
+    }
+  }
+
+  private mutating func upgrade(_ exchange: Int32, _ buffer: ByteBuffer, _ count: Int) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    noteResponse(exchange)
+    exchanges[exchange].status = 101
+    let plan = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    plan.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
+    ResponseWriter.writeUpgrade(response, &exchanges[exchange], into: output)
+    exchanges[exchange].toClient.append(output.bytes)
+    output.removeAll()
+    buffer.consume(count)
+    openTunnel(exchange, upstreamBytes: buffer)
+  }
+
+  /// Moves body bytes into the client's framing and sends them with whatever waits in `output`.
+  private mutating func takeResponseBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    loop: while !exchanges[exchange].responseBody.isComplete {
+      switch exchanges[exchange].responseBody.next(buffer.bytes) {
+      case .data(let skip, let count):
+        buffer.consume(skip)
+        if exchanges[exchange].responseFraming == .chunked {
+          output.append(hexadecimal: UInt64(count))
+          output.append("\r\n")
+          output.append(buffer.bytes.extracting(0..<count))
+          output.append("\r\n")
+        } else if count >= Self.copyLimit {
+          sendToClient(exchange, with: buffer.bytes.extracting(0..<count))
+          guard exchanges[exchange].server >= 0 else { return }
+        } else {
+          output.append(buffer.bytes.extracting(0..<count))
+        }
+        buffer.consume(count)
+      case .trailer(let field, let consumed):
+        if let field, exchanges[exchange].responseFraming == .chunked {
+          if !exchanges[exchange].hasResponseTrailers { output.append("0\r\n") }
+          exchanges[exchange].hasResponseTrailers = true
+          appendTrailer(field, of: buffer, to: output)
+        }
+        buffer.consume(consumed)
+      case .end(let consumed): buffer.consume(consumed)
+      case .incomplete(let consumed):
+        buffer.consume(consumed)
+        break loop
+      case .malformed: return responseBroke(exchange)
+      }
+    }
+    if exchanges[exchange].responseBody.isComplete { return responseIsComplete(exchange, surplus: buffer.count) }
+    if buffer === input, !buffer.isEmpty { exchanges[exchange].serverInput.append(buffer.bytes) }
+    let generation = exchanges[exchange].generation
+    flushOutput(exchange)
+    if exchanges[exchange].generation == generation { listServerIfInputWaits(exchange) }
+  }
+
+  /// The last byte has come from the upstream: its connection is free, the client gets the rest.
+  private mutating func responseIsComplete(_ exchange: Int32, surplus: Int) {
+    if exchanges[exchange].responseFraming == .chunked {
+      output.append(exchanges[exchange].hasResponseTrailers ? "\r\n" : "0\r\n\r\n")
+    }
+    let isReusable =
+      surplus == 0 && exchanges[exchange].serverKeepsAlive && exchanges[exchange].requestBody.isComplete
+      && exchanges[exchange].toServerSent == exchanges[exchange].toServer.count
+    releaseServer(of: exchange, isReusable: isReusable, reset: false)
+    exchanges[exchange].stage = .flushing
+    flushOutput(exchange)
+  }
+
+  // MARK: To the client
+
+  /// Sends `output`, or keeps what the client does not take.
+  mutating func flushOutput(_ exchange: Int32) {
+    let client = exchanges[exchange].client
+    guard client >= 0 else {
+      output.removeAll()
+      if exchanges[exchange].stage == .flushing { finish(exchange) }
+      return
+    }
+    if exchanges[exchange].toClient.isEmpty, !output.isEmpty {
+      switch world.send(clients[client].socket, output.bytes) {
+      case .count(let count): clientTook(exchange, client, count, of: output)
+      case .wouldBlock: break
+      case .ended, .failed: return clientLeft(exchange)
+      }
+    }
+    if !output.isEmpty {
+      exchanges[exchange].toClient.append(output.bytes)
+      output.removeAll()
+    }
+    afterSending(exchange, client)
+  }
+
+  /// Sends `output` and then `bytes`, without copying what the client takes at once.
+  private mutating func sendToClient(_ exchange: Int32, with bytes: RawSpan) {
+    let client = exchanges[exchange].client
+    guard client >= 0 else { return output.removeAll() }
+    var rest = 0
+    if exchanges[exchange].toClient.isEmpty {
+      switch world.send(clients[client].socket, output.bytes, bytes) {
+      case .count(let count):
+        let ofOutput = min(count, output.count)
+        rest = count - ofOutput
+        clientTook(exchange, client, ofOutput, of: output)
+        exchanges[exchange].sentToClient += Int64(rest)
+        metrics.add(rest, to: .clientBytesSent)
+      case .wouldBlock: break
+      case .ended, .failed: return clientLeft(exchange)
+      }
+    }
+    if !output.isEmpty { exchanges[exchange].toClient.append(output.bytes) }
+    output.removeAll()
+    if rest < bytes.byteCount { exchanges[exchange].toClient.append(bytes.extracting(rest..<bytes.byteCount)) }
+  }
+
+  private mutating func clientTook(_ exchange: Int32, _ client: Int32, _ count: Int, of buffer: ByteBuffer) {
+    buffer.consume(count)
+    exchanges[exchange].sentToClient += Int64(count)
+    metrics.add(count, to: .clientBytesSent)
+  }
+
+  /// The client's socket can take more: sends what waits, then lets the upstream go on.
+  mutating func flushToClient(_ exchange: Int32) {
+    if exchanges[exchange].isTunnel { return flushTunnel(toClientOf: exchange) }
+    let (client, toClient) = (exchanges[exchange].client, exchanges[exchange].toClient)
+    guard client >= 0, !toClient.isEmpty else { return }
+    switch world.send(clients[client].socket, toClient.bytes) {
+    case .count(let count):
+      clientTook(exchange, client, count, of: toClient)
+      setDeadline(client: client, after: limits.settings.sendTimeout)
+    case .wouldBlock: return
+    case .ended, .failed: return clientLeft(exchange)
+    }
+    afterSending(exchange, client)
+  }
+
+  /// Goes on after a send: ends the exchange, waits for the client, or reads the upstream again.
+  private mutating func afterSending(_ exchange: Int32, _ client: Int32) {
+    guard exchanges[exchange].toClient.isEmpty else {
+      if clients[client].queue != .slow {
+        enqueue(client, .slow)
+        setDeadline(client: client, after: limits.settings.sendTimeout)
+      }
+      return
+    }
+    if clients[client].queue == .slow { dequeue(client) }
+    if exchanges[exchange].stage == .flushing { return finish(exchange) }
+    listServerIfInputWaits(exchange)
+  }
+
+  // MARK: What goes wrong
+
+  /// The upstream closed its direction.
+  private mutating func responseEnded(_ exchange: Int32) {
+    guard exchanges[exchange].stage == .response else { return serverBroke(exchange) }
+    guard exchanges[exchange].responseBody.endOfStream() else { return responseBroke(exchange) }
+    exchanges[exchange].serverKeepsAlive = false
+    output.removeAll()
+    responseIsComplete(exchange, surplus: 0)
+  }
+
+  /// What the upstream sent breaks the rules or ends too early. A head that is on its way cannot be taken back: the
+  /// connection is torn down so that nobody takes a part for the whole.
+  mutating func responseBroke(_ exchange: Int32) {
+    metrics.add(to: .upstreamResponsesBroken)
+    noteFailure(exchange)
+    releaseServer(of: exchange, isReusable: false, reset: true)
+    guard exchanges[exchange].stage == .response else { return refuse(exchange, ProblemCatalogue.badGateway) }
+    breakOff(exchange, .upstreamBroke)
+  }
+
+  /// Ends an exchange whose response has begun and cannot be finished.
+  mutating func breakOff(_ exchange: Int32, _ reason: ShedReason) {
+    metrics.countShedConnection(reason)
+    let client = exchanges[exchange].client
+    releaseServer(of: exchange, isReusable: false, reset: true)
+    record(exchange)
+    if client >= 0 { close(client: client, reset: true) } else { giveBack(exchange: exchange) }
+  }
+
+  /// The client cannot be reached any more.
+  mutating func clientLeft(_ exchange: Int32) { breakOff(exchange, .peerGone) }
+
+  /// Ends an exchange at once, whatever it was doing.
+  mutating func abandon(_ exchange: Int32) {
+    if exchanges[exchange].isTunnel { return closeTunnel(exchange, reset: true) }
+    breakOff(exchange, .peerGone)
+  }
+}

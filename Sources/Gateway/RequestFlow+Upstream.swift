@@ -1,0 +1,357 @@
+// Where a request goes: upstream, endpoint, connection; and what happens when that fails.
+
+import Core
+import HTTP
+import Pipeline
+import Traffic
+
+extension RequestFlow {
+  /// The station `route`: picks the upstream and takes a place in it; false where its bound is reached.
+  mutating func chooseUpstream(
+    _ exchange: Int32, _ route: RoutePlan, _ split: WeightedSplit, _ sticky: HashKey?
+  ) -> Bool {
+    guard let configuration = exchanges[exchange].configuration else { return false }
+    let index: Int32
+    if let sticky {
+      index = split.pick(stickyHash: affinityHash(exchange, sticky))
+    } else {
+      index = split.pick(random: world.random())
+    }
+    let upstream = configuration.upstreams[Int(index)]
+    guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else { return false }
+    exchanges[exchange].upstream = index
+    exchanges[exchange].holdsRequest = true
+    exchanges[exchange].timeouts = FlowTimeouts(
+      connect: upstream.timeouts.connect, response: route.timeouts.response ?? upstream.timeouts.response,
+      idle: route.timeouts.idle ?? upstream.timeouts.idle)
+    if upstream.plan.spec.balance == .consistentHash {
+      exchanges[exchange].hash = affinityHash(exchange, upstream.plan.spec.hashKey)
+    }
+    return true
+  }
+
+  /// Picks an endpoint that has not been tried; false where there is none.
+  mutating func pickEndpoint(_ exchange: Int32) -> Bool {
+    guard let configuration = exchanges[exchange].configuration else { return false }
+    let upstream = configuration.upstreams[Int(exchanges[exchange].upstream)]
+    let position = upstream.balancer.pick(
+      hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
+    exchanges[exchange].position = position
+    guard position >= 0 else { return false }
+    exchanges[exchange].endpoints = upstream.balancer.current
+    return true
+  }
+
+  /// The station `connect`: an idle connection to the endpoint, a new one, or a place in the queue.
+  mutating func connect(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration, let endpoint = endpoint(of: exchange) else { return }
+    let upstream = configuration.upstreams[Int(exchanges[exchange].upstream)]
+    let idle = pool.takeIdle(endpoint: endpoint.id)
+    if idle >= 0 {
+      metrics.add(to: .upstreamConnectionsReused)
+      return use(idle, for: exchange)
+    }
+    guard pool.canOpen(endpoint: endpoint.id, upstream.plan.spec.pool),
+      CircuitBreaker.acquire(.connection, upstream.plan.spec.breaker, upstream.plan.state)
+    else { return enqueue(exchange, upstream) }
+    open(to: endpoint, for: exchange, upstream)
+  }
+
+  private mutating func open(to endpoint: EndpointState, for exchange: Int32, _ upstream: LoopUpstream) {
+    guard let index = servers.take() else {
+      CircuitBreaker.release(.connection, upstream.plan.state)
+      return refuse(exchange, ProblemCatalogue.overloaded)
+    }
+    let generation = servers[index].generation &+ 1
+    servers[index] = ServerSlot()
+    servers[index].generation = generation
+    servers[index].line = upstream.line
+    do throws(NetworkError) {
+      servers[index].socket = try world.connect(
+        to: endpoint.address, token: Token(.server, index, generation: generation).rawValue)
+    } catch {
+      servers.giveBack(index)
+      CircuitBreaker.release(.connection, upstream.plan.state)
+      metrics.add(to: .upstreamConnectFailures)
+      return attemptFailed(exchange, .connectFailure)
+    }
+    metrics.add(to: .upstreamConnectionsOpened)
+    pool.opened(index, to: endpoint)
+    servers[index].state = .connecting
+    servers[index].exchange = exchange
+    servers[index].since = world.now
+    exchanges[exchange].server = index
+    exchanges[exchange].stage = .connecting
+    setDeadline(server: index, after: exchanges[exchange].timeouts.connect)
+  }
+
+  private mutating func enqueue(_ exchange: Int32, _ upstream: LoopUpstream) {
+    exchanges[exchange].stage = .pending
+    guard CircuitBreaker.acquire(.pending, upstream.plan.spec.breaker, upstream.plan.state) else {
+      return refuse(exchange, ProblemCatalogue.upstreamBusy)
+    }
+    metrics.add(to: .upstreamRequestsQueued)
+    exchanges[exchange].isQueued = true
+    let isIn = pending.append(exchange, line: upstream.line, limit: .max)
+    precondition(isIn)
+    let client = exchanges[exchange].client
+    guard client >= 0 else { return }
+    let deadline = world.now.advanced(byNanoseconds: exchanges[exchange].timeouts.response)
+    exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
+    setDeadline(client: client, after: exchanges[exchange].timeouts.response)
+  }
+
+  private mutating func leaveQueue(_ exchange: Int32) {
+    guard exchanges[exchange].isQueued, let configuration = exchanges[exchange].configuration else { return }
+    exchanges[exchange].isQueued = false
+    pending.remove(exchange)
+    CircuitBreaker.release(.pending, configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state)
+  }
+
+  /// A connection of this upstream is free, or there is room for another: the longest waiting request tries again.
+  private mutating func serveQueue(_ line: Int32) {
+    let exchange = pending.takeFirst(line: line)
+    guard exchange >= 0 else { return }
+    if let configuration = exchanges[exchange].configuration, !exchanges[exchange].isMirror {
+      let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
+        byNanoseconds: route.timeouts.total)
+    }
+    leaveQueue(exchange)
+    guard pickEndpoint(exchange) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
+    connect(exchange)
+  }
+
+  /// The exchange goes on over this connection.
+  private mutating func use(_ server: Int32, for exchange: Int32) {
+    servers[server].state = .busy
+    servers[server].exchange = exchange
+    exchanges[exchange].server = server
+    exchanges[exchange].stage = .request
+    exchanges[exchange].attempts &+= 1
+    exchanges[exchange].scanned = 0
+    if exchanges[exchange].upstreamStartedAt == .never {
+      exchanges[exchange].upstreamStartedAt = world.now
+      metrics.observe(
+        .gateway, nanoseconds: world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt))
+    }
+    exchanges[exchange].attemptStartedAt = world.now
+    endpoint(of: exchange)?.requestStarted()
+    flushToServer(exchange)
+  }
+
+  /// The endpoint that an exchange is at.
+  private func endpoint(of exchange: Int32) -> EndpointState? {
+    guard exchanges[exchange].position >= 0 else { return nil }
+    return exchanges[exchange].endpoints?.endpoints[Int(exchanges[exchange].position)].state
+  }
+
+  // MARK: Events of upstream connections
+
+  /// An event of an upstream's socket.
+  mutating func serverReady(_ index: Int32, _ readiness: Readiness) {
+    if servers[index].state == .connecting {
+      guard !readiness.isDisjoint(with: [.writable, .broken]) else { return }
+      return connected(index)
+    }
+    if readiness.contains(.peerEnded) { servers[index].peerEnded = true }
+    if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { servers[index].inputWaits = true }
+    let exchange = servers[index].exchange
+    if readiness.contains(.writable), exchange >= 0 {
+      let generation = servers[index].generation
+      if servers[index].state == .tunnel { flushTunnel(toServerOf: exchange) } else { flushToServer(exchange) }
+      guard servers[index].generation == generation else { return }
+    }
+    if servers[index].inputWaits { pump(server: index) }
+  }
+
+  private mutating func connected(_ index: Int32) {
+    if world.connectFailure(servers[index].socket) != nil { return connectFailed(index, timedOut: false) }
+    metrics.observe(.connect, nanoseconds: world.now.nanoseconds(since: servers[index].since))
+    use(index, for: servers[index].exchange)
+  }
+
+  /// Does what can be done with the upstream's input.
+  mutating func pump(server index: Int32) {
+    switch servers[index].state {
+    case .free, .connecting: return
+    // Nothing is due between two requests: the upstream is closing, or confused.
+    case .idle: close(server: index, reset: false)
+    case .busy: readResponse(index)
+    case .tunnel: pumpTunnel(fromServer: index)
+    }
+  }
+
+  /// No connection came about.
+  mutating func connectFailed(_ index: Int32, timedOut: Bool) {
+    metrics.add(to: .upstreamConnectFailures)
+    let exchange = servers[index].exchange
+    exchanges[exchange].server = -1
+    servers[index].exchange = -1
+    exchanges[exchange].hasTimedOut = timedOut
+    close(server: index, reset: true)
+    attemptFailed(exchange, .connectFailure)
+  }
+
+  /// The upstream's connection broke, or ended, before its response was complete.
+  mutating func serverBroke(_ exchange: Int32) {
+    guard exchanges[exchange].stage != .response else { return responseBroke(exchange) }
+    attemptFailed(exchange, .reset)
+  }
+
+  // MARK: Failures and retries
+
+  /// An attempt has failed before a response began: tries elsewhere if that is safe, otherwise tells the client.
+  mutating func attemptFailed(_ exchange: Int32, _ failure: AttemptFailure) {
+    noteFailure(exchange)
+    let server = exchanges[exchange].server
+    let isStale =
+      failure == .reset && server >= 0 && servers[server].isReused && exchanges[exchange].serverInput.isEmpty
+    if retry(exchange, after: failure, isFree: isStale) { return }
+    let isTimeout = failure == .timeout || exchanges[exchange].hasTimedOut
+    refuse(exchange, isTimeout ? ProblemCatalogue.gatewayTimeout : ProblemCatalogue.badGateway)
+  }
+
+  /// Whether the response's status is worth another try, and that try has begun.
+  mutating func retriesStatus(_ exchange: Int32) -> Bool {
+    guard let spec = retrySpec(exchange), spec.conditions.contains(status: response.status) else { return false }
+    return retry(exchange, after: .status(response.status), isFree: false)
+  }
+
+  private func retrySpec(_ exchange: Int32) -> RetrySpec? {
+    guard let configuration = exchanges[exchange].configuration, exchanges[exchange].upstream >= 0,
+      !exchanges[exchange].isMirror
+    else { return nil }
+    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    return route.retries ?? configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.retries
+  }
+
+  /// Begins another attempt where that is allowed and safe. `isFree` marks a connection that the upstream closed while
+  /// it was idle: that is nobody's failure, so it counts neither as an attempt nor against the budget.
+  private mutating func retry(_ exchange: Int32, after failure: AttemptFailure, isFree: Bool) -> Bool {
+    guard let configuration = exchanges[exchange].configuration, let spec = retrySpec(exchange),
+      !node.isDraining || isFree
+    else { return false }
+    let isIdempotent = exchanges[exchange].method.isIdempotent
+    let isSafe = exchanges[exchange].isReplayable && (isIdempotent || exchanges[exchange].toServerSent == 0)
+    if isFree, isSafe {
+      metrics.countRetry(.reset)
+    } else {
+      guard
+        RetryPolicy.allows(
+          spec, after: failure, retried: Int(exchanges[exchange].retries), isIdempotent: isIdempotent,
+          sentBytes: exchanges[exchange].toServerSent > 0, canReplay: exchanges[exchange].isReplayable)
+      else { return false }
+      let state = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state
+      guard exchanges[exchange].holdsRetry || RetryBudget.acquire(spec, state) else {
+        metrics.countRetry(.overBudget)
+        return false
+      }
+      exchanges[exchange].holdsRetry = true
+      exchanges[exchange].retries += 1
+      metrics.countRetry(RetryReason(failure))
+      if let endpoint = endpoint(of: exchange) { exchanges[exchange].tried.insert(endpoint.id) }
+    }
+    dropServer(of: exchange)
+    exchanges[exchange].serverInput.removeAll()
+    exchanges[exchange].toServerSent = 0
+    exchanges[exchange].scanned = 0
+    exchanges[exchange].hasTimedOut = false
+    exchanges[exchange].stage = .pending
+    if pickEndpoint(exchange) { connect(exchange) } else { refuse(exchange, ProblemCatalogue.badGateway) }
+    return true
+  }
+
+  /// What a failed attempt tells of the endpoint.
+  mutating func noteFailure(_ exchange: Int32) {
+    guard let endpoints = exchanges[exchange].endpoints, exchanges[exchange].position >= 0,
+      let configuration = exchanges[exchange].configuration
+    else { return }
+    let spec = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.ejection
+    _ = endpoints.recordFailure(exchanges[exchange].position, spec, now: world.now)
+  }
+
+  /// What a response tells of the endpoint.
+  mutating func noteResponse(_ exchange: Int32) {
+    let elapsed = world.now.nanoseconds(since: exchanges[exchange].attemptStartedAt)
+    metrics.observe(.upstream, nanoseconds: elapsed)
+    if response.status >= 500 {
+      noteFailure(exchange)
+    } else if let endpoints = exchanges[exchange].endpoints {
+      endpoints.recordSuccess(exchanges[exchange].position)
+    }
+    guard let configuration = exchanges[exchange].configuration,
+      configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.balance == .latency
+    else { return }
+    endpoint(of: exchange)?.recordLatency(nanoseconds: elapsed, now: world.now)
+  }
+
+  // MARK: Giving connections back
+
+  /// Takes the exchange's connection away from it, into the pool or out of the world.
+  mutating func releaseServer(of exchange: Int32, isReusable: Bool, reset: Bool) {
+    let server = exchanges[exchange].server
+    guard server >= 0 else { return }
+    exchanges[exchange].server = -1
+    servers[server].exchange = -1
+    if servers[server].state != .connecting { endpoint(of: exchange)?.requestEnded() }
+    let line = servers[server].line
+    guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
+      let spec = poolSpec(exchange), pool.release(server, spec, now: world.now)
+    else { return close(server: server, reset: reset) }
+    servers[server].state = .idle
+    servers[server].isReused = true
+    servers[server].deadline = .never
+    if pending.count(line: line) > 0 { serveQueue(line) }
+  }
+
+  private func poolSpec(_ exchange: Int32) -> PoolSpec? {
+    guard let configuration = exchanges[exchange].configuration else { return nil }
+    return configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.pool
+  }
+
+  /// Breaks off whatever the exchange has going with its upstream.
+  mutating func dropServer(of exchange: Int32) {
+    leaveQueue(exchange)
+    releaseServer(of: exchange, isReusable: false, reset: true)
+  }
+
+  /// Closes an upstream connection that no exchange uses.
+  mutating func close(server index: Int32, reset: Bool) {
+    let line = servers[index].line
+    if let endpoint = pool.endpoint(of: index) { CircuitBreaker.release(.connection, endpoint.upstream) }
+    pool.closed(index)
+    world.close(servers[index].socket, reset: reset)
+    servers[index].state = .free
+    servers[index].socket = .none
+    servers[index].generation &+= 1
+    servers[index].deadline = .never
+    metrics.add(to: .upstreamConnectionsClosed)
+    servers.giveBack(index)
+    if pending.count(line: line) > 0 { serveQueue(line) }
+  }
+
+  /// Gives back what an exchange has taken of its upstream's bounds.
+  mutating func endUpstreamRequest(_ exchange: Int32) {
+    dropServer(of: exchange)
+    guard exchanges[exchange].holdsRequest, let configuration = exchanges[exchange].configuration else { return }
+    exchanges[exchange].holdsRequest = false
+    let state = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state
+    CircuitBreaker.release(.request, state)
+    if exchanges[exchange].holdsRetry {
+      exchanges[exchange].holdsRetry = false
+      RetryBudget.release(state)
+    }
+  }
+}
+
+extension RetryReason {
+  init(_ failure: AttemptFailure) {
+    switch failure {
+    case .connectFailure: self = .connectFailure
+    case .reset: self = .reset
+    case .timeout: self = .timeout
+    case .status: self = .status
+    }
+  }
+}

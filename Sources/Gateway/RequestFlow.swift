@@ -1,0 +1,257 @@
+// The life of a request, station by station.
+//
+//   accept    a connection is taken from the listener's queue and counted            (RequestFlow+Clients)
+//   parse     bytes become a request head, or a refusal                              (HTTP)
+//   match     host, path, method and fields choose the route
+//   screen    ┐
+//   identify  │ the route's policies, phase by phase; any of them may refuse,
+//   admit     │ answer, or park the request
+//   shape     ┘
+//   route     an upstream and one of its endpoints are chosen                        (RequestFlow+Upstream)
+//   connect   an idle connection is reused, a new one opened, or the request waits
+//   stream    the body follows, as fast as the upstream takes it                     (RequestFlow+Body)
+//   respond   the upstream's head, changed by policies, then its body                (RequestFlow+Response)
+//   record    one line in the log, the counters, and what policies give back         (RequestFlow+Record)
+//
+// One value of this type is one loop's share of the node: it owns its connections and everything that hangs from them,
+// and shares nothing but immutable configuration and counters. All I/O goes through `World`, so that the same code runs
+// on a simulated network. No station blocks: each acts on what is there and returns, the next event goes on.
+
+import Core
+import Crypto
+import HTTP
+import Net
+import Pipeline
+import Traffic
+
+/// One loop's connections and requests.
+public struct RequestFlow: ~Copyable, EventHandler {
+  /// What the node tells its loops.
+  public typealias Message = FlowMessage
+
+  let world: any World
+  let node: NodeShared
+  let metrics: LoopMetrics
+  let quota: any Quota
+  let hasher = SHA256()
+  var configuration: LoopConfiguration
+  var limits: FlowLimits
+
+  var listeners: ContiguousArray<ListenerSlot> = []
+  var clients: Slab<ClientSlot>
+  var servers: Slab<ServerSlot>
+  var exchanges: Slab<ExchangeSlot>
+  var queues = ClientQueues()
+  var clientTimers: TimerWheel
+  var serverTimers: TimerWheel
+  var pool = ConnectionPool()
+  var pending = PendingQueue()
+  /// Each upstream's line in ``pending``, by name: lines outlive configurations.
+  var lines: [String: Int32] = [:]
+
+  /// Sockets to look at again before the loop sleeps: their input was left in the kernel, and no edge will tell.
+  var listed: ContiguousArray<UInt64> = []
+  /// The list being worked through; the two change places each turn.
+  var listedBefore: ContiguousArray<UInt64> = []
+  var acceptResumesAt = Instant.never
+  var drain = DrainState()
+  let log: LogStream?
+  let accessLog = AccessLog()
+  var date = HTTPDate()
+
+  /// Receives what is not part of an unfinished message; never holds anything from one event to the next.
+  let input = ByteBuffer(capacity: 65_536 + 4_096)
+  /// What the present event sends to a client; never holds anything from one event to the next.
+  let output = ByteBuffer(capacity: 65_536 + 8_192)
+  let request = RequestHead()
+  let response = ResponseHead()
+
+  /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
+  public init(
+    world: any World, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
+    log: LogStream?
+  ) {
+    self.world = world
+    self.node = node
+    self.quota = quota
+    self.log = log
+    metrics = node.metrics.loops[loop]
+    limits = FlowLimits(blueprint.node)
+    var lines: [String: Int32] = [:]
+    configuration = LoopConfiguration(
+      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher), lines: &lines)
+    self.lines = lines
+    // Connections are bounded by the node's ledger; one loop may happen to hold them all.
+    let connections = blueprint.node.limits.connectionsPerNode
+    clients = Slab(capacity: connections)
+    servers = Slab(capacity: connections * 2)
+    exchanges = Slab(capacity: connections * 2)
+    clientTimers = TimerWheel(now: world.now)
+    serverTimers = TimerWheel(now: world.now)
+  }
+
+  // MARK: The stations
+
+  /// A request head is complete: takes it through the stations as far as it gets at once.
+  mutating func dispatch(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    begin(exchange)
+    guard let route = match(exchange, configuration) else { return }
+    guard checkMessage(exchange, route) else { return }
+    decide(exchange, route, route.chain.run(&exchanges[exchange].exchange, request, configuration.services))
+  }
+
+  /// Acts on what the policies decided.
+  mutating func decide(_ exchange: Int32, _ route: RoutePlan, _ verdict: Verdict) {
+    switch verdict {
+    case .next: forward(exchange, route)
+    case .refuse(let refusal): refuse(exchange, refusal)
+    case .reply: reply(exchange)
+    case .wait: park(exchange)
+    }
+  }
+
+  /// Names the decision and the trace, and finds out who the client really is.
+  private mutating func begin(_ index: Int32) {
+    let client = exchanges[index].client
+    exchanges[index].exchange.decision = DecisionID(high: world.random(), low: world.random())
+    exchanges[index].exchange.peer = clients[client].peer
+    exchanges[index].exchange.listener = clients[client].listener
+    exchanges[index].exchange.ticket = UInt64(exchanges[index].generation) << 32 | UInt64(UInt32(bitPattern: index))
+    exchanges[index].method = request.method
+    exchanges[index].clientIsHTTP10 = request.isHTTP10
+    exchanges[index].requestBody = BodyReader(request.framing)
+    if !request.keepsAlive { clients[client].closesAfterResponse = true }
+    ClientIdentity.establish(
+      &exchanges[index], request, trusted: configuration.blueprint.node.trustedProxies, world: world)
+    setDeadline(client: client, after: limits.settings.bodyTimeout)
+  }
+
+  /// The route that takes the request; answers by itself where there is none.
+  private mutating func match(_ exchange: Int32, _ configuration: LoopConfiguration) -> RoutePlan? {
+    let blueprint = configuration.blueprint
+    switch blueprint.table.match(request, captures: &exchanges[exchange].captures) {
+    case .route(let index):
+      let route = blueprint.routes[Int(index)]
+      exchanges[exchange].exchange.route = index
+      exchanges[exchange].exchange.bodyLimit = route.bodyLimit
+      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
+        byNanoseconds: route.timeouts.total)
+      return route
+    case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
+    case .methodNotAllowed(let allowed):
+      let fields = exchanges[exchange].exchange.responseFields
+      fields.append("Allow: ")
+      blueprint.table.appendMethods(allowed, to: fields)
+      fields.append("\r\n")
+      refuse(exchange, ProblemCatalogue.methodNotAllowed)
+    }
+    return nil
+  }
+
+  /// What must hold of the message itself before any policy spends time on it.
+  private mutating func checkMessage(_ exchange: Int32, _ route: RoutePlan) -> Bool {
+    if case .length(let count) = request.framing, count > route.bodyLimit {
+      refuse(exchange, ProblemCatalogue.bodyTooLarge)
+      return false
+    }
+    if case .redirect(let redirect) = route.action {
+      answer(exchange, redirect)
+      return false
+    }
+    return true
+  }
+
+  /// The stations `route`, `connect` and `stream`.
+  private mutating func forward(_ exchange: Int32, _ route: RoutePlan) {
+    // A policy may have lowered the limit.
+    if case .length(let count) = request.framing, count > exchanges[exchange].exchange.bodyLimit {
+      return refuse(exchange, ProblemCatalogue.bodyTooLarge)
+    }
+    guard case .forward(let split, let sticky) = route.action else { return refuse(exchange, ProblemCatalogue.noRoute) }
+    guard chooseUpstream(exchange, route, split, sticky) else {
+      return refuse(exchange, ProblemCatalogue.upstreamBusy)
+    }
+    guard pickEndpoint(exchange) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
+    exchanges[exchange].wantsUpgrade = request.upgrade != nil && exchanges[exchange].requestBody.isComplete
+    if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
+    let toServer = exchanges[exchange].toServer
+    RequestWriter.write(request, &exchanges[exchange], route, into: toServer)
+    exchanges[exchange].stage = .pending
+    if !exchanges[exchange].requestBody.isComplete {
+      takeRequestBody(exchange, exchanges[exchange].clientInput)
+      guard exchanges[exchange].stage == .pending else { return }
+    }
+    mirror(exchange, route)
+    connect(exchange)
+  }
+
+  // MARK: Events
+
+  /// See ``EventHandler/ready(token:_:)``.
+  public mutating func ready(token: UInt64, _ readiness: Readiness) {
+    let token = Token(rawValue: token)
+    let index = token.index
+    switch token.kind {
+    case .client:
+      guard clients.touchedIndexes.contains(index), token.matches(generation: clients[index].generation) else { return }
+      clientReady(index, readiness)
+    case .server:
+      guard servers.touchedIndexes.contains(index), token.matches(generation: servers[index].generation) else { return }
+      serverReady(index, readiness)
+    case .listener: accept(from: index)
+    case nil: return
+    }
+  }
+
+  /// See ``EventHandler/endTurn()``.
+  public mutating func endTurn() -> Instant {
+    metrics.add(to: .turns)
+    workListedSockets()
+    expireTimers()
+    log?.flush(now: world.now)
+    if !listed.isEmpty { return world.now }
+    return nextWake()
+  }
+
+  /// See ``EventHandler/isRunning``.
+  public var isRunning: Bool { !drain.isOver }
+
+  /// Looks at each socket that was listed, once; what lists itself again waits for the next turn.
+  private mutating func workListedSockets() {
+    for index in listeners.indices where listeners[index].inputWaits && !listeners[index].isPaused {
+      listeners[index].inputWaits = false
+      accept(from: Int32(index))
+    }
+    guard !listed.isEmpty else { return }
+    swap(&listed, &listedBefore)
+    for raw in listedBefore {
+      let token = Token(rawValue: raw)
+      let index = token.index
+      if token.kind == .client {
+        guard token.matches(generation: clients[index].generation) else { continue }
+        clients[index].isListed = false
+        pump(client: index)
+      } else {
+        guard token.matches(generation: servers[index].generation) else { continue }
+        servers[index].isListed = false
+        pump(server: index)
+      }
+    }
+    listedBefore.removeAll(keepingCapacity: true)
+  }
+
+  /// Makes sure that a client's input is looked at again this turn or the next.
+  mutating func list(client index: Int32) {
+    guard !clients[index].isListed else { return }
+    clients[index].isListed = true
+    listed.append(Token(.client, index, generation: clients[index].generation).rawValue)
+  }
+
+  /// Makes sure that an upstream's input is looked at again this turn or the next.
+  mutating func list(server index: Int32) {
+    guard !servers[index].isListed else { return }
+    servers[index].isListed = true
+    listed.append(Token(.server, index, generation: servers[index].generation).rawValue)
+  }
+}

@@ -1,0 +1,152 @@
+// The request as the upstream gets it: the client's own fields but for those of the connection and those that only the
+// gateway may set, then what the gateway and its policies add.
+
+import Core
+import HTTP
+import Pipeline
+import Traffic
+
+enum RequestWriter {
+  /// Writes the head of the upstream request. `request` must be bound to the exchange's own copy of the head.
+  static func write(
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, into buffer: ByteBuffer
+  ) {
+    writeLine(request, &slot, route, into: buffer)
+    dropOwnFields(request, isTrusted: slot.isTrusted)
+    writeHost(request, &slot, route.rewrite.host, into: buffer)
+    buffer.appendFields(of: request)
+    writeOwnFields(request, &slot, into: buffer)
+    if slot.wantsUpgrade, let upgrade = request.upgrade {
+      buffer.append("Connection: upgrade\r\n")
+      buffer.appendField("Upgrade: ", request.bytes(upgrade))
+    }
+    if slot.requestIsChunked { buffer.append("Transfer-Encoding: chunked\r\n") }
+    if let fields = slot.exchange.requestFieldsIfAny { buffer.append(fields.bytes) }
+    buffer.append("\r\n")
+  }
+
+  private static func writeLine(
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, into buffer: ByteBuffer
+  ) {
+    buffer.append(request.bytes(request.methodText))
+    buffer.append(UInt8(ascii: " "))
+    let path = request.bytes(request.path)
+    if let query = slot.exchange.changedQuery {
+      route.rewrite.appendTarget(path: path, query: query.bytes, captures: slot.captures, to: buffer)
+    } else if route.rewrite.isIdentity {
+      buffer.append(path)
+      if !request.query.isEmpty {
+        buffer.append(UInt8(ascii: "?"))
+        buffer.append(request.bytes(request.query))
+      }
+    } else {
+      route.rewrite.appendTarget(
+        path: path, query: request.bytes(request.query), captures: slot.captures, to: buffer)
+    }
+    buffer.append(" HTTP/1.1\r\n")
+  }
+
+  /// Host stands first (RFC 9110 section 7.2). A request of HTTP/1.0 may lack it; upstreams of HTTP/1.1 must get one.
+  private static func writeHost(
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ rewrite: Rewrite.Host, into buffer: ByteBuffer
+  ) {
+    switch rewrite {
+    case .keep where request.firstIndex(of: .host) != nil: return
+    case .set(let name):
+      request.dropAll(.host)
+      buffer.append("Host: ")
+      buffer.append(utf8: name)
+    case .keep, .endpoint:
+      request.dropAll(.host)
+      guard let endpoint = slot.endpoints?.endpoints[Int(slot.position)] else { return }
+      buffer.append("Host: ")
+      endpoint.appendAuthority(to: buffer)
+    }
+    buffer.append("\r\n")
+  }
+
+  /// Fields that tell the upstream who the client is come from the gateway alone; what a trusted proxy said of them is
+  /// continued, what anybody else said is dropped.
+  private static func dropOwnFields(_ request: RequestHead, isTrusted: Bool) {
+    request.dropAll(.traceparent)
+    request.dropAll(.xRequestId)
+    request.dropAll(.xRealIp)
+    guard !isTrusted else { return }
+    request.dropAll(.forwarded)
+    request.dropAll(.xForwardedFor)
+    request.dropAll(.xForwardedProto)
+    request.dropAll(.xForwardedHost)
+    request.dropAll(.xForwardedPort)
+  }
+
+  private static func writeOwnFields(
+    _ request: RequestHead, _ slot: inout ExchangeSlot, into buffer: ByteBuffer
+  ) {
+    let isTrusted = slot.isTrusted
+    let address = slot.exchange.peer
+    // Lines of the same name make one list, in their order: the nearest hop comes last.
+    buffer.append("X-Forwarded-For: ")
+    address.append(to: buffer)
+    buffer.append("\r\n")
+    if !isTrusted || request.firstIndex(of: .xForwardedProto) == nil {
+      if slot.exchange.isSecure {
+        buffer.append("X-Forwarded-Proto: https\r\n")
+      } else {
+        buffer.append("X-Forwarded-Proto: http\r\n")
+      }
+    }
+    let authority = request.authority
+    if !authority.isEmpty, !isTrusted || request.firstIndex(of: .xForwardedHost) == nil {
+      buffer.appendField("X-Forwarded-Host: ", request.bytes(authority))
+    }
+    writeForwarded(address, request, slot.exchange.isSecure, into: buffer)
+    slot.appendRequestID(to: buffer)
+    buffer.append("traceparent: ")
+    slot.exchange.trace.write(into: buffer)
+    if slot.clientIsHTTP10 {
+      buffer.append("\r\nVia: 1.0 sluice\r\n")
+    } else {
+      buffer.append("\r\nVia: 1.1 sluice\r\n")
+    }
+  }
+
+  /// RFC 7239: an IPv6 address and a host are quoted since they hold colons.
+  private static func writeForwarded(
+    _ address: IPAddress, _ request: RequestHead, _ isSecure: Bool, into buffer: ByteBuffer
+  ) {
+    buffer.append("Forwarded: for=")
+    if address.isV4 {
+      address.append(to: buffer)
+    } else {
+      buffer.append("\"[")
+      address.append(to: buffer)
+      buffer.append("]\"")
+    }
+    if isSecure { buffer.append(";proto=https") } else { buffer.append(";proto=http") }
+    if !request.authority.isEmpty {
+      buffer.append(";host=\"")
+      buffer.append(request.bytes(request.authority))
+      buffer.append(UInt8(ascii: "\""))
+    }
+    buffer.append("\r\n")
+  }
+}
+
+extension Endpoint {
+  /// Appends how a Host field names it: the name it was looked up by, or its address; a unix socket has neither.
+  func appendAuthority(to buffer: ByteBuffer) {
+    guard case .ip(let address, let port) = state.address else { return buffer.append("localhost") }
+    if let name {
+      buffer.append(utf8: name)
+    } else if address.isV4 {
+      address.append(to: buffer)
+    } else {
+      buffer.append(UInt8(ascii: "["))
+      address.append(to: buffer)
+      buffer.append(UInt8(ascii: "]"))
+    }
+    guard port != 80 else { return }
+    buffer.append(UInt8(ascii: ":"))
+    buffer.append(decimal: UInt64(port))
+  }
+}
