@@ -12,7 +12,8 @@ extension Metrics {
     writeAnswers(text)
     writeConnections(text)
     writeTraffic(text)
-    writeUpstreams(facts.upstreams, text)
+    writeUpstreams(text)
+    facts.writeUpstreams(text)
     writeLoops(text)
   }
 
@@ -129,7 +130,7 @@ extension Metrics {
     text.single("sluice_mirrored_requests_total", .counter, "Requests copied to a mirror.", total(.requestsMirrored))
   }
 
-  private func writeUpstreams(_ upstreams: [UpstreamFacts], _ text: MetricsText) {
+  private func writeUpstreams(_ text: MetricsText) {
     text.single(
       "sluice_upstream_connections_opened_total", .counter, "Connections opened to upstreams.",
       total(.upstreamConnectionsOpened))
@@ -148,28 +149,6 @@ extension Metrics {
     text.single(
       "sluice_upstream_broken_responses_total", .counter, "Responses that broke the rules or ended early.",
       total(.upstreamResponsesBroken))
-    each(upstreams, "sluice_upstream_healthy", .gauge, "Whether active checks find the endpoint alive.", text) {
-      $0.isHealthy ? 1 : 0
-    }
-    each(upstreams, "sluice_upstream_ejected", .gauge, "Whether the endpoint is left out for its failures.", text) {
-      $0.isEjected ? 1 : 0
-    }
-    each(
-      upstreams, "sluice_upstream_active_requests", .gauge, "Requests in progress on the endpoint.", text,
-      \.activeRequests)
-    each(upstreams, "sluice_upstream_requests_total", .counter, "Requests sent to the endpoint.", text, \.requests)
-    each(
-      upstreams, "sluice_upstream_failures_total", .counter, "Requests that failed on the endpoint.", text, \.failures)
-  }
-
-  private func each(
-    _ upstreams: [UpstreamFacts], _ name: String, _ kind: MetricsText.Kind, _ help: String, _ text: MetricsText,
-    _ value: (UpstreamFacts) -> UInt64
-  ) {
-    text.family(name, kind, help)
-    for facts in upstreams {
-      text.sample(name, [("upstream", facts.upstream), ("endpoint", facts.endpoint)], value(facts))
-    }
   }
 
   private func writeLoops(_ text: MetricsText) {

@@ -1,4 +1,5 @@
 import Core
+import Traffic
 
 /// What the exposition says and no loop counts: gathered by whoever knows, at the moment of asking.
 public struct NodeFacts: Sendable {
@@ -18,6 +19,8 @@ public struct NodeFacts: Sendable {
   public var accessLogDropped: UInt64 = 0
   /// Every endpoint of every upstream.
   public var upstreams: [UpstreamFacts] = []
+  /// Every upstream as a whole.
+  public var loads: [UpstreamLoad] = []
 
   /// Facts of a node of which nothing is known yet.
   public init() {}
@@ -39,10 +42,57 @@ public struct UpstreamFacts: Sendable {
   public var requests: UInt64 = 0
   /// Requests that failed on it: no connection, no answer, or an answer that counts as a failure.
   public var failures: UInt64 = 0
+  /// How often it was taken out.
+  public var ejections: UInt64 = 0
 
   /// An endpoint that is fine and has seen nothing yet.
   public init(upstream: String, endpoint: String) {
     self.upstream = upstream
     self.endpoint = endpoint
+  }
+}
+
+/// The state of an upstream as a whole.
+public struct UpstreamLoad: Sendable {
+  /// The upstream's name.
+  public var upstream: String
+  /// Connections that are open or being opened.
+  public var connections: UInt64 = 0
+  /// Requests that wait for a connection.
+  public var pendingRequests: UInt64 = 0
+  /// Requests that a bound of the circuit breaker refused.
+  public var overflows: UInt64 = 0
+  /// Retries begun.
+  public var retries: UInt64 = 0
+  /// Retries that the budget refused.
+  public var refusedRetries: UInt64 = 0
+
+  /// An upstream that has seen nothing yet.
+  public init(upstream: String) { self.upstream = upstream }
+}
+
+extension NodeFacts {
+  /// Adds what is known of these upstreams and their endpoints. `sets` hold each upstream once.
+  public mutating func add(_ sets: [EndpointSet], at now: Instant) {
+    for set in sets {
+      var load = UpstreamLoad(upstream: set.state.name)
+      load.connections = UInt64(max(set.state.connections, 0))
+      load.pendingRequests = UInt64(max(set.state.pending, 0))
+      load.overflows = set.state.overflows
+      load.retries = set.state.retriesBegun
+      load.refusedRetries = set.state.retriesRefused
+      loads.append(load)
+      for endpoint in set.endpoints {
+        let state = endpoint.state
+        var facts = UpstreamFacts(upstream: set.state.name, endpoint: state.address.description)
+        facts.isHealthy = state.health != .unhealthy
+        facts.isEjected = state.ejectedUntil > now
+        facts.activeRequests = UInt64(max(state.activeRequests, 0))
+        facts.requests = state.requests
+        facts.failures = state.failures
+        facts.ejections = state.ejections
+        upstreams.append(facts)
+      }
+    }
   }
 }

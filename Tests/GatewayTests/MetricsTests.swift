@@ -1,5 +1,6 @@
 import Core
 import Testing
+import Traffic
 
 @testable import Gateway
 
@@ -137,6 +138,24 @@ import Testing
     let labels = ["upstream": "orders", "endpoint": "127.0.0.1:9001"]
     #expect(parsed.value("sluice_upstream_healthy", labels) == "1")
     #expect(parsed.value("sluice_upstream_ejected", labels) == "1")
+  }
+
+  @Test("what loops know of endpoints is printed")
+  func endpoints() throws {
+    let state = UpstreamState(name: "orders")
+    let now = Instant(nanoseconds: 5)
+    let address = SocketAddress.ip(IPAddress(v4: 0x7f00_0001), port: 9001)
+    let endpoint = EndpointState(id: 0, address: address, upstream: state, joinedAt: now)
+    endpoint.requestStarted()
+    endpoint.setHealth(.unhealthy, now: now)
+    var facts = NodeFacts()
+    facts.add(
+      [EndpointSet([Endpoint(state: endpoint, weight: 1, name: nil)], state: state, balance: .roundRobin)], at: now)
+    let parsed = try scrape(Metrics(loops: 1, problemCodes: []), facts)
+    let labels = ["upstream": "orders", "endpoint": "127.0.0.1:9001"]
+    #expect(parsed.value("sluice_upstream_healthy", labels) == "0")
+    #expect(parsed.value("sluice_upstream_active_requests", labels) == "1")
+    #expect(parsed.value("sluice_upstream_connections", ["upstream": "orders"]) == "0")
   }
 
   @Test("a route without requests takes no memory")
