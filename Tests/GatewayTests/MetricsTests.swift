@@ -1,8 +1,8 @@
 import Core
 import Testing
-import Traffic
 
 @testable import Gateway
+@testable import Traffic
 
 @Suite struct LatencyBucketsTests {
   @Test("a bound belongs to the bucket that it ends, and the next nanosecond to the next bucket")
