@@ -17,14 +17,15 @@ struct BlueprintFile {
   init(_ options: inout OptionReader) {
     _ = options.optionalString("$schema", "The JSON Schema of this file, for editors; made by: sluice schema.")
     node = options.section("node", "The node itself.") { NodeSettings(&$0) }
+    var addresses: Set<SocketAddress> = []
     listeners = options.objects(
       "listeners", shorthand: "address", isRequired: true, "The ports that clients connect to."
-    ) {
-      ListenerSettings(&$0)
-    }
-    for (index, listener) in listeners.enumerated()
-    where listeners[..<index].contains(where: { $0.address == listener.address }) {
-      options.fail("two listeners have the address \(listener.address)", at: "listeners", fix: "remove one of them")
+    ) { reader in
+      let listener = ListenerSettings(&reader)
+      if let listener, !addresses.insert(listener.address).inserted {
+        reader.fail("another listener has this address", at: "address", fix: "remove one of the two")
+      }
+      return listener
     }
     accessLog = AccessLogSettings.read(&options)
     admin = options.object("admin", "Metrics, health and the admin API. Left out, there is no such port.") {
@@ -77,27 +78,37 @@ struct BlueprintFile {
   func buildTable(_ options: OptionReader) -> RouteTable? {
     let matchable = routes.filter(\.isMatchable)
     let (table, problems) = RouteTable.build(matchable.map(\.match))
-    for problem in problems {
-      let route = matchable[problem.route]
-      var message = problem.message
-      // The table counts what it was given; people read ids.
-      for other in problem.otherRoutes { message = message.replacing("routes[\(other)]", with: matchable[other].name) }
-      var steps: [OptionStep] = [.key("routes"), .index(route.position), .key("match")]
-      if !problem.member.isEmpty { steps.append(.key(problem.member)) }
-      let place = options.place(at: steps)
-      if problem.isWarning {
-        options.session.warn(message, at: place, fix: problem.fix)
-      } else {
-        options.session.fail(message, at: place, fix: problem.fix)
-      }
+    for problem in problems { report(problem, matchable, options) }
+    if matchable.count == routes.count { return table }
+    // A half read match would tie with what it does not mean, but its own patterns can be judged.
+    for route in routes where !route.isMatchable {
+      for problem in RouteTable.build([route.match]).problems { report(problem, [route], options) }
     }
-    return matchable.count == routes.count ? table : nil
+    return nil
+  }
+
+  private func report(_ problem: RouteProblem, _ routes: [RouteDraft], _ options: OptionReader) {
+    let route = routes[problem.route]
+    // The table quotes its own way and counts what it was given; people read ids.
+    var message = problem.message.replacing("`", with: "\"")
+    for other in problem.otherRoutes { message = message.replacing("routes[\(other)]", with: routes[other].name) }
+    var steps: [OptionStep] = [.key("routes"), .index(route.position), .key("match")]
+    if !problem.member.isEmpty { steps.append(.key(problem.member)) }
+    let place = options.place(at: steps)
+    let fix = problem.fix.replacing("`", with: "\"")
+    if problem.isWarning {
+      options.session.warn(message, at: place, fix: fix)
+    } else {
+      options.session.fail(message, at: place, fix: fix)
+    }
   }
 
   /// What is allowed, but probably an oversight.
   func warn(_ options: OptionReader) {
     let session = options.session
-    if routes.isEmpty, !options.hasFailed("routes") {
+    // With errors about, what is used and what not cannot be told.
+    guard session.errorCount == 0 else { return }
+    if routes.isEmpty {
       session.warn("there are no routes: every request gets 404", at: options.place(of: "routes"), fix: "add routes")
     }
     for (index, upstream) in upstreams.enumerated() where !usedUpstreams.contains(Int32(index)) {

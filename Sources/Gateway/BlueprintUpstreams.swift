@@ -5,16 +5,20 @@ import Traffic
 extension UpstreamSpec {
   /// Reads one member of `upstreams`.
   init(_ options: inout OptionReader, name: String) {
+    var addresses: Set<EndpointAddress> = []
     let endpoints = options.objects(
       "endpoints", shorthand: "address", isRequired: true,
       "Its members: \"127.0.0.1:9001\", \"orders.internal:80\", \"unix:/run/orders.sock\", or objects with a weight."
-    ) { EndpointSpec(&$0) }
-    self.init(name: name, endpoints: endpoints)
-    for index in endpoints.indices
-    where endpoints[..<index].contains(where: { $0.address == endpoints[index].address }) {
-      options.fail(
-        "one endpoint is there twice", at: "endpoints", fix: "remove one of the two; a weight gives a larger share")
+    ) { reader in
+      let endpoint = EndpointSpec(&reader)
+      if let endpoint, !addresses.insert(endpoint.address).inserted {
+        reader.fail(
+          "this endpoint is there for the second time", at: "address",
+          fix: "remove it; a weight gives the first one a larger share")
+      }
+      return endpoint
     }
+    self.init(name: name, endpoints: endpoints)
     (balance, hashKey) = options.balance()
     health = options.object(
       "health", shorthand: "path", "Asks every endpoint in turn whether it is well. Left out, none is asked."
@@ -214,7 +218,8 @@ extension RetrySpec {
         default: Int64(attempts), "How often a request is tried again at most; 0 for never."))
     var conditions = RetryConditions()
     let format = OptionFormat(
-      "a failure that can be tried again", example: RetryConditions.names.joined(separator: "\" or \""))
+      "a failure that can be tried again", example: "connect-failure\", \"reset\", \"timeout\", \"5xx\" or \"503",
+      pattern: "^(connect-failure|reset|timeout|5xx|5[0-9][0-9])$")
     _ = options.valueList(
       "on", format, default: ["connect-failure", "reset"],
       "After what: connect-failure, reset, timeout, 5xx, or a status from 500 to 599."

@@ -80,6 +80,11 @@ public enum Suggestion {
     let letters = Array(word.lowercased().utf8.prefix(64))
     var best: (distance: Int, candidate: String)?
     for candidate in candidates {
+      // Half a name, `drain` for `drainSeconds`, counts as a small slip.
+      if letters.count >= 4, candidate.lowercased().utf8.starts(with: letters), best?.distance ?? .max > 2 {
+        best = (2, candidate)
+        continue
+      }
       let other = Array(candidate.lowercased().utf8.prefix(64))
       let bound = max(1, max(letters.count, other.count) / 3)
       guard abs(letters.count - other.count) <= bound else { continue }

@@ -138,7 +138,7 @@ extension OptionReader {
     var result: [T] = []
     result.reserveCapacity(values.count)
     for (index, value) in values.enumerated() {
-      let item = read(value, [.key(key), .index(index)], shorthand) { reader in
+      let item = read(value, isArray(key) ? [.key(key), .index(index)] : [.key(key)], shorthand) { reader in
         reader.position = index
         return body(&reader)
       }

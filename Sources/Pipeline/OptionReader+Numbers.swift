@@ -35,7 +35,7 @@ extension OptionReader {
     _ key: String, in range: ClosedRange<Double>, default standard: Double, _ help: String
   ) -> Double {
     if isDescribing {
-      describe(key, .number(range), isRequired: false, default: "\(standard)", help)
+      describe(key, .number(range), isRequired: false, default: Self.text(standard), help)
       return standard
     }
     guard let value = take(key, isRequired: false) else { return standard }
@@ -44,8 +44,15 @@ extension OptionReader {
       return standard
     }
     if range.contains(number) { return number }
-    fail("\(number) is out of range", at: key, fix: "write a number from \(range.lowerBound) to \(range.upperBound)")
+    fail(
+      "\(value.sourceText) is out of range", at: key,
+      fix: "write a number from \(Self.text(range.lowerBound)) to \(Self.text(range.upperBound))")
     return standard
+  }
+
+  /// `5` for 5.0, as people write it.
+  static func text(_ number: Double) -> String {
+    Int64(exactly: number).map { "\($0)" } ?? "\(number)"
   }
 
   private mutating func integerOrNil(

@@ -128,7 +128,8 @@ public struct OptionReader {
     for entry in entries where !entry.isUsed {
       guard let key = entry.key else { continue }
       let name = key.string ?? ""
-      if name == "$comment" { continue }
+      // A key that was asked for and is still unread is there twice, and the parser has said so.
+      if known.contains(name) { continue }
       let list = known.sorted().map { "\"\($0)\"" }.joined(separator: ", ")
       let fix = Suggestion.fix(name, among: known, otherwise: "remove it; possible are \(list)")
       session.record(.error, key.offset, session.pathText(name), "there is no option \"\(name)\" here", fix)
