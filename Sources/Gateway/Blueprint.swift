@@ -59,7 +59,7 @@ public final class Blueprint: Sendable {
     guard let document = outcome.document else { return (nil, session.diagnostics) }
     var options = OptionReader(document.root, session: session)
     guard !options.isUnreadable else { return (nil, session.diagnostics) }
-    var file = BlueprintFile(&options)
+    let file = BlueprintFile(&options)
     options.finish()
     let table = file.buildTable(options)
     file.warn(options)
@@ -68,7 +68,7 @@ public final class Blueprint: Sendable {
     }
     var routes: ContiguousArray<RoutePlan> = []
     routes.reserveCapacity(file.routes.count)
-    for draft in file.routes { routes.append(RoutePlan(draft, chain: file.policies.chain(of: draft.policies))) }
+    for draft in file.routes { routes.append(RoutePlan(draft)) }
     let digest = SHA256().digest(of: RawSpan(text))
     return (
       Blueprint(file, table: table, routes: routes, keyRing: keyRing, digest: digest), session.diagnostics

@@ -1,11 +1,11 @@
 import Pipeline
 import Policies
 
-/// A policy that a route uses, with its place in the order of running.
+/// A policy that a route uses.
 struct PolicyUse {
   let policy: any Policy
-  /// Phase first, then the registry's order.
-  let rank: Int
+  /// Whether it stands under `policies`.
+  let isNamed: Bool
   /// Its `type`.
   let type: String
 }
@@ -18,22 +18,14 @@ struct PolicyDirectory {
   private(set) var unused: Set<String> = []
   /// Thousands of routes share a few combinations: the arrays of a chain are kept once.
   private var chains: [[ObjectIdentifier]: PolicyChain] = [:]
-  private let ranks: [String: Int]
 
   /// Policies of the contract that a later version brings.
   private static let later: Set<String> = ["jwt"]
 
-  init() {
-    let order = Registry.policies.enumerated().sorted {
-      ($0.element.phase.rawValue, $0.offset) < ($1.element.phase.rawValue, $1.offset)
-    }
-    ranks = Dictionary(uniqueKeysWithValues: order.enumerated().map { ($1.element.name, $0) })
-  }
-
   /// Reads the section `policies`.
   mutating func read(_ options: inout OptionReader) {
     _ = options.map("policies", definition: "policy", "Policies with a name, for routes to share.") { name, policy in
-      if let use = make(&policy) { named[name] = use } else { broken.insert(name) }
+      if let use = make(&policy, isNamed: true) { named[name] = use } else { broken.insert(name) }
       unused.insert(name)
       return ()
     }
@@ -51,15 +43,10 @@ struct PolicyDirectory {
       types[type, default: 0] += 1
       let number = types[type] ?? 1
       policy.instanceName = number == 1 ? "\(route)/\(type)" : "\(route)/\(type)-\(number)"
-      return make(&policy)
+      return make(&policy, isNamed: false)
     }
     for (index, use) in uses.enumerated() where uses[..<index].contains(where: { $0.policy === use.policy }) {
       options.fail("one policy is named twice", at: "policies", fix: "name it once")
-    }
-    if (try? Registry.chain(of: uses.map(\.policy))) == nil {
-      options.fail(
-        "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
-        fix: "keep at most \(LimitQuestion.capacity) on one route")
     }
     return uses
   }
@@ -79,13 +66,13 @@ struct PolicyDirectory {
     return nil
   }
 
-  private func make(_ options: inout OptionReader) -> PolicyUse? {
+  private func make(_ options: inout OptionReader, isNamed: Bool) -> PolicyUse? {
     let type = options.string("type", "Which policy it is.")
     guard !options.hasFailed("type") else {
       options.skipRest()
       return nil
     }
-    guard let rank = ranks[type], let policy = Registry.make(type: type, options: &options) else {
+    guard let policy = Registry.make(type: type, options: &options) else {
       if Self.later.contains(type) {
         options.fail("this version has no policy \"\(type)\" yet", at: "type", fix: "remove it")
       } else {
@@ -98,21 +85,27 @@ struct PolicyDirectory {
       options.skipRest()
       return nil
     }
-    return PolicyUse(policy: policy, rank: rank, type: type)
+    return PolicyUse(policy: policy, isNamed: isNamed, type: type)
   }
 
   /// Whether one of these always answers by itself, so that a route needs no upstream.
   func answers(_ uses: [PolicyUse]) -> Bool { uses.contains { $0.type == "respond" } }
 
-  /// These policies in the order in which they run.
-  mutating func chain(of uses: [PolicyUse]) -> PolicyChain {
-    let ordered = uses.enumerated().sorted { ($0.element.rank, $0.offset) < ($1.element.rank, $1.offset) }
-    let policies = ordered.map(\.element.policy)
-    let key = policies.map { ObjectIdentifier($0) }
-    if let chain = chains[key] { return chain }
-    // Where the limits are too many, that has been said already and nothing of the file is used.
-    let chain = (try? Registry.chain(of: policies)) ?? PolicyChain()
-    chains[key] = chain
-    return chain
+  /// These policies in the order in which they run; a chain without any after an error.
+  mutating func chain(of uses: [PolicyUse], _ options: inout OptionReader) -> PolicyChain {
+    let policies = uses.map(\.policy)
+    // Only named policies live as long as this directory: the identity of others may be used again.
+    let key = uses.allSatisfy(\.isNamed) ? policies.map { ObjectIdentifier($0) } : nil
+    if let key, let chain = chains[key] { return chain }
+    do throws(Registry.ChainFault) {
+      let chain = try Registry.chain(of: policies)
+      if let key { chains[key] = chain }
+      return chain
+    } catch {
+      options.fail(
+        "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
+        fix: "keep at most \(LimitQuestion.capacity) on one route")
+      return PolicyChain()
+    }
   }
 }

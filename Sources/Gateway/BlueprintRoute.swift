@@ -21,9 +21,9 @@ public final class RoutePlan: Sendable {
   /// Who gets copies of its requests.
   public let mirror: Mirror?
 
-  init(_ draft: RouteDraft, chain: PolicyChain) {
+  init(_ draft: RouteDraft) {
     id = draft.id
-    self.chain = chain
+    chain = draft.chain
     action = draft.action
     rewrite = draft.rewrite
     bodyLimit = draft.bodyLimit
@@ -61,7 +61,7 @@ struct RouteDraft {
   var isMatchable = true
   /// Its position in the file's `routes`.
   var position = 0
-  var policies: [PolicyUse] = []
+  var chain = PolicyChain()
   var action = RouteAction.answer
   var rewrite = Rewrite()
   var bodyLimit = Int64.max
@@ -90,13 +90,14 @@ extension RouteDraft {
         RouteMatch(&$0)
       } ?? RouteMatch()
     isMatchable = errors == options.session.errorCount
-    policies = context.policies.uses(&options, route: id)
+    let policies = context.policies.uses(&options, route: id)
+    chain = context.policies.chain(of: policies, &options)
     let captures = match.captureNames
     rewrite =
       options.object("rewrite", "How path, host and query change on the way to the upstream.") {
         Rewrite($0.isDescribing ? [] : captures, &$0)
       } ?? Rewrite()
-    readAction(&options, captures, &context)
+    readAction(&options, captures, context.policies.answers(policies), &context)
     mirror = options.object("mirror", "Sends copies of some requests elsewhere; nobody waits for the answers.") {
       mirror in
       let upstream = mirror.upstream("upstream", isRequired: true, "The upstream that gets the copies.", &context)
@@ -123,7 +124,7 @@ extension RouteDraft {
   }
 
   private mutating func readAction(
-    _ options: inout OptionReader, _ captures: [String], _ context: inout RouteContext
+    _ options: inout OptionReader, _ captures: [String], _ isAnswered: Bool, _ context: inout RouteContext
   ) {
     let redirect: Redirect? = options.object("redirect", shorthand: "location", "Sends the client elsewhere.") {
       Redirect($0.isDescribing ? [] : captures, &$0)
@@ -140,7 +141,7 @@ extension RouteDraft {
       options.fail("a route has an upstream or a redirect, not both", at: "redirect", fix: "remove one of them")
     case (nil, nil):
       let isPartial = options.has("upstream") || options.has("redirect")
-      if !isPartial, !context.policies.answers(policies) {
+      if !isPartial, !isAnswered {
         options.fail(
           "nothing happens to the requests of this route", at: "upstream",
           fix: "add upstream, redirect, or a policy of type \"respond\"")

@@ -65,13 +65,18 @@ struct BlueprintTests {
       ],
 
       policies: {
-        "small": { type: "body-limit", limit: "1MiB" },
+        "partner-key": { type: "api-key", header: "X-API-Key" },
+        "fair-use": { type: "rate-limit", limits: [
+          { per: "consumer", rate: "100/s", burst: 200 },      // GCRA
+          { per: "consumer", quota: "100000/day", timezone: "Europe/Berlin" },   // calendar quota
+          { per: "tenant", window: "20000/1m" },               // fixed window; algorithm: "sliding" for sliding
+        ], mode: "auto", onStoreFailure: "local" },            // mode: auto | exact | leased; failure: local | open | closed
       },
 
       routes: [
         { id: "orders-v1",
           match: { host: "api.example.com", path: "/v1/orders/*", methods: ["GET", "POST"] },
-          policies: ["small"],
+          policies: ["partner-key", "fair-use"],
           rewrite: { stripPrefix: "/v1" },
           upstream: "orders" },
       ],
