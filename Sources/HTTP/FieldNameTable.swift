@@ -1,18 +1,21 @@
 import Core
 
-// Known field names are found by a hash over their folded first and last eight bytes and confirmed word by word. The
-// confirmation is exact: a word is OR-ed with 0x20 only where the expected byte is a letter, so 'h' can only have been
-// 'h' or 'H', and '-' only '-'. A name that is found is therefore a token, and nobody has to look at its bytes again.
+// Known field names are found by a hash over their first and last eight bytes and confirmed word by word, both with 0x20
+// OR-ed into every byte. That fold is exact here: a letter of the table can only come from that letter in either case,
+// and '-' or a digit only from itself or from a control byte, which no name that is looked up holds. A name that is found
+// is therefore a token, and nobody has to look at its bytes again.
 
 /// The table behind ``FieldName/of(_:)``, immutable and shared.
 struct FieldNameTable: Sendable {
   static let shared = FieldNameTable()
 
-  /// The longest known name has 32 bytes.
-  static let wordLimit = 4
-  /// Words of one entry: for each word of the name what to OR, what to keep and what must remain; then the length.
-  static let entryWords = 16
+  /// No known name is longer, in bytes.
+  static let longest = 32
+  /// Words of one entry: the first and the last eight bytes, those from 8 and from 16 on, and the length.
+  static let entryWords = 8
+  /// A power of two, so large that few names collide.
   static let slotCount = 512
+  private static let fold: UInt64 = 0x2020_2020_2020_2020
 
   /// One entry of ``entryWords`` words for each ``FieldName``, by raw value.
   let words: ContiguousArray<UInt64>
@@ -24,18 +27,15 @@ struct FieldNameTable: Sendable {
     var slots = ContiguousArray<UInt8>(repeating: 0, count: Self.slotCount)
     for name in FieldName.allCases where name != .other {
       let text = Array("\(name.canonical)".utf8)
-      precondition(text.count <= Self.wordLimit * 8)
-      let entry = Int(name.rawValue) * Self.entryWords
-      for (index, byte) in text.enumerated() {
-        let isLetter = (byte | 0x20) >= 97 && (byte | 0x20) <= 122
-        let shift = UInt64(index % 8 * 8)
-        words[entry + index / 8] |= (isLetter ? 0x20 : 0) << shift
-        words[entry + 4 + index / 8] |= 0xff << shift
-        words[entry + 8 + index / 8] |= UInt64(isLetter ? byte | 0x20 : byte) << shift
-      }
-      words[entry + 12] = UInt64(text.count)
+      precondition(text.count <= Self.longest)
       let bytes = RawSpan(text)
-      var slot = Self.hash(count: text.count, first: Self.word(bytes, at: 0), last: Self.lastWord(bytes))
+      let entry = Int(name.rawValue) * Self.entryWords
+      words[entry] = Self.first(count: text.count, Self.word(bytes, at: 0))
+      words[entry + 1] = text.count > 8 ? Self.word(bytes, at: text.count - 8) | Self.fold : 0
+      words[entry + 2] = text.count > 16 ? Self.word(bytes, at: 8) | Self.fold : 0
+      words[entry + 3] = text.count > 24 ? Self.word(bytes, at: 16) | Self.fold : 0
+      words[entry + 4] = UInt64(text.count)
+      var slot = Self.hash(count: text.count, first: words[entry], last: words[entry + 1])
       while slots[slot] != 0 { slot = (slot + 1) % Self.slotCount }
       slots[slot] = name.rawValue
     }
@@ -43,36 +43,52 @@ struct FieldNameTable: Sendable {
     self.slots = slots
   }
 
-  /// Where to look for a name of `count` bytes: `first` are its first eight (zeros behind a shorter one), `last` its
-  /// last eight, or 0 where it has no more than eight.
+  /// The folded first word of a name of `count` bytes; what `word` holds behind a shorter name is cut off.
   @inline(__always)
-  static func hash(count: Int, first: UInt64, last: UInt64) -> Int {
-    let fold: UInt64 = 0x2020_2020_2020_2020
-    // A multiplier under which few known names collide; any odd one would be correct.
-    let mixed =
-      ((first | fold) ^ (last | fold) &* 0x9e37_79b9_7f4a_7c15 &+ UInt64(truncatingIfNeeded: count))
-      &* 0xd6e8_feb8_6659_fd93
+  private static func first(count: Int, _ word: UInt64) -> UInt64 {
+    let folded = word | fold
+    return count < 8 ? folded & (UInt64.max &>> UInt64(truncatingIfNeeded: 64 &- 8 &* count)) : folded
+  }
+
+  @inline(__always)
+  private static func hash(count: Int, first: UInt64, last: UInt64) -> Int {
+    // Any odd multiplier would do; this one spreads the known names well.
+    let mixed = (first ^ (last &<< 1)) &* 0xd6e8_feb8_6659_fd93
     return Int(truncatingIfNeeded: mixed >> 55)
+  }
+
+  /// The raw value of the name of `count` bytes, or 0. `word` tells eight bytes from an offset within the name on;
+  /// `slots` and `words` tell what the arrays of that name hold.
+  @inline(__always)
+  static func find(
+    count: Int, word: (Int) -> UInt64, slots: (Int) -> UInt8, words: (Int) -> UInt64
+  ) -> UInt8 {
+    if UInt(bitPattern: count &- 1) >= UInt(bitPattern: longest) { return 0 }
+    let head = first(count: count, word(0))
+    let last = count > 8 ? word(count &- 8) | fold : 0
+    var slot = hash(count: count, first: head, last: last)
+    while case let name = slots(slot), name != 0 {
+      let entry = Int(name) &* entryWords
+      let differs = (words(entry) ^ head) | (words(entry &+ 1) ^ last) | (words(entry &+ 4) ^ UInt64(count))
+      if differs == 0 && (count <= 16 || agreesInside(count: count, entry, word: word, words: words)) { return name }
+      slot = (slot &+ 1) & (slotCount &- 1)
+    }
+    return 0
+  }
+
+  @inline(__always)
+  private static func agreesInside(
+    count: Int, _ entry: Int, word: (Int) -> UInt64, words: (Int) -> UInt64
+  ) -> Bool {
+    word(8) | fold == words(entry &+ 2) && (count <= 24 || word(16) | fold == words(entry &+ 3))
   }
 
   /// The name with this spelling in any case, or `.other`.
   func find(_ name: RawSpan) -> FieldName {
-    let count = name.byteCount
-    guard count >= 2, count <= Self.wordLimit * 8 else { return .other }
-    var slot = Self.hash(count: count, first: Self.word(name, at: 0), last: Self.lastWord(name))
-    while slots[slot] != 0 {
-      let entry = Int(slots[slot]) * Self.entryWords
-      if words[entry + 12] == UInt64(count) {
-        var differs: UInt64 = 0
-        for index in 0..<(count + 7) / 8 {
-          let folded = (Self.word(name, at: index * 8) | words[entry + index]) & words[entry + 4 + index]
-          differs |= folded ^ words[entry + 8 + index]
-        }
-        if differs == 0 { return FieldName(rawValue: slots[slot]) ?? .other }
-      }
-      slot = (slot + 1) % Self.slotCount
-    }
-    return .other
+    for index in 0..<name.byteCount where name[byte: index] < 0x20 { return .other }
+    let found = Self.find(
+      count: name.byteCount, word: { Self.word(name, at: $0) }, slots: { slots[$0] }, words: { words[$0] })
+    return FieldName(rawValue: found) ?? .other
   }
 
   /// Up to eight bytes from `offset` on, first byte lowest, zeros behind the end.
@@ -82,9 +98,5 @@ struct FieldNameTable: Sendable {
       word |= UInt64(bytes[byte: index]) << UInt64((index - offset) * 8)
     }
     return word
-  }
-
-  private static func lastWord(_ bytes: RawSpan) -> UInt64 {
-    bytes.byteCount > 8 ? word(bytes, at: bytes.byteCount - 8) : 0
   }
 }

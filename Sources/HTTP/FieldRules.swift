@@ -22,67 +22,92 @@ extension HeadTable {
     | bit(.authorization) | bit(.cookie) | bit(.setCookie) | bit(.cacheControl) | bit(.forwarded)
     | bit(.xForwardedFor) | bit(.xForwardedHost) | bit(.xForwardedProto) | bit(.xForwardedPort) | bit(.xRealIp)
 
-  /// Marks what stays on this connection as dropped, and reads the options of Connection.
-  func readConnection(_ bytes: RawSpan) throws(HTTPFault) -> ConnectionOptions {
-    var present = presence & Self.hopByHop
-    while present != 0 {
-      dropAll(FieldName(rawValue: UInt8(present.trailingZeroBitCount))!)
-      present &= present &- 1
+  private static let chunked: UInt64 = 0x64_656b_6e75_6863
+  private static let close: UInt64 = 0x65_736f_6c63
+  private static let keepAliveHead: UInt64 = 0x696c_612d_7065_656b
+  private static let keepAliveTail: UInt64 = 0x6576_696c_612d_7065
+
+  /// Marks what stays on this connection as dropped, and reads the options of Connection; 0 or a refusal.
+  @inline(__always)
+  func readConnection(_ window: borrowing HeadWindow, _ options: inout ConnectionOptions) -> Int {
+    let present = presence & Self.hopByHop
+    if present == 0 { return 0 }
+    // Nearly every head that has any of them has just `Connection: keep-alive` or `close`.
+    if present == Self.bit(.connection), !isRepeated(.connection), let index = firstIndex(of: .connection) {
+      drop(index)
+      let value = self[index].valueRange
+      let start = Int(value.start)
+      if value.count == 10, window.folded(start, count: 8) == Self.keepAliveHead,
+        window.folded(start &+ 2, count: 8) == Self.keepAliveTail
+      {
+        options.keepAlive = true
+        return 0
+      }
+      if value.count == 5, window.folded(start, count: 5) == Self.close {
+        options.close = true
+        return 0
+      }
     }
-    var options = ConnectionOptions()
+    return readAllOptions(window, present, &options)
+  }
+
+  @inline(never)
+  private func readAllOptions(
+    _ window: borrowing HeadWindow, _ present: UInt64, _ options: inout ConnectionOptions
+  ) -> Int {
+    for name in FieldName.allCases where present & Self.bit(name) != 0 { dropAll(name) }
     var index = firstIndex(of: .connection)
     while let found = index {
-      try readOptions(bytes.part(self[found].valueRange.offsets), in: bytes, &options)
+      let value = window.span(self[found].valueRange)
+      var list = ListReader(value)
+      while let member = list.next() {
+        if let fault = readOption(value.extracting(member), window, &options) { return LineCursor.refusal(fault) }
+      }
       index = nextIndex(of: .connection, after: found)
     }
-    return options
+    return 0
   }
 
-  private func readOptions(
-    _ value: RawSpan, in bytes: RawSpan, _ options: inout ConnectionOptions
-  ) throws(HTTPFault) {
-    if value.equalsIgnoringCase("keep-alive") {
-      options.keepAlive = true
-      return
-    }
-    var list = ListReader(value)
-    while let member = list.next() {
-      let token = value.part(member)
-      guard ByteClass.isToken(token) else { throw .malformedConnection }
-      switch FieldName.of(token) {
-      case .upgrade: options.upgrade = true
-      case .keepAlive: options.keepAlive = true
-      case .other:
-        if token.equalsIgnoringCase("close") { options.close = true } else { dropAll(named: token, in: bytes) }
-      case let name:
-        if Self.essential & Self.bit(name) != 0 { throw .connectionNamesEssential }
-        dropAll(name)
+  private func readOption(
+    _ token: RawSpan, _ window: borrowing HeadWindow, _ options: inout ConnectionOptions
+  ) -> HTTPFault? {
+    guard ByteClass.isToken(token) else { return .malformedConnection }
+    switch FieldName.of(token) {
+    case .upgrade: options.upgrade = true
+    case .keepAlive: options.keepAlive = true
+    case .other:
+      if token.equalsIgnoringCase("close") { options.close = true }
+      for index in 0..<fieldCount where self[index].name == .other {
+        if window.span(self[index].nameRange).matches(token) { drop(index) }
       }
+    case let name:
+      if Self.essential & Self.bit(name) != 0 { return .connectionNamesEssential }
+      dropAll(name)
     }
+    return nil
   }
 
-  private func dropAll(named token: RawSpan, in bytes: RawSpan) {
-    for index in 0..<fieldCount where self[index].name == .other {
-      let name = bytes.part(self[index].nameRange.offsets)
-      if name.matches(token) { drop(index) }
-    }
-  }
-
-  /// How the body ends as far as the fields say: nil where they say nothing.
-  func readFraming(_ bytes: RawSpan, isHTTP10: Bool) throws(HTTPFault) -> BodyFraming? {
+  /// How the body ends as far as the fields say; leaves `framing` alone where they say nothing. 0 or a refusal.
+  @inline(__always)
+  func readFraming(_ window: borrowing HeadWindow, isHTTP10: Bool, _ framing: inout BodyFraming) -> Int {
+    if presence & (Self.bit(.transferEncoding) | Self.bit(.contentLength)) == 0 { return 0 }
     if let index = firstIndex(of: .transferEncoding) {
-      if isPresent(.contentLength) { throw .lengthWithTransferEncoding }
-      if isHTTP10 { throw .transferEncodingInHTTP10 }
-      if isRepeated(.transferEncoding) { throw .repeatedTransferEncoding }
-      guard bytes.part(self[index].valueRange.offsets).equalsIgnoringCase("chunked") else {
-        throw .unsupportedTransferCoding
+      if isPresent(.contentLength) { return LineCursor.refusal(.lengthWithTransferEncoding) }
+      if isHTTP10 { return LineCursor.refusal(.transferEncodingInHTTP10) }
+      if isRepeated(.transferEncoding) { return LineCursor.refusal(.repeatedTransferEncoding) }
+      let value = self[index].valueRange
+      if value.count != 7 || window.folded(Int(value.start), count: 7) != Self.chunked {
+        return LineCursor.refusal(.unsupportedTransferCoding)
       }
-      return .chunked
+      framing = .chunked
+    } else if let index = firstIndex(of: .contentLength) {
+      if isRepeated(.contentLength) { return LineCursor.refusal(.repeatedContentLength) }
+      guard let length = Decimal.read(window.span(self[index].valueRange)) else {
+        return LineCursor.refusal(.malformedContentLength)
+      }
+      framing = .length(length)
     }
-    guard let index = firstIndex(of: .contentLength) else { return nil }
-    if isRepeated(.contentLength) { throw .repeatedContentLength }
-    guard let length = Decimal.read(bytes.part(self[index].valueRange.offsets)) else { throw .malformedContentLength }
-    return .length(length)
+    return 0
   }
 }
 

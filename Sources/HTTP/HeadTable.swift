@@ -15,35 +15,51 @@ struct HeadTable: ~Copyable {
     var repeated: UInt64 = 0
   }
 
+  // One block of memory, its parts at fixed offsets, each at a multiple of its alignment; all hold plain data. The
+  // tables are copies of `FieldNameTable`'s and of the byte classes, so that reading them takes no reference.
   private let memory: UnsafeMutableRawPointer
-  private let summary: UnsafeMutablePointer<Summary>
-  private let fields: UnsafeMutablePointer<HeadField>
-  /// For each name that is present, the index of its first field.
-  private let first: UnsafeMutablePointer<UInt16>
-  /// Copies of ``FieldNameTable`` and of the byte classes, so that reading them takes no reference.
-  private let words: UnsafeMutablePointer<UInt64>
-  private let slots: UnsafeMutablePointer<UInt8>
-  private let classes: UnsafeMutablePointer<UInt8>
+
+  private static let nameCount = 64
+  private static let wordsOffset = 64
+  private static let lastOffset = wordsOffset + nameCount * FieldNameTable.entryWords * 8
+  private static let slotsOffset = lastOffset + nameCount * 2
+  private static let classesOffset = slotsOffset + FieldNameTable.slotCount
+  private static let fieldsOffset = classesOffset + 256
+  private static let byteCount = fieldsOffset + HeadLimits.maximumFieldCount * 16
+
+  @inline(__always)
+  private var summary: UnsafeMutablePointer<Summary> { unsafe memory.assumingMemoryBound(to: Summary.self) }
+  @inline(__always)
+  private var words: UnsafeMutablePointer<UInt64> {
+    unsafe (memory + Self.wordsOffset).assumingMemoryBound(to: UInt64.self)
+  }
+  /// For each name that is present, the index of its last field.
+  @inline(__always)
+  private var last: UnsafeMutablePointer<UInt16> {
+    unsafe (memory + Self.lastOffset).assumingMemoryBound(to: UInt16.self)
+  }
+  @inline(__always)
+  private var slots: UnsafeMutablePointer<UInt8> {
+    unsafe (memory + Self.slotsOffset).assumingMemoryBound(to: UInt8.self)
+  }
+  @inline(__always)
+  private var classes: UnsafeMutablePointer<UInt8> {
+    unsafe (memory + Self.classesOffset).assumingMemoryBound(to: UInt8.self)
+  }
+  @inline(__always)
+  private var fields: UnsafeMutablePointer<HeadField> {
+    unsafe (memory + Self.fieldsOffset).assumingMemoryBound(to: HeadField.self)
+  }
 
   init() {
     let names = FieldNameTable.shared
-    let fieldBytes = MemoryLayout<HeadField>.stride * HeadLimits.maximumFieldCount
-    let wordBytes = names.words.count * 8
-    let total = 64 + fieldBytes + 128 + wordBytes + FieldNameTable.slotCount + 256
-    unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: total, alignment: 64)
-    // The parts follow one another, each at a multiple of its alignment; all hold plain data.
-    unsafe summary = memory.bindMemory(to: Summary.self, capacity: 1)
+    precondition(MemoryLayout<HeadField>.stride == 16 && FieldName.allCases.count <= Self.nameCount)
+    unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 64)
+    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: Self.fieldsOffset)
     unsafe summary.initialize(to: Summary())
-    unsafe words = (memory + 64).bindMemory(to: UInt64.self, capacity: names.words.count)
     for (index, word) in names.words.enumerated() { unsafe (words + index).initialize(to: word) }
-    unsafe first = (memory + 64 + wordBytes).bindMemory(to: UInt16.self, capacity: 64)
-    unsafe first.initialize(repeating: 0, count: 64)
-    unsafe slots = (memory + 192 + wordBytes).bindMemory(to: UInt8.self, capacity: FieldNameTable.slotCount)
     for (index, slot) in names.slots.enumerated() { unsafe (slots + index).initialize(to: slot) }
-    unsafe classes = (memory + 192 + wordBytes + FieldNameTable.slotCount).bindMemory(to: UInt8.self, capacity: 256)
     for byte in 0..<256 { unsafe (classes + byte).initialize(to: ByteClass.of(UInt8(byte)).rawValue) }
-    unsafe fields = (memory + 448 + wordBytes + FieldNameTable.slotCount)
-      .bindMemory(to: HeadField.self, capacity: HeadLimits.maximumFieldCount)
   }
 
   deinit { unsafe memory.deallocate() }
@@ -86,21 +102,21 @@ struct HeadTable: ~Copyable {
     }
   }
 
-  /// The index of the first field called `name`; O(1).
+  /// The index of the first field called `name`; O(1) unless it is repeated.
   @inline(__always)
   func firstIndex(of name: FieldName) -> Int? {
-    isPresent(name) ? Int(unsafe first[Int(name.rawValue & 63)]) : nil
+    if !isPresent(name) { return nil }
+    return isRepeated(name) ? scanForIndex(of: name, from: 0) : Int(unsafe last[Int(name.rawValue & 63)])
   }
 
   /// The index of the next field called `name` behind `index`; O(1) where the name occurs once.
   @inline(__always)
   func nextIndex(of name: FieldName, after index: Int) -> Int? {
-    guard isRepeated(name) else { return nil }
-    var next = index &+ 1
-    while next < fieldCount {
-      if self[next].name == name { return next }
-      next &+= 1
-    }
+    isRepeated(name) ? scanForIndex(of: name, from: index &+ 1) : nil
+  }
+
+  private func scanForIndex(of name: FieldName, from start: Int) -> Int? {
+    for index in start..<max(start, fieldCount) where self[index].name == name { return index }
     return nil
   }
 
@@ -152,18 +168,23 @@ struct HeadTable: ~Copyable {
       if colon >= end { return LineCursor.refusal(lineWithoutColon(window, lineStart)) }
       let name = find(window, lineStart, count: colon &- lineStart)
       if name == 0 {
-        let fault = checkName(window, lineStart, upTo: colon)
-        if fault < 0 { return fault }
+        // Letters, digits and dashes make a token; only stranger names are looked at byte by byte.
+        let stop = window.hostStop16(lineStart).trailingZeroBitCount
+        if stop == 0 || stop < colon &- lineStart {
+          let fault = checkName(window, lineStart, upTo: colon)
+          if fault < 0 { return fault }
+        }
       }
+      // The byte at `end` is a CR, so skipping stops there at the latest.
       var valueStart = colon &+ 1
-      // The byte at `end` is a CR, so both loops stop.
-      while window.byte(valueStart) == 32 || window.byte(valueStart) == 9 { valueStart &+= 1 }
+      if window.byte(valueStart) == 32 { valueStart &+= 1 }
+      while case let byte = window.byte(valueStart), byte == 32 || byte == 9 { valueStart &+= 1 }
       var valueEnd = end
-      while valueEnd > valueStart, window.byte(valueEnd &- 1) == 32 || window.byte(valueEnd &- 1) == 9 {
+      while case let byte = window.byte(valueEnd &- 1), byte == 32 || byte == 9, valueEnd > valueStart {
         valueEnd &-= 1
       }
       let bit: UInt64 = 1 &<< UInt64(name)
-      if presence & bit == 0 { unsafe first[Int(name & 63)] = UInt16(truncatingIfNeeded: count) }
+      unsafe last[Int(name & 63)] = UInt16(truncatingIfNeeded: count)
       repeated |= presence & bit
       presence |= bit
       // `count` is below `limit`, and that at most the reserved count; `name` is a raw value from the table.
@@ -181,29 +202,9 @@ struct HeadTable: ~Copyable {
   /// The raw value of the known name at `start`, or 0; see ``FieldNameTable``.
   @inline(__always)
   private func find(_ window: borrowing HeadWindow, _ start: Int, count: Int) -> UInt8 {
-    if count > FieldNameTable.wordLimit * 8 || count == 0 { return 0 }
-    var head = window.word(start)
-    var last: UInt64 = 0
-    if count > 8 {
-      last = window.word(start &+ count &- 8)
-    } else {
-      head &= UInt64.max &>> UInt64(64 &- 8 &* count)
-    }
-    var slot = FieldNameTable.hash(count: count, first: head, last: last)
-    while case let name = unsafe slots[slot], name != 0 {
-      let entry = unsafe words + Int(name) &* FieldNameTable.entryWords
-      if unsafe entry[12] == UInt64(count) {
-        var differs = unsafe ((head | entry[0]) & entry[4]) ^ entry[8]
-        var index = 1
-        while index &* 8 < count {
-          unsafe differs |= ((window.word(start &+ index &* 8) | entry[index]) & entry[index &+ 4]) ^ entry[index &+ 8]
-          index &+= 1
-        }
-        if differs == 0 { return name }
-      }
-      slot = (slot &+ 1) & (FieldNameTable.slotCount &- 1)
-    }
-    return 0
+    // The hash and the raw values in the table keep every index below the counts reserved.
+    FieldNameTable.find(
+      count: count, word: { window.word(start &+ $0) }, slots: { unsafe slots[$0] }, words: { unsafe words[$0] })
   }
 
   /// 0 if the unknown name is a token, else the refusal.

@@ -33,6 +33,23 @@ struct HeadWindow: ~Escapable {
     return UInt64(littleEndian: unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: UInt64.self))
   }
 
+  /// Up to eight bytes from `offset` on with 0x20 OR-ed into each, zeros behind the `count`-th. Where no control bytes
+  /// are, a letter in the result is that letter in either case, and a digit or `-` is itself.
+  @inline(__always)
+  func folded(_ offset: Int, count: Int) -> UInt64 {
+    let word = word(offset) | 0x2020_2020_2020_2020
+    return count < 8 ? word & ~(UInt64.max &<< UInt64(truncatingIfNeeded: 8 &* count)) : word
+  }
+
+  /// The bytes of `range` for code that is not in a hurry.
+  @_lifetime(copy self)
+  func span(_ range: ByteRange) -> RawSpan {
+    precondition(range.end <= count)
+    // Inside the window, which is inside memory that outlives what `self` depends on.
+    let span = unsafe RawSpan(_unsafeStart: base + Int(range.start), byteCount: Int(range.count))
+    return unsafe _overrideLifetime(span, copying: self)
+  }
+
   /// A bit for each of 16 bytes that equals `byte`.
   @inline(__always)
   func equal16(_ offset: Int, _ byte: UInt8) -> UInt32 {
@@ -45,6 +62,13 @@ struct HeadWindow: ~Escapable {
   func targetStop16(_ offset: Int) -> UInt32 {
     precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
     return unsafe sluice_target_stop16(base + offset)
+  }
+
+  /// A bit for each of 16 bytes that cannot be part of a host name.
+  @inline(__always)
+  func hostStop16(_ offset: Int) -> UInt32 {
+    precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
+    return unsafe sluice_host_stop16(base + offset)
   }
 
   /// A bit for each of 64 bytes that is a control byte.

@@ -20,14 +20,14 @@ extension RequestHead {
     var cursor = LineCursor(window, at: start)
     let end = cursor.next(window, notBeyond: start &+ limits.requestLineBytes)
     if end < 0 { return end }
-    let refusal = parseLine(window, start, end)
+    facts.value = Facts()
+    let refusal = parseLine(window, start, end, &facts.value)
     if refusal < 0 { return refusal }
     return table.scan(window, from: end &+ 2, &cursor, limit: limits.fieldCount)
   }
 
   @inline(__always)
-  private func parseLine(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> Int {
-    var line = Facts()
+  private func parseLine(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
     // "M / HTTP/1.1" has twelve bytes.
     if end &- start < 12 { return LineCursor.refusal(.malformedRequestLine) }
     let space = window.equal16(start, 32)
@@ -57,10 +57,7 @@ extension RequestHead {
     }
     line.isHTTP10 = version == Self.http10
     line.target = ByteRange(targetStart, upTo: targetEnd)
-    let fault = parseTarget(window, targetStart, targetEnd, &line)
-    if fault < 0 { return fault }
-    facts = line
-    return 0
+    return parseTarget(window, targetStart, targetEnd, &line)
   }
 
   private func checkMethod(_ window: borrowing HeadWindow, _ start: Int, count: Int, _ end: Int) -> Int {
@@ -91,7 +88,7 @@ extension RequestHead {
       if result == end { return 0 }
       pathStart = result
     }
-    return TargetReader.read(window, table, pathStart, end, &line)
+    return TargetReader.read(window, pathStart, end, &line)
   }
 
   /// Asterisk-form and absolute-form (RFC 9112 section 3.2). The result is where the path begins, or `end` where

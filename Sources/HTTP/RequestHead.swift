@@ -29,24 +29,13 @@ public final class RequestHead {
   }
 
   let table = HeadTable()
-  // Owned: allocated in `init`, freed in `deinit`, never handed out.
-  private let memory: UnsafeMutablePointer<Facts>
-  private var buffer: ByteBuffer
+  let facts = Slot(Facts())
+  private let held = Slot(ByteBuffer())
+  /// Which buffer is held, so that finding the same one again takes no reference.
+  private let identity: Slot<ObjectIdentifier>
 
-  /// A head without a request; reserves about 30 KiB.
-  public init() {
-    unsafe memory = UnsafeMutablePointer<Facts>.allocate(capacity: 1)
-    unsafe memory.initialize(to: Facts())
-    buffer = ByteBuffer()
-  }
-
-  deinit { unsafe memory.deallocate() }
-
-  @inline(__always)
-  var facts: Facts {
-    get { unsafe memory.pointee }
-    set { unsafe memory.pointee = newValue }
-  }
+  /// A head without a request; reserves about 25 KiB.
+  public init() { identity = Slot(ObjectIdentifier(held.value)) }
 
   /// Looks for a request at the front of `buffer`.
   ///
@@ -60,9 +49,9 @@ public final class RequestHead {
     if scanned > 0 && !HeadResumption.isDue(window, available, scanned: scanned, limits) { return .incomplete }
     let result = parse(window, limits)
     if result >= 0 {
-      if buffer !== self.buffer { self.buffer = buffer }
-      if let fault = settle(buffer.bytes) { return .refused(fault) }
-      return .complete(byteCount: result)
+      if ObjectIdentifier(buffer) != identity.value { rebind(to: buffer) }
+      let fault = settle(window, &facts.value)
+      return fault < 0 ? .refused(LineCursor.fault(fault)) : .complete(byteCount: result)
     }
     if result == LineCursor.incomplete {
       return available >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
@@ -72,36 +61,39 @@ public final class RequestHead {
   }
 
   /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
-  public func rebind(to buffer: ByteBuffer) { self.buffer = buffer }
+  public func rebind(to buffer: ByteBuffer) {
+    held.value = buffer
+    identity.value = ObjectIdentifier(buffer)
+  }
 
   /// The method; for ``Method/other`` see ``methodText``.
-  public var method: Method { facts.method }
+  public var method: Method { facts.value.method }
   /// The method as sent.
-  public var methodText: ByteRange { facts.methodText }
+  public var methodText: ByteRange { facts.value.methodText }
   /// The whole request target as sent.
-  public var target: ByteRange { facts.target }
+  public var target: ByteRange { facts.value.target }
   /// The path as sent, still encoded: begins with `/`, or is `*`. It holds no dot segments, no empty segments, and no
   /// escapes of separators or of characters that need none, so comparing bytes compares paths.
-  public var path: ByteRange { facts.path }
+  public var path: ByteRange { facts.value.path }
   /// The query as sent, without `?`; empty where there is none.
-  public var query: ByteRange { facts.query }
+  public var query: ByteRange { facts.value.query }
   /// Host and port, from an absolute-form target or from Host (where there are both they agree); empty only in
   /// HTTP/1.0.
-  public var authority: ByteRange { facts.authority }
+  public var authority: ByteRange { facts.value.authority }
   /// The host in ``authority`` without the port; an IPv6 address with its brackets.
-  public var host: ByteRange { facts.host }
+  public var host: ByteRange { facts.value.host }
   /// The port in ``authority``, or 0 where it names none.
-  public var port: UInt16 { facts.port }
+  public var port: UInt16 { facts.value.port }
   /// Whether the request is HTTP/1.0; else it is HTTP/1.1.
-  public var isHTTP10: Bool { facts.isHTTP10 }
+  public var isHTTP10: Bool { facts.value.isHTTP10 }
   /// Whether the client lets the connection go on after this request.
-  public var keepsAlive: Bool { facts.keepsAlive }
+  public var keepsAlive: Bool { facts.value.keepsAlive }
   /// How the body ends; never ``BodyFraming/untilClose``.
-  public var framing: BodyFraming { facts.framing }
+  public var framing: BodyFraming { facts.value.framing }
   /// Whether the client waits for a 100 before it sends the body.
-  public var expectsContinue: Bool { facts.expectsContinue }
+  public var expectsContinue: Bool { facts.value.expectsContinue }
   /// The value of Upgrade if Connection asks for it and it names no HTTP version; nil otherwise.
-  public var upgrade: ByteRange? { facts.upgrade.isEmpty ? nil : facts.upgrade }
+  public var upgrade: ByteRange? { facts.value.upgrade.isEmpty ? nil : facts.value.upgrade }
 
   /// How many fields there are, dropped ones included.
   public var fieldCount: Int { table.fieldCount }
@@ -115,6 +107,7 @@ public final class RequestHead {
   /// The bytes of `range`, valid until the buffer changes.
   @_lifetime(borrow self)
   public func bytes(_ range: ByteRange) -> RawSpan {
+    let buffer = held.value
     let part = buffer.bytes.extracting(range.offsets)
     // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
     return unsafe _overrideLifetime(part, borrowing: self)
@@ -132,7 +125,7 @@ public final class RequestHead {
   public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }
   /// The index of the first field whose name is `name`, given in lower case; looks at every field.
   public func firstIndex(named name: RawSpan) -> Int? {
-    let buffer = buffer
+    let buffer = held.value
     return table.firstIndex(named: name, in: buffer.bytes)
   }
 }

@@ -12,30 +12,18 @@ public final class ResponseHead {
     var keepsAlive = false
     var reason = ByteRange.empty
     var upgrade = ByteRange.empty
-    /// What the fields say; `none` where they say nothing.
-    var announced: BodyFraming = .none
-    var isAnnounced = false
+    /// What the fields say about the body of a response that may have one.
+    var announced = BodyFraming.untilClose
   }
 
   let table = HeadTable()
-  // Owned: allocated in `init`, freed in `deinit`, never handed out.
-  private let memory: UnsafeMutablePointer<Facts>
-  private var buffer: ByteBuffer
+  let facts = Slot(Facts())
+  private let held = Slot(ByteBuffer())
+  /// Which buffer is held, so that finding the same one again takes no reference.
+  private let identity: Slot<ObjectIdentifier>
 
-  /// A head without a response; reserves about 30 KiB.
-  public init() {
-    unsafe memory = UnsafeMutablePointer<Facts>.allocate(capacity: 1)
-    unsafe memory.initialize(to: Facts())
-    buffer = ByteBuffer()
-  }
-
-  deinit { unsafe memory.deallocate() }
-
-  @inline(__always)
-  private var facts: Facts {
-    get { unsafe memory.pointee }
-    set { unsafe memory.pointee = newValue }
-  }
+  /// A head without a response; reserves about 25 KiB.
+  public init() { identity = Slot(ObjectIdentifier(held.value)) }
 
   /// Looks for a response at the front of `buffer`; `scanned` is as in ``RequestHead/parse(_:from:limits:)``.
   public func parse(_ buffer: ByteBuffer, from scanned: Int = 0, limits: HeadLimits) -> HeadResult {
@@ -45,9 +33,9 @@ public final class ResponseHead {
     if scanned > 0 && !HeadResumption.isDue(window, available, scanned: scanned, limits) { return .incomplete }
     let result = parse(window, limits)
     if result >= 0 {
-      if buffer !== self.buffer { self.buffer = buffer }
-      if let fault = settle(buffer.bytes) { return .refused(fault) }
-      return .complete(byteCount: result)
+      if ObjectIdentifier(buffer) != identity.value { rebind(to: buffer) }
+      let fault = settle(window, &facts.value)
+      return fault < 0 ? .refused(LineCursor.fault(fault)) : .complete(byteCount: result)
     }
     if result == LineCursor.incomplete {
       return available >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
@@ -80,58 +68,59 @@ public final class ResponseHead {
     if line.status < 100 || line.status > 599 { return LineCursor.refusal(.statusOutOfRange) }
     line.isHTTP10 = isHTTP10
     line.reason = end > 13 ? ByteRange(13, upTo: end) : .empty
-    facts = line
+    facts.value = line
     return table.scan(window, from: end &+ 2, &cursor, limit: limits.fieldCount)
   }
 
-  private func settle(_ bytes: RawSpan) -> HTTPFault? {
-    do throws(HTTPFault) {
-      var line = facts
-      if let framing = try table.readFraming(bytes, isHTTP10: line.isHTTP10) {
-        line.announced = framing
-        line.isAnnounced = true
+  /// What the fields mean together; 0 or a refusal.
+  @inline(__always)
+  private func settle(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
+    let framing = table.readFraming(window, isHTTP10: line.isHTTP10, &line.announced)
+    if framing < 0 { return framing }
+    var options = ConnectionOptions()
+    let fault = table.readConnection(window, &options)
+    if fault < 0 { return fault }
+    line.keepsAlive = !options.close && (!line.isHTTP10 || options.keepAlive)
+    if line.status < 200 || line.status == 204 {
+      // Neither may announce a body (RFC 9110 section 8.6, RFC 9112 section 6.1). Behind a 1xx the final response follows
+      // at once, so there is no safe way to go on; behind a 204 we can at least close.
+      if line.announced != .untilClose && line.announced != .length(0) {
+        if line.status != 204 { return LineCursor.refusal(.bodyInInformational) }
+        line.keepsAlive = false
       }
-      let options = try table.readConnection(bytes)
-      line.keepsAlive = !options.close && (!line.isHTTP10 || options.keepAlive)
-      if line.status < 200 || line.status == 204 {
-        // Neither may announce a body (RFC 9110 section 8.6, RFC 9112 section 6.1). Behind a 1xx the final response
-        // follows at once, so there is no safe way to go on; behind a 204 we can at least close.
-        if line.isAnnounced && line.announced != .length(0) {
-          if line.status != 204 { throw .bodyInInformational }
-          line.keepsAlive = false
-        }
-        table.dropAll(.contentLength)
-      }
-      if options.upgrade && line.status == 101, let index = table.firstIndex(of: .upgrade) {
-        line.upgrade = table[index].valueRange
-      }
-      facts = line
-      return nil
-    } catch { return error }
+      if table.isPresent(.contentLength) { table.dropAll(.contentLength) }
+    }
+    if options.upgrade && line.status == 101, let index = table.firstIndex(of: .upgrade) {
+      line.upgrade = table[index].valueRange
+    }
+    return 0
   }
 
   /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
-  public func rebind(to buffer: ByteBuffer) { self.buffer = buffer }
+  public func rebind(to buffer: ByteBuffer) {
+    held.value = buffer
+    identity.value = ObjectIdentifier(buffer)
+  }
 
   /// The status, 100 to 599.
-  public var status: Int { facts.status }
+  public var status: Int { facts.value.status }
   /// The reason phrase; often empty.
-  public var reason: ByteRange { facts.reason }
+  public var reason: ByteRange { facts.value.reason }
   /// Whether the response is HTTP/1.0; else it is HTTP/1.1.
-  public var isHTTP10: Bool { facts.isHTTP10 }
+  public var isHTTP10: Bool { facts.value.isHTTP10 }
   /// Whether the upstream lets the connection go on after this response; a body that ends with the connection
   /// (``framing(for:)``) ends it all the same.
-  public var keepsAlive: Bool { facts.keepsAlive }
+  public var keepsAlive: Bool { facts.value.keepsAlive }
   /// Whether another response to the same request follows; 101 is not of this kind.
-  public var isInformational: Bool { facts.status < 200 && facts.status != 101 }
+  public var isInformational: Bool { facts.value.status < 200 && facts.value.status != 101 }
   /// The protocol that a 101 switches to; nil for every other response.
-  public var upgrade: ByteRange? { facts.upgrade.isEmpty ? nil : facts.upgrade }
+  public var upgrade: ByteRange? { facts.value.upgrade.isEmpty ? nil : facts.value.upgrade }
 
   /// How the body of this response to a request with `method` ends (RFC 9112 section 6.3).
   public func framing(for method: Method) -> BodyFraming {
-    let facts = facts
-    if method == .head || facts.status < 200 || facts.status == 204 || facts.status == 304 { return .none }
-    return facts.isAnnounced ? facts.announced : .untilClose
+    let status = facts.value.status
+    if method == .head || status < 200 || status == 204 || status == 304 { return .none }
+    return facts.value.announced
   }
 
   /// How many fields there are, dropped ones included.
@@ -146,6 +135,7 @@ public final class ResponseHead {
   /// The bytes of `range`, valid until the buffer changes.
   @_lifetime(borrow self)
   public func bytes(_ range: ByteRange) -> RawSpan {
+    let buffer = held.value
     let part = buffer.bytes.extracting(range.offsets)
     // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
     return unsafe _overrideLifetime(part, borrowing: self)
@@ -163,7 +153,7 @@ public final class ResponseHead {
   public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }
   /// The index of the first field whose name is `name`, given in lower case; looks at every field.
   public func firstIndex(named name: RawSpan) -> Int? {
-    let buffer = buffer
+    let buffer = held.value
     return table.firstIndex(named: name, in: buffer.bytes)
   }
 }

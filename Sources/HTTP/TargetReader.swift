@@ -14,30 +14,32 @@ enum TargetReader {
   /// Reads a path that begins with `/`, and the query behind it; 0 or a refusal.
   @inline(__always)
   static func read(
-    _ window: borrowing HeadWindow, _ table: borrowing HeadTable, _ start: Int, _ end: Int,
-    _ line: inout RequestHead.Facts
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout RequestHead.Facts
   ) -> Int {
-    var index = start
-    var isPlain = true
-    var previous: UInt8 = 0
-    while index < end {
-      let byte = window.byte(index)
-      if byte == 63 { break }
-      if byte == 37 || ((byte == 46 || byte == 47) && previous == 47) { isPlain = false }
-      previous = byte
-      index &+= 1
-    }
-    line.path = ByteRange(start, upTo: index)
     var at = start
-    while at < index {
-      let stop = window.targetStop16(at)
-      if stop != 0 && at &+ stop.trailingZeroBitCount < index {
-        return refusal(window.byte(at &+ stop.trailingZeroBitCount))
+    var pathEnd = end
+    var suspicious: UInt32 = 0
+    // Whether the byte before the next block is a slash.
+    var carried: UInt32 = 0
+    while at < pathEnd {
+      let left = pathEnd &- at
+      var inside: UInt32 = left >= 16 ? 0xffff : (1 &<< UInt32(truncatingIfNeeded: left)) &- 1
+      let question = window.equal16(at, 63) & inside
+      if question != 0 {
+        pathEnd = at &+ question.trailingZeroBitCount
+        inside &= (question & (0 &- question)) &- 1
       }
+      let stop = window.targetStop16(at) & inside
+      if stop != 0 { return refusal(window.byte(at &+ stop.trailingZeroBitCount)) }
+      let slash = window.equal16(at, 47)
+      let followsSlash = slash &<< 1 | carried
+      suspicious |= (window.equal16(at, 37) | (window.equal16(at, 46) | slash) & followsSlash) & inside
+      carried = slash &>> 15
       at &+= 16
     }
-    if !isPlain, let fault = PathRules.fault(window, start, index) { return LineCursor.refusal(fault) }
-    return index == end ? 0 : readQuery(window, index, end, &line)
+    line.path = ByteRange(start, upTo: pathEnd)
+    if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd) { return LineCursor.refusal(fault) }
+    return pathEnd == end ? 0 : readQuery(window, pathEnd, end, &line)
   }
 
   /// Reads `?` and what follows; 0 or a refusal.

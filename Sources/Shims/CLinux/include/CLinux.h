@@ -87,4 +87,11 @@ static inline uint32_t sluice_target_stop16(const uint8_t *p) {
                            (sluice_bytes16)((v | 4) == 0x7f));
 }
 
+/// A bit for each of the 16 bytes at `p` that is no letter, digit, `-`, `.` or `_`.
+static inline uint32_t sluice_host_stop16(const uint8_t *p) {
+  sluice_bytes16 v = *(const sluice_bytes16 *)p;
+  return 0xffff ^ sluice_top_bits16((sluice_bytes16)((v | 0x20) - 'a' < 26) | (sluice_bytes16)(v - '0' < 10) |
+                                    (sluice_bytes16)(v - '-' < 2) | (sluice_bytes16)(v == '_'));
+}
+
 #endif
