@@ -11,17 +11,42 @@ public final class ByteBuffer {
   /// Readable bytes behind the last one, for scans that take 64 at a time.
   public static let slack = 64
 
-  private var base: UnsafeMutableRawPointer
-  private var start = 0
-  private var end = 0
+  @safe
+  private struct Storage {
+    var base: UnsafeMutableRawPointer
+    var start = 0
+    var end = 0
+    var capacity: Int
+  }
+
+  // Pinned, because every room touches buffers all the time; only this class's methods change it, one after another.
+  private let storage: Pinned<Storage>
+
+  private var base: UnsafeMutableRawPointer {
+    get { unsafe storage.value.base }
+    set { unsafe storage.value.base = newValue }
+  }
+
+  private var start: Int {
+    get { storage.value.start }
+    set { storage.value.start = newValue }
+  }
+
+  private var end: Int {
+    get { storage.value.end }
+    set { storage.value.end = newValue }
+  }
+
   /// How many bytes fit without a new allocation.
-  public private(set) var capacity: Int
+  public private(set) var capacity: Int {
+    get { storage.value.capacity }
+    set { storage.value.capacity = newValue }
+  }
 
   /// An empty buffer that holds `capacity` bytes before it grows; 0 allocates nothing but the slack.
   public init(capacity: Int = 0) {
     precondition(capacity >= 0)
-    self.capacity = capacity
-    unsafe base = Self.allocate(capacity)
+    storage = unsafe Pinned(Storage(base: Self.allocate(capacity), capacity: capacity))
   }
 
   deinit { unsafe base.deallocate() }

@@ -17,13 +17,13 @@ public final class ResponseHead {
   }
 
   let table = HeadTable()
-  let facts = Slot(Facts())
-  private let held = Slot(ByteBuffer())
+  let facts = Pinned(Facts())
+  private let held = Pinned(ByteBuffer())
   /// Which buffer is held, so that finding the same one again takes no reference.
-  private let identity: Slot<ObjectIdentifier>
+  private let identity: Pinned<ObjectIdentifier>
 
   /// A head without a response; reserves about 25 KiB.
-  public init() { identity = Slot(ObjectIdentifier(held.value)) }
+  public init() { identity = Pinned(ObjectIdentifier(held.value)) }
 
   /// Looks for a response at the front of `buffer`; `scanned` is as in ``RequestHead/parse(_:from:limits:)``.
   public func parse(_ buffer: ByteBuffer, from scanned: Int = 0, limits: HeadLimits) -> HeadResult {
