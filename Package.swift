@@ -36,7 +36,9 @@ let package = Package(
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
     room("Cluster", ["Core", "Crypto", "Pipeline"]),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
-    .executableTarget(name: "Commands", dependencies: ["Core", "Crypto", "HTTP", "Net"], swiftSettings: strict),
+    .executableTarget(
+      name: "Commands", dependencies: ["Admin", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline"],
+      swiftSettings: strict),
     tests("CommandsTests", ["Commands", "Core", "HTTP", "Net"]),
     tests("CoreTests", ["Core"]),
     tests("HTTPTests", ["Core", "HTTP"]),

@@ -1,4 +1,4 @@
 extension Verb {
   /// Every verb, in the order of `sluice --help`.
-  static let all: [Verb] = []
+  static let all: [Verb] = [run]
 }

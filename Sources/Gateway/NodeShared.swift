@@ -1,5 +1,6 @@
 import Core
 import Synchronization
+import Traffic
 
 /// What all loops of a node share: counters, and the few facts that concern the node as a whole.
 public final class NodeShared: Sendable {
@@ -8,6 +9,9 @@ public final class NodeShared: Sendable {
   /// How many connections there are, and whose.
   let ledger: ConnectionLedger
   private let draining = Atomic<Bool>(false)
+  private let ready = Atomic<Bool>(false)
+  /// For the admin port only; loops have their own references.
+  private let endpoints = Mutex<[EndpointSet]>([])
 
   /// The shared part of a node that may hold so many connections, and so many of one address.
   public init(metrics: Metrics, limits: NodeLimits) {
@@ -20,6 +24,23 @@ public final class NodeShared: Sendable {
 
   /// From now on every response says that its connection closes.
   public func beginDraining() { draining.store(true, ordering: .relaxed) }
+
+  /// Whether every port is open.
+  var isReady: Bool { ready.load(ordering: .relaxed) }
+
+  /// Every port is open.
+  func becomeReady() { ready.store(true, ordering: .relaxed) }
+
+  /// The endpoints of all upstreams.
+  var upstreams: [EndpointSet] { endpoints.withLock { $0 } }
+
+  /// Sets the endpoints of all upstreams.
+  func setUpstreams(_ sets: [EndpointSet]) { endpoints.withLock { $0 = sets } }
+
+  /// Changes how many connections there may be.
+  func setLimits(_ limits: NodeLimits) {
+    ledger.setLimits(perNode: limits.connectionsPerNode, perAddress: limits.connectionsPerAddress)
+  }
 }
 
 /// Counts connections, of the node and of each address.

@@ -12,6 +12,17 @@ public enum ProcessLimits {
     public var maximum: Int
   }
 
+  /// How many processors the process may run on (its affinity, as `taskset` and container runtimes set it).
+  public static var processors: Int {
+    // Room for 4,096 processors; the kernel refuses less than it has.
+    var mask = [UInt64](repeating: 0, count: 64)
+    guard unsafe mask.withUnsafeMutableBytes({ unsafe sched_getaffinity(0, $0.count, $0.baseAddress) }) == 0 else {
+      return 1
+    }
+    let count = mask.reduce(0) { $0 + $1.nonzeroBitCount }
+    return max(1, count)
+  }
+
   /// The limit of descriptors now.
   public static var descriptors: Descriptors {
     var limit = rlimit()

@@ -15,6 +15,8 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
+/// The affinity of a thread (0: the caller) as bits in `mask`; sched.h shows it only with _GNU_SOURCE.
+extern int sched_getaffinity(pid_t thread, size_t size, void *mask);
 extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
 extern int pthread_setname_np(unsigned long thread, const char *name);
 

@@ -1,0 +1,75 @@
+import Admin
+import Core
+import Gateway
+import Glibc
+import Net
+import Pipeline
+
+extension Verb {
+  /// `sluice run`.
+  static let run = Verb(
+    "run", "[-c FILE]", summary: "a gateway node",
+    description: """
+      Serves until SIGTERM or SIGINT, which let requests in progress finish; a second one does not wait for them.
+      SIGHUP reads the file again: a good one is taken over without dropping a request, a bad one changes nothing.
+      SIGUSR1 opens the access log anew.
+      """,
+    options: [
+      Option("--config", "-c", value: "FILE", "the configuration; sluice.json unless given"),
+      Option("--quiet", "-q", "says nothing but errors"),
+    ],
+    examples: ["sluice run -c sluice.json"]
+  ) { (arguments: Arguments) throws(UsageError) -> ExitStatus in
+    guard arguments.operands.isEmpty else {
+      throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
+    }
+    return RunningNode.run(file: arguments.value("--config") ?? "sluice.json", isQuiet: arguments.has("--quiet"))
+  }
+}
+
+/// A node as the main thread of a process.
+private enum RunningNode {
+  static func run(file: String, isQuiet: Bool) -> ExitStatus {
+    let (blueprint, diagnostics) = ConfigurationFile.read(file)
+    for diagnostic in diagnostics where !isQuiet || diagnostic.severity == .error {
+      report(diagnostic.text(file: file))
+    }
+    guard let blueprint else { return .failed }
+    ProcessLimits.raiseDescriptors()
+    let sources = NodeSources(
+      file: file, read: { ConfigurationFile.read(file) }, report: { if !isQuiet { report($0) } }, service: startAdmin)
+    do throws(NetworkError) {
+      let node = try Node(
+        blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
+      node.watchSignals()
+      guard let failure = node.run(blueprint) else { return .done }
+      report(failure)
+      return .failed
+    } catch {
+      report("cannot start: \(error)")
+      return .failed
+    }
+  }
+
+  private static func report(_ text: String) { Console.error("sluice: \(text)\n") }
+
+  /// Starts the admin port on a thread of its own.
+  @Sendable
+  private static func startAdmin(
+    _ node: Node, _ blueprint: Blueprint, started: @escaping @Sendable (String?) -> Void
+  ) {
+    guard let settings = blueprint.admin else { return started(nil) }
+    _ = OSThread.spawn(name: "admin") {
+      do {
+        let loop = try EventLoop()
+        var server = try AdminServer(
+          loop, at: settings.address, tokens: settings.tokens,
+          routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts), version: Program.version)
+        started(nil)
+        try loop.run(&server, mailbox: try Mailbox())
+      } catch {
+        started("cannot serve the admin port on \(settings.address): \(error)")
+      }
+    }
+  }
+}

@@ -1,0 +1,220 @@
+// The slow side of a node, on a loop of its own: signals, reloads, health checks, names. It never touches a request; it
+// tells the loops what is new and lets them take it over between two events.
+
+import Core
+import Net
+import Pipeline
+import Traffic
+
+/// What happens to a node from outside.
+enum ControlMessage: Sendable {
+  case signal(Signal)
+  /// A loop has opened its ports, or could not.
+  case loopStarted(ListenError?)
+  /// A loop has nothing left to do.
+  case loopEnded
+  /// A service beside the loops (the admin port) is up, or says why not.
+  case serviceStarted(String?)
+  /// What the name of an upstream's endpoint stands for; nil where that could not be found out.
+  case resolved(upstream: String, endpoint: Int, [IPAddress]?)
+}
+
+/// The control loop's logic.
+struct ControlFlow: EventHandler {
+  /// How long a node waits at its start for names to become addresses, in nanoseconds.
+  private static let resolutionGrace: Int64 = 2_000_000_000
+
+  private let world: any World
+  private let node: Node
+  private let directory = UpstreamDirectory()
+  private var probes: HealthProbes
+  private var resolutions: [String: NameResolution] = [:]
+  private var plans: ContiguousArray<UpstreamPlan> = []
+  private var blueprint: Blueprint
+  private var startsAt: Instant
+  private var hasStarted = false
+  private var pendingStarts = 0
+  private var runningLoops = 0
+  private(set) var isRunning = true
+  /// Why the node could not start or go on; nil while all is well.
+  private(set) var failure: String?
+  private var isDraining = false
+
+  init(world: any World, node: Node, blueprint: Blueprint) {
+    self.world = world
+    self.node = node
+    self.blueprint = blueprint
+    probes = HealthProbes(world: world)
+    startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
+    adopt(blueprint)
+  }
+
+  // MARK: Events
+
+  mutating func ready(token: UInt64, _ readiness: Readiness) { probes.ready(Token(rawValue: token)) }
+
+  mutating func receive(_ message: ControlMessage) {
+    switch message {
+    case .signal(let signal): handle(signal)
+    case .loopStarted(let error):
+      if let error { fail(node.describe(error)) }
+      oneStarted()
+    case .serviceStarted(let error):
+      if let error { fail(error) }
+      oneStarted()
+    case .loopEnded:
+      runningLoops -= 1
+      if runningLoops == 0 { isRunning = false }
+    case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
+    }
+  }
+
+  mutating func endTurn() -> Instant {
+    let nextLookUp = lookUpNames()
+    if !hasStarted, startsAt <= world.now || resolutions.values.allSatisfy(\.isComplete) { start() }
+    if probes.nextDeadline <= world.now { probes.advance() }
+    return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : startsAt)
+  }
+
+  private mutating func handle(_ signal: Signal) {
+    switch signal {
+    case .terminate, .interrupt:
+      // Whoever asks twice does not want to wait.
+      let nanoseconds = isDraining ? 0 : blueprint.node.drain
+      isDraining = true
+      node.shared.beginDraining()
+      if !hasStarted { isRunning = false }
+      node.tell { .drain(nanoseconds: nanoseconds) }
+    case .hangUp:
+      node.reopenLog()
+      reload()
+    case .userOne: node.reopenLog()
+    case .userTwo: return
+    }
+  }
+
+  // MARK: Start and end
+
+  private mutating func start() {
+    hasStarted = true
+    pendingStarts = node.startLoops(blueprint, sharedNow())
+    runningLoops = pendingStarts
+    pendingStarts += node.startServices(blueprint)
+  }
+
+  private mutating func oneStarted() {
+    pendingStarts -= 1
+    guard pendingStarts == 0, failure == nil else { return }
+    if let user = blueprint.node.user {
+      do throws(PrivilegeError) { try Privileges.drop(toUser: user) } catch {
+        return fail("cannot become the user \"\(user)\": \(error); start as root, or remove node.user")
+      }
+    }
+    node.shared.becomeReady()
+    node.announce(blueprint)
+  }
+
+  /// What cannot be helped ends the node: half a node would be found out too late.
+  private mutating func fail(_ reason: String) {
+    if failure == nil { failure = reason }
+    node.tell { .drain(nanoseconds: 0) }
+  }
+
+  // MARK: Configuration
+
+  private mutating func reload() {
+    let (fresh, diagnostics) = node.sources.read()
+    for diagnostic in diagnostics { node.sources.report(diagnostic.text(file: node.sources.file)) }
+    node.shared.metrics.countReload(succeeded: fresh != nil, at: world.wallTime)
+    guard let fresh else {
+      return node.sources.report("the configuration is unchanged, since the file has errors")
+    }
+    node.warnOfFixed(blueprint, fresh)
+    adopt(fresh)
+    publish()
+    node.sources.report("the configuration has been read again: \(fresh.routes.count) routes")
+  }
+
+  /// Makes `fresh` the configuration, with the endpoints that are known now.
+  private mutating func adopt(_ fresh: Blueprint) {
+    blueprint = fresh
+    var kept: [String: NameResolution] = [:]
+    for spec in fresh.upstreams {
+      let resolution = NameResolution(spec, known: known(of: spec), now: world.now)
+      if resolution.isNeeded { kept[spec.name] = resolution }
+    }
+    resolutions = kept
+    rebuildPlans()
+  }
+
+  /// Addresses of the same names from before; positions in the file may have moved.
+  private func known(of spec: UpstreamSpec) -> [Int: [SocketAddress]] {
+    guard let before = plans.first(where: { $0.spec.name == spec.name }), let old = resolutions[spec.name] else {
+      return [:]
+    }
+    var known: [Int: [SocketAddress]] = [:]
+    for (index, endpoint) in spec.endpoints.enumerated() {
+      if let position = before.spec.endpoints.firstIndex(where: { $0.address == endpoint.address }) {
+        known[index] = old.addresses[position]
+      }
+    }
+    return known
+  }
+
+  private mutating func rebuildPlans() {
+    plans = ContiguousArray(
+      blueprint.upstreams.map { spec in
+        UpstreamPlan(
+          spec: spec,
+          endpoints: directory.endpoints(
+            of: spec, addresses: resolutions[spec.name]?.addresses ?? [:], now: world.now))
+      })
+    directory.retain(only: plans.map(\.endpoints))
+    node.shared.setUpstreams(plans.map(\.endpoints))
+    probes.replace(with: plans)
+  }
+
+  private func sharedNow() -> BlueprintShared {
+    BlueprintShared(blueprint, upstreams: plans, metrics: node.shared.metrics)
+  }
+
+  private func publish() {
+    let shared = sharedNow()
+    let (blueprint, node) = (blueprint, node)
+    node.shared.setLimits(blueprint.node.limits)
+    node.tell { .configure(blueprint, shared, report: { error in node.sources.report(node.describe(error)) }) }
+  }
+
+  // MARK: Names
+
+  /// Asks for every name that is due; returns when the next one is.
+  private mutating func lookUpNames() -> Instant {
+    var next = Instant.never
+    for upstream in resolutions.keys {
+      asking: while let action = resolutions[upstream]?.advance(now: world.now) {
+        switch action {
+        case .wait(let until):
+          next = min(next, until)
+          break asking
+        case .lookUp(let endpoint, let name, _):
+          let mailbox = node.control
+          node.resolver.resolve(name) { answer in
+            var found: [IPAddress]?
+            if case .addresses(let addresses) = answer { found = addresses }
+            mailbox.send(.resolved(upstream: upstream, endpoint: endpoint, found))
+          }
+        }
+      }
+    }
+    return next
+  }
+
+  private mutating func resolved(_ upstream: String, _ endpoint: Int, _ addresses: [IPAddress]?) {
+    let changed = resolutions[upstream]?.resolved(
+      endpoint: endpoint, addresses, now: world.now, random: world.random())
+    guard changed == true else { return }
+    rebuildPlans()
+    guard hasStarted, let plan = plans.first(where: { $0.spec.name == upstream }) else { return }
+    node.tell { .endpoints(plan.endpoints) }
+  }
+}

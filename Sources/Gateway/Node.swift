@@ -1,0 +1,201 @@
+// A node: its loops, its control loop, and what they share.
+
+import Cluster
+import Core
+import Crypto
+import Net
+import Pipeline
+import Synchronization
+import Traffic
+
+/// Where a node's configuration comes from and where its remarks go.
+public struct NodeSources: Sendable {
+  /// The configuration's name in messages.
+  public let file: String
+  /// Reads the configuration anew.
+  public let read: @Sendable () -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
+  /// Tells the operator something, one line.
+  public let report: @Sendable (String) -> Void
+  /// Starts a service beside the loops; it must call back once, with what went wrong or nil.
+  public let service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)?
+
+  /// The sources of a node.
+  public init(
+    file: String, read: @escaping @Sendable () -> (blueprint: Blueprint?, diagnostics: [Diagnostic]),
+    report: @escaping @Sendable (String) -> Void,
+    service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)? = nil
+  ) {
+    self.file = file
+    self.read = read
+    self.report = report
+    self.service = service
+  }
+}
+
+/// One gateway node of this process.
+public final class Node: Sendable {
+  /// What its loops share.
+  public let shared: NodeShared
+  let sources: NodeSources
+  let control: Mailbox<ControlMessage>
+  let resolver: Resolver
+  private let log: LogWriter?
+  private let store = CounterStore()
+  private let subjectKey: SipKey
+  private let mailboxes: [Mailbox<FlowMessage>]
+  private let threads = Mutex<[OSThread]>([])
+  private let version: String
+  private let startedAt = Clock.civil()
+
+  /// A node that will serve under `blueprint`. Throws where descriptors have run out or the access log cannot be opened.
+  public init(_ blueprint: Blueprint, sources: NodeSources, version: String, processors: Int) throws(NetworkError) {
+    self.sources = sources
+    self.version = version
+    let count = blueprint.node.threads > 0 ? blueprint.node.threads : max(1, processors)
+    let metrics = Metrics(loops: count, problemCodes: ProblemCatalogue.all.map(\.code))
+    shared = NodeShared(metrics: metrics, limits: blueprint.node.limits)
+    control = try Mailbox()
+    resolver = try Resolver()
+    subjectKey = Self.freshKey()
+    switch blueprint.accessLog {
+    case .off: log = nil
+    case .standardOutput: log = try LogWriter(.standardOutput)
+    case .file(let path): log = try LogWriter(.file(path: path))
+    }
+    var mailboxes: [Mailbox<FlowMessage>] = []
+    for _ in 0..<count { mailboxes.append(try Mailbox()) }
+    self.mailboxes = mailboxes
+  }
+
+  private static func freshKey() -> SipKey {
+    var words: [UInt64] = [0, 0]
+    for (index, byte) in SecureRandom.bytes(16).enumerated() { words[index / 8] = words[index / 8] << 8 | UInt64(byte) }
+    return SipKey(low: words[0], high: words[1])
+  }
+
+  /// Serves until told to stop by SIGTERM or SIGINT; on the calling thread, which runs the control loop. Returns what
+  /// went wrong, nil for an orderly end. ``watchSignals()`` must have been called before any thread was started.
+  public func run(_ blueprint: Blueprint) -> String? {
+    do throws(NetworkError) {
+      let loop = try EventLoop()
+      var flow = ControlFlow(world: loop, node: self, blueprint: blueprint)
+      try loop.run(&flow, mailbox: control)
+      for thread in threads.withLock({ $0 }) { thread.join() }
+      log?.close()
+      return flow.failure
+    } catch {
+      return "the control loop cannot run: \(error)"
+    }
+  }
+
+  /// Lets the node act on SIGHUP, SIGTERM, SIGINT and SIGUSR1 from now on.
+  public func watchSignals() {
+    let control = control
+    _ = Signals.watch([.hangUp, .terminate, .interrupt, .userOne]) { control.send(.signal($0)) }
+  }
+
+  // MARK: For the control loop
+
+  /// Starts a thread a loop; returns how many. Each reports once its ports are open, and again when it ends.
+  func startLoops(_ blueprint: Blueprint, _ derived: BlueprintShared) -> Int {
+    for index in mailboxes.indices {
+      let thread = OSThread.spawn(name: "loop \(index)") { [self] in runLoop(index, blueprint, derived) }
+      threads.withLock { $0.append(thread) }
+    }
+    return mailboxes.count
+  }
+
+  private func runLoop(_ index: Int, _ blueprint: Blueprint, _ derived: BlueprintShared) {
+    defer { control.send(.loopEnded) }
+    do throws(NetworkError) {
+      let loop = try EventLoop()
+      var flow = RequestFlow(
+        world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived,
+        quota: EmbeddedQuota(store: store, subjectKey: subjectKey), log: log.map { LogStream($0) })
+      do throws(ListenError) {
+        try flow.listen(blueprint.listeners)
+        control.send(.loopStarted(nil))
+      } catch { control.send(.loopStarted(error)) }
+      try loop.run(&flow, mailbox: mailboxes[index])
+    } catch {
+      control.send(.loopStarted(ListenError(address: blueprint.listeners[0].address, cause: error)))
+    }
+  }
+
+  /// Starts what runs beside the loops; returns how much that is.
+  func startServices(_ blueprint: Blueprint) -> Int {
+    guard let service = sources.service else { return 0 }
+    let control = control
+    service(self, blueprint) { control.send(.serviceStarted($0)) }
+    return 1
+  }
+
+  /// Sends each loop a message.
+  func tell(_ message: () -> FlowMessage) {
+    for mailbox in mailboxes { mailbox.send(message()) }
+  }
+
+  func reopenLog() { log?.reopen() }
+
+  /// Says that the node serves.
+  func announce(_ blueprint: Blueprint) {
+    let ports = blueprint.listeners.map(\.address.description).joined(separator: ", ")
+    sources.report("serving \(blueprint.routes.count) routes on \(ports) with \(mailboxes.count) loops")
+  }
+
+  /// Names what a reload cannot change.
+  func warnOfFixed(_ before: Blueprint, _ after: Blueprint) {
+    var fixed: [String] = []
+    if before.node.threads != after.node.threads { fixed.append("node.threads") }
+    if before.node.user != after.node.user { fixed.append("node.user") }
+    if before.node.limits.connectionsPerNode < after.node.limits.connectionsPerNode {
+      fixed.append("a larger node.limits.connectionsPerNode")
+    }
+    if before.admin?.address != after.admin?.address { fixed.append("admin.address") }
+    if before.accessLog != after.accessLog { fixed.append("accessLog") }
+    for name in fixed { sources.report("\(name) takes effect only when the node is started again") }
+  }
+
+  /// A port that cannot be opened, in words.
+  func describe(_ error: ListenError) -> String {
+    let reason =
+      switch error.cause {
+      case .addressInUse: "another process has it; stop that process or choose another port"
+      case .notPermitted: "the process may not open it; use a port above 1023, or start as root with node.user"
+      case .exhausted: "descriptors have run out; raise the limit of open files"
+      default: "\(error.cause)"
+      }
+    return "cannot listen on \(error.address): \(reason)"
+  }
+
+  // MARK: For the admin port
+
+  /// What the node knows of itself, for metrics and the admin API. From any thread.
+  public func facts() -> NodeFacts {
+    var facts = NodeFacts()
+    facts.version = version
+    facts.startedAt = startedAt
+    facts.isDraining = shared.isDraining
+    facts.isReady = shared.isReady && !shared.isDraining
+    if let statistics = log?.statistics {
+      facts.accessLogLines = UInt64(statistics.writtenLines)
+      facts.accessLogDropped = UInt64(statistics.droppedLines)
+    }
+    let now = Clock.monotonic()
+    for set in shared.upstreams {
+      for endpoint in set.endpoints { facts.upstreams.append(UpstreamFacts(endpoint.state, at: now)) }
+    }
+    return facts
+  }
+}
+
+extension UpstreamFacts {
+  init(_ state: EndpointState, at now: Instant) {
+    self.init(upstream: state.upstream.name, endpoint: state.address.description)
+    isHealthy = state.health != .unhealthy
+    isEjected = state.ejectedUntil > now
+    activeRequests = UInt64(max(0, state.activeRequests))
+    requests = state.requests
+    failures = state.failures
+  }
+}
