@@ -46,6 +46,7 @@ let package = Package(
     tests("PipelineTests", ["Core", "Pipeline"]),
     tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"]),
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
+    tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("TidyTests", []),
   ]
 )

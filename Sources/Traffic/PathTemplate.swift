@@ -26,7 +26,7 @@ public struct PathTemplate: Hashable, Sendable {
     case unknownHole(String)
     /// A byte that cannot stand in a target: blank, control byte, `#`, or not ASCII.
     case byte
-    /// A path that does not begin with a slash, or a location that begins with neither `/`, `http://`, `https://`,
+    /// A path that does not begin with one slash, or a location that begins with neither `/`, `http://`, `https://`,
     /// `{scheme}` nor `{path}`.
     case start
   }
@@ -93,6 +93,7 @@ public struct PathTemplate: Hashable, Sendable {
     guard kind != .queryValue else { return true }
     switch parts.first {
     case .literal(let bytes):
+      if bytes.starts(with: "//".utf8) { return false }
       if bytes.first == UInt8(ascii: "/") { return true }
       return kind == .location && (bytes.starts(with: "http://".utf8) || bytes.starts(with: "https://".utf8))
     case .scheme, .path: return kind == .location

@@ -70,7 +70,8 @@ public struct Rewrite: Hashable, Sendable {
 
   private static func segments(_ prefix: String) -> [[UInt8]] {
     let bytes = withoutLastSlash(prefix)
-    return bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).dropFirst(bytes.isEmpty ? 0 : 1)
+    // What stands before the first slash is no segment; an empty prefix has none at all.
+    return bytes.split(separator: UInt8(ascii: "/"), omittingEmptySubsequences: false).dropFirst()
       .map { segment in
         var decoded: [UInt8] = []
         let text = Array(segment)
