@@ -4,6 +4,7 @@
 //
 // The library does not tell how long an answer may be kept, so a name that matters is watched: looked up again and again
 // at an interval, and reported when its addresses have changed.
+import CLinux
 import Core
 import Glibc
 import Synchronization

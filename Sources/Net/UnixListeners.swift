@@ -1,5 +1,6 @@
 // A unix path has no SO_REUSEPORT: the loops of a process share one queue. The first loop that listens on a path binds
 // it, the others get duplicates of its descriptor, and the last to leave removes the path.
+import CLinux
 import Core
 import Glibc
 import Synchronization
