@@ -17,8 +17,13 @@ struct Option: Sendable {
     self.help = help
   }
 
+  /// A switch without a letter.
+  init(_ name: String, _ help: String) {
+    self.init(name, nil, help)
+  }
+
   /// A switch.
-  init(_ name: String, _ short: String? = nil, _ help: String) {
+  init(_ name: String, _ short: String?, _ help: String) {
     self.name = name
     self.short = short
     self.value = nil

@@ -1,4 +1,7 @@
 extension Verb {
   /// Every verb, in the order of `sluice --help`.
-  static let all: [Verb] = [run]
+  static let all: [Verb] = [
+    run,
+    bench,
+  ]
 }
