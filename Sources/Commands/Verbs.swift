@@ -2,6 +2,9 @@ extension Verb {
   /// Every verb, in the order of `sluice --help`.
   static let all: [Verb] = [
     run,
+    check,
+    schema,
+    policies,
     bench,
   ]
 }

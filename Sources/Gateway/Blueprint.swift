@@ -53,7 +53,14 @@ public final class Blueprint: Sendable {
   public static func read(text: [UInt8], secrets: @escaping SecretResolver)
     -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
   {
-    let session = OptionSession(text: text, secrets: secrets)
+    read(text: text, secrets: secrets, toleratesMissingSecrets: false)
+  }
+
+  /// With `toleratesMissingSecrets` the blueprint has holes and must not run: see ``BlueprintCheck``.
+  static func read(text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool)
+    -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
+  {
+    let session = OptionSession(text: text, secrets: secrets, toleratesMissingSecrets: toleratesMissingSecrets)
     let outcome = JSONDocument.parse(text)
     for fault in outcome.faults { session.record(fault) }
     guard let document = outcome.document else { return (nil, session.diagnostics) }

@@ -13,6 +13,15 @@ public struct OptionDescription: Sendable {
   /// What the option does, one or two sentences.
   public let help: String
 
+  /// An option.
+  public init(name: String, kind: Kind, isRequired: Bool, defaultText: String?, help: String) {
+    self.name = name
+    self.kind = kind
+    self.isRequired = isRequired
+    self.defaultText = defaultText
+    self.help = help
+  }
+
   /// The shapes of a value.
   public indirect enum Kind: Sendable {
     /// Text; also as a reference, as are all kinds below that are written in quotes.

@@ -186,7 +186,13 @@ extension OptionReader {
       case .environment(let name): fix = "set \(name) in the environment of the process"
       case .file(let path): fix = "make \(path) readable for the process"
       }
-      fail(fault.message, at: key, element: element, fix: fix)
+      if session.toleratesMissingSecrets {
+        warn(fault.message, at: key, element: element, fix: fix)
+        // What depends on it cannot be judged.
+        failed.append(key)
+      } else {
+        fail(fault.message, at: key, element: element, fix: fix)
+      }
       return nil
     }
   }

@@ -43,6 +43,7 @@ public final class OptionSession {
 
   let isDescribing: Bool
   let resolve: SecretResolver
+  let toleratesMissingSecrets: Bool
   var path: [OptionStep] = []
   private let text: [UInt8]
   private lazy var lines = LineIndex(text)
@@ -52,16 +53,18 @@ public final class OptionSession {
   /// Errors so far.
   public private(set) var errorCount = 0
 
-  /// A session for reading `text`.
-  public init(text: [UInt8], secrets: @escaping SecretResolver) {
+  /// A session for reading `text`. Where it `toleratesMissingSecrets`, a reference that leads nowhere is only warned of.
+  public init(text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool = false) {
     self.text = text
     resolve = secrets
+    self.toleratesMissingSecrets = toleratesMissingSecrets
     isDescribing = false
   }
 
   /// A session whose readers describe what they would read.
   init() {
     text = []
+    toleratesMissingSecrets = true
     resolve = { _ in .success("") }
     isDescribing = true
   }

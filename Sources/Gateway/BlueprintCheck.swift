@@ -1,0 +1,64 @@
+import Core
+import Pipeline
+
+/// What `sluice check` finds out about a file.
+public struct BlueprintCheck: Sendable {
+  /// Everything there is to say, in the order of the file.
+  public let diagnostics: [Diagnostic]
+  /// What the file contains, in numbers; nil where it has errors.
+  public let summary: String?
+
+  /// Checks a configuration without making it run. A reference that cannot be resolved is a warning here: a file is often
+  /// checked on another machine than the one that knows its secrets.
+  public init(text: [UInt8], secrets: @escaping SecretResolver) {
+    let result = Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
+    diagnostics = result.diagnostics
+    summary = result.blueprint.map { blueprint in
+      func count(_ count: Int, _ name: String) -> String { "\(count) \(name)\(count == 1 ? "" : "s")" }
+      let keys = blueprint.keyRing.consumers.reduce(0) { $0 + $1.keys.count }
+      return [
+        count(blueprint.listeners.count, "listener"), count(blueprint.routes.count, "route"),
+        count(blueprint.upstreams.count, "upstream"), count(blueprint.keyRing.consumers.count, "consumer"),
+        count(keys, "key"),
+      ].joined(separator: ", ")
+    }
+  }
+
+  /// Whether the configuration can be used; with `isStrict`, also whether there is nothing to warn of.
+  public func isFine(strictly isStrict: Bool) -> Bool { summary != nil && (!isStrict || diagnostics.isEmpty) }
+
+  /// One line a remark, `file:line:column: message; fix`.
+  public func text(file: String) -> String { diagnostics.map { $0.text(file: file) + "\n" }.joined() }
+
+  /// The whole outcome as JSON.
+  public func json(file: String, isFine: Bool) -> String {
+    let buffer = ByteBuffer()
+    var writer = JSONWriter(buffer)
+    writer.beginObject()
+    writer.key("file")
+    writer.string(file)
+    writer.key("ok")
+    writer.bool(isFine)
+    writer.key("diagnostics")
+    writer.beginArray()
+    for diagnostic in diagnostics {
+      writer.beginObject()
+      writer.key("severity")
+      writer.string(diagnostic.severity.rawValue)
+      writer.key("line")
+      writer.integer(Int64(diagnostic.line))
+      writer.key("column")
+      writer.integer(Int64(diagnostic.column))
+      writer.key("path")
+      writer.string(diagnostic.path)
+      writer.key("message")
+      writer.string(diagnostic.message)
+      writer.key("fix")
+      writer.string(diagnostic.fix)
+      writer.endObject()
+    }
+    writer.endArray()
+    writer.endObject()
+    return JSONIndent.indented(buffer.array)
+  }
+}
