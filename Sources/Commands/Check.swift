@@ -1,7 +1,4 @@
-import Core
 import Gateway
-import Glibc
-import Pipeline
 
 extension Verb {
   /// `sluice check`.
@@ -19,14 +16,13 @@ extension Verb {
       throw UsageError("check takes one file; name it, or - for standard input")
     }
     let path = arguments.operands[0]
-    let text: [UInt8]
+    let check: BlueprintCheck
     do throws(Console.FileError) {
-      text = try Console.read(path, limit: JSONLimits().bytes)
+      check = try ConfigurationFile.check(path)
     } catch {
       Console.error("sluice check: \(error.message)\n")
       return .failed
     }
-    let check = BlueprintCheck(text: text, secrets: SystemSecrets.resolver(fileAt: path))
     let isFine = check.isFine(strictly: arguments.has("--strict"))
     if arguments.has("--json") {
       Console.output(check.json(file: path, isFine: isFine))
@@ -35,33 +31,5 @@ extension Verb {
       if isFine, let summary = check.summary { Console.output("\(path): fine, \(summary)\n") }
     }
     return isFine ? .done : .failed
-  }
-}
-
-/// Where `{ env: … }` and `{ file: … }` lead on this machine.
-enum SystemSecrets {
-  /// The largest file that a secret may stand in.
-  static let fileLimit = 1 << 20
-
-  /// Resolves references of the configuration file at `path`: files are named relative to its directory.
-  static func resolver(fileAt path: String) -> SecretResolver {
-    let directory = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-    return { source in
-      switch source {
-      case .environment(let name):
-        guard let value = unsafe getenv(name) else { return .failure(SecretFault("\(name) is not set")) }
-        return .success(unsafe String(cString: value))
-      case .file(let name):
-        do throws(Console.FileError) {
-          let bytes = try Console.read(name.hasPrefix("/") ? name : directory + name, limit: fileLimit)
-          guard let text = String(validating: bytes, as: UTF8.self) else {
-            return .failure(SecretFault("\(name) is not UTF-8"))
-          }
-          return .success(text)
-        } catch {
-          return .failure(SecretFault(error.message))
-        }
-      }
-    }
   }
 }

@@ -22,6 +22,12 @@ enum ConfigurationFile {
     }
   }
 
+  /// Checks the file at `path`, or standard input for `-`.
+  static func check(_ path: String) throws(Console.FileError) -> BlueprintCheck {
+    let text = try Console.read(path, limit: limit)
+    return BlueprintCheck(text: text) { resolve($0, beside: path) }
+  }
+
   private static func resolve(_ source: SecretSource, beside path: String) -> Result<String, SecretFault> {
     switch source {
     case .environment(let name):
