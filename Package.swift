@@ -48,5 +48,15 @@ let package = Package(
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("TidyTests", []),
+    .target(
+      name: "Fuzz", dependencies: ["Core", "HTTP"], path: "Tests/Fuzz", exclude: ["Corpus"], swiftSettings: strict),
+    tests("FuzzTests", ["Core", "Fuzz"]),
   ]
 )
+
+// libFuzzer brings its own `main`, so its entry exists only where somebody fuzzes: see Tests/Fuzz/FuzzTable.swift.
+if Context.environment["FUZZ"] == "1" {
+  package.targets.append(
+    .executableTarget(name: "sluice-fuzz", dependencies: ["Fuzz"], path: "Tests/FuzzEntry", swiftSettings: strict))
+  package.products.append(.executable(name: "sluice-fuzz", targets: ["sluice-fuzz"]))
+}

@@ -169,8 +169,8 @@ struct HeadTable: ~Copyable {
       let name = find(window, lineStart, count: colon &- lineStart)
       if name == 0 {
         // Letters, digits and dashes make a token; only stranger names are looked at byte by byte.
-        let stop = window.hostStop16(lineStart).trailingZeroBitCount
-        if stop == 0 || stop < colon &- lineStart {
+        let clean = min(window.hostStop16(lineStart).trailingZeroBitCount, 16)
+        if clean < colon &- lineStart || colon == lineStart {
           let fault = checkName(window, lineStart, upTo: colon)
           if fault < 0 { return fault }
         }

@@ -1,0 +1,40 @@
+// Whatever parses is fuzzed.
+//
+// A target is a function that takes any bytes and traps when a promise is broken; it says nothing else. To add one, write
+// the function, add a line to the table, and put at least three files into `Corpus/<name>`: what is usual, what is
+// refused, and what nearly works. `FuzzTests` runs every file of every corpus in every test run; libFuzzer searches for
+// more. What it finds becomes a corpus file in the commit that mends it.
+//
+//     FUZZ=1 swift build -c release --sanitize fuzzer --scratch-path .build-fuzz --product sluice-fuzz
+//     SLUICE_FUZZ=request-head .build-fuzz/release/sluice-fuzz -max_total_time=600 /tmp/found Tests/Fuzz/Corpus/request-head
+
+/// A parser under fuzzing.
+public struct FuzzTarget: Sendable {
+  /// What the environment variable and the corpus folder call it.
+  public let name: String
+  /// Takes any bytes; returns unless a promise is broken.
+  public let run: @Sendable (RawSpan) -> Void
+
+  /// A target called `name`.
+  public init(_ name: String, _ run: @escaping @Sendable (RawSpan) -> Void) {
+    self.name = name
+    self.run = run
+  }
+}
+
+/// All parsers under fuzzing.
+public enum FuzzTable {
+  /// One line a parser.
+  public static let targets: [FuzzTarget] = [
+    FuzzTarget("request-head", HTTPTargets.requestHead),
+    FuzzTarget("response-head", HTTPTargets.responseHead),
+    FuzzTarget("chunks", HTTPTargets.chunks),
+    FuzzTarget("proxy-header", HTTPTargets.proxyHeader),
+    FuzzTarget("client-address", HTTPTargets.clientAddress),
+    FuzzTarget("traceparent", HTTPTargets.traceParent),
+    FuzzTarget("field-value", HTTPTargets.fieldValue),
+  ]
+
+  /// The target called `name`.
+  public static func target(_ name: String) -> FuzzTarget? { targets.first { $0.name == name } }
+}
