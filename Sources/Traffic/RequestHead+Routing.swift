@@ -2,16 +2,19 @@ import Core
 import HTTP
 
 extension RequestHead: RoutableRequest {
+  /// The method's place in ``RouteTable/knownMethods``, −1 for other methods.
+  public var knownMethod: Int { method == .other ? -1 : Int(method.rawValue) }
+
   /// The method as sent.
   public var methodBytes: RawSpan {
     @_lifetime(borrow self)
     get { bytes(methodText) }
   }
 
-  /// Host and port.
-  public var authorityBytes: RawSpan {
+  /// The host without its port.
+  public var hostBytes: RawSpan {
     @_lifetime(borrow self)
-    get { bytes(authority) }
+    get { bytes(host) }
   }
 
   /// The path, raw.

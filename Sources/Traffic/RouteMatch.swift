@@ -103,10 +103,14 @@ public struct RouteCaptures: Sendable, BitwiseCopyable {
 
 /// What the table reads of a request. The HTTP room's request head is one; tests bring a smaller one.
 public protocol RoutableRequest: AnyObject {
+  /// The place of the method in ``RouteTable/knownMethods``, −1 for other methods.
+  var knownMethod: Int { get }
   /// The method as it stands on the wire.
   var methodBytes: RawSpan { @_lifetime(borrow self) get }
-  /// Host and port.
-  var authorityBytes: RawSpan { @_lifetime(borrow self) get }
+  /// The host without its port.
+  var hostBytes: RawSpan { @_lifetime(borrow self) get }
+  /// The port that stands behind the host, 0 if there is none.
+  var port: UInt16 { get }
   /// The path, raw.
   var pathBytes: RawSpan { @_lifetime(borrow self) get }
   /// The query without its question mark, raw; empty where there is none.

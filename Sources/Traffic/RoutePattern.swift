@@ -14,8 +14,8 @@ struct RoutePattern {
 
   enum Host: Hashable {
     case any
-    case exact([UInt8], port: Int32)
-    case wildcard([UInt8], port: Int32)
+    case exact([UInt8], port: UInt16)
+    case wildcard([UInt8], port: UInt16)
   }
 
   var host = Host.any
@@ -39,12 +39,9 @@ struct RoutePattern {
   private mutating func readHost(_ text: String) {
     var bytes = Array(text.utf8).map { $0 >= 0x41 && $0 <= 0x5a ? $0 | 0x20 : $0 }
     if bytes == [UInt8(ascii: "*")] { return }
-    var port: Int32 = -1
     let authority = Authority(RawSpan(bytes))
-    if authority.port >= 0 || bytes.last == UInt8(ascii: ":") {
-      guard (1...65535).contains(authority.port) else { return problems.append(.hostPort(text)) }
-      port = authority.port
-    }
+    let port = authority.port
+    if authority.nameEnd < bytes.count, port == 0 { return problems.append(.hostPort(text)) }
     bytes.removeSubrange(authority.nameEnd...)
     let isWildcard = bytes.starts(with: "*.".utf8)
     if isWildcard { bytes.removeFirst() }

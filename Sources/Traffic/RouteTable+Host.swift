@@ -1,41 +1,37 @@
 import Core
 
-/// An authority taken apart: the name ends at `nameEnd`, the port is −1 where there is none that is a number.
+/// An authority taken apart: the name ends at `nameEnd`, the port is 0 where there is none that is a number.
 struct Authority {
   var nameEnd: Int
-  var port: Int32
+  var port: UInt16 = 0
 
-  @inline(__always)
   init(_ text: RawSpan) {
-    var end = text.byteCount
-    port = -1
-    var at = end &- 1
-    var value: Int32 = 0
-    var scale: Int32 = 1
+    nameEnd = text.byteCount
+    var at = text.byteCount &- 1
+    var value: UInt32 = 0
+    var scale: UInt32 = 1
     // A port has at most five digits; what is longer is part of a name that no pattern has.
     while at >= 0, at >= text.byteCount &- 6 {
       let digit = byte(text, at)
       if digit == UInt8(ascii: ":") {
-        end = at
-        if at != text.byteCount &- 1 { port = value }
+        nameEnd = at
+        port = UInt16(exactly: value) ?? 0
         break
       }
       guard digit >= 0x30, digit <= 0x39 else { break }
-      value &+= Int32(digit &- 0x30) &* scale
+      value &+= UInt32(digit &- 0x30) &* scale
       scale &*= 10
       at &-= 1
     }
-    if end > 1, byte(text, end &- 1) == UInt8(ascii: ".") { end &-= 1 }
-    nameEnd = end
   }
 }
 
 extension RouteTable {
-  /// The hash of a name without regard to case. Wildcards are hashed from the end, so one pass finds all suffixes.
+  /// The hash of `text[start..<end]` without regard to case; names, suffixes and ports must not be taken for each other.
   @inline(__always)
-  static func hostHash(_ text: RawSpan, end: Int, port: Int32) -> UInt64 {
-    var hash = WordHash(seed: UInt64(UInt32(bitPattern: port)))
-    var at = 0
+  static func hostHash(_ text: RawSpan, _ start: Int, _ end: Int, port: UInt16, isWildcard: Bool) -> UInt64 {
+    var hash = WordHash(seed: UInt64(port) << 1 | (isWildcard ? 1 : 0))
+    var at = start
     while true {
       let width = min(8, end &- at)
       hash.mix(lowercased(firstBytes(loadWord(text, at), width)))
@@ -44,71 +40,21 @@ extension RouteTable {
     }
   }
 
-  static func suffixSeed(port: Int32) -> WordHash {
-    var hash = WordHash(seed: UInt64(UInt32(bitPattern: port)))
-    hash.mix(0x2a)
-    return hash
-  }
-
+  /// The root of the tree for exactly this host, −1 if there is none. A port of 0 asks for the pattern that takes any.
   @inline(__always)
-  func findHosts(_ authority: RawSpan, _ roots: inout HostRoots) {
-    if storage.hosts.count > 0 { findNamedHosts(authority, &roots) }
-    if storage.anyHostRoot >= 0 { roots.append(storage.anyHostRoot) }
-  }
-
-  func findNamedHosts(_ text: RawSpan, _ roots: inout HostRoots) {
-    let authority = Authority(text)
-    if storage.hasPorts, authority.port >= 0 {
-      find(
-        text, 0, authority.nameEnd, authority.port, Self.hostHash(text, end: authority.nameEnd, port: authority.port),
-        &roots)
-    }
-    find(text, 0, authority.nameEnd, -1, Self.hostHash(text, end: authority.nameEnd, port: -1), &roots)
-    if storage.wildcardLabels > 0 { findWildcards(text, authority, &roots) }
-  }
-
-  private func findWildcards(_ text: RawSpan, _ authority: Authority, _ roots: inout HostRoots) {
-    // The longest suffix is the most specific, but the shortest is met first: collect, then reverse.
-    var found = HostRoots()
-    var general = Self.suffixSeed(port: -1)
-    var ported = Self.suffixSeed(port: authority.port)
-    var labels = 0
-    var at = authority.nameEnd &- 1
-    while at > 0, labels < storage.wildcardLabels {
-      let letter = UInt64(truncatingIfNeeded: lowercased(UInt64(byte(text, at))))
-      general.mix(letter)
-      ported.mix(letter)
-      if letter == UInt64(UInt8(ascii: ".")) {
-        labels &+= 1
-        find(text, at, authority.nameEnd, -1, general.state, &found)
-        if storage.hasPorts, authority.port >= 0 {
-          find(text, at, authority.nameEnd, authority.port, ported.state, &found)
-        }
-      }
-      at &-= 1
-    }
-    var index = found.count &- 1
-    while index >= 0 {
-      roots.append(found[index])
-      index &-= 1
-    }
-  }
-
-  @inline(__always)
-  private func find(_ text: RawSpan, _ start: Int, _ end: Int, _ port: Int32, _ hash: UInt64, _ roots: inout HostRoots)
-  {
+  func findHost(_ text: RawSpan, _ start: Int, _ end: Int, port: UInt16, isWildcard: Bool, _ arena: RawSpan) -> Int32 {
+    let hash = Self.hostHash(text, start, end, port: port, isWildcard: isWildcard)
     let mask = storage.hostSlots.count &- 1
     var slot = Int(truncatingIfNeeded: hash) & mask
     while true {
       let value = storage.hostSlots[slot]
-      if value == 0 { return }
+      if value == 0 { return -1 }
       if value >> 32 == hash >> 32 {
         let host = storage.hosts[Int(truncatingIfNeeded: value & 0xffff_ffff) &- 1]
-        if host.hash == hash, host.port == port, host.isWildcard == (start != 0), Int(host.textCount) == end &- start,
-          equalsHost(text, start, host)
+        if host.port == port, host.isWildcard == isWildcard, Int(host.textCount) == end &- start,
+          equalsHost(text, start, arena, Int(host.textStart), Int(host.textCount))
         {
-          roots.append(host.root)
-          return
+          return host.root
         }
       }
       slot = (slot &+ 1) & mask
@@ -116,15 +62,94 @@ extension RouteTable {
   }
 
   @inline(__always)
-  private func equalsHost(_ text: RawSpan, _ start: Int, _ host: Host) -> Bool {
-    let arena = texts
+  private func equalsHost(_ text: RawSpan, _ start: Int, _ arena: RawSpan, _ nameStart: Int, _ count: Int) -> Bool {
     var done = 0
-    while done < Int(host.textCount) {
-      let width = Int(host.textCount) &- done
+    while done < count {
+      let width = count &- done
       let word = lowercased(firstBytes(loadWord(text, start &+ done), width))
-      if word != firstBytes(loadWord(arena, Int(host.textStart) &+ done), width) { return false }
+      if word != firstBytes(loadWord(arena, nameStart &+ done), width) { return false }
       done &+= 8
     }
     return true
+  }
+}
+
+/// The trees in which a request is looked up, most specific host first, found one by one: most requests need only the
+/// first.
+struct HostSearch {
+  private enum Stage { case port, exact, wildcard, any, end }
+
+  private var stage = Stage.port
+  private var end = 0
+  /// Where the next suffix to look for begins, and whether it is looked for with the port.
+  private var dot = -1
+  private var isPortNext = false
+
+  @inline(__always)
+  init() {}
+
+  /// The next root, −1 when there are no more.
+  mutating func next(_ table: RouteTable, _ host: RawSpan, port: UInt16, _ arena: RawSpan) -> Int32 {
+    if stage == .port {
+      end = host.byteCount
+      // A name may be written with the dot of the root of all names.
+      if end > 1, byte(host, end &- 1) == UInt8(ascii: ".") { end &-= 1 }
+      stage = table.storage.hosts.isEmpty ? .any : .exact
+      if stage == .exact, table.storage.hasPorts, port != 0 {
+        let root = table.findHost(host, 0, end, port: port, isWildcard: false, arena)
+        if root >= 0 { return root }
+      }
+    }
+    if stage == .exact {
+      stage = table.storage.wildcardLabels > 0 ? .wildcard : .any
+      let root = table.findHost(host, 0, end, port: 0, isWildcard: false, arena)
+      if root >= 0 { return root }
+    }
+    while stage == .wildcard {
+      let root = nextWildcard(table, host, port: port, arena)
+      if root >= 0 { return root }
+    }
+    if stage == .any {
+      stage = .end
+      return table.storage.anyHostRoot
+    }
+    return -1
+  }
+
+  /// Looks for one suffix, with the port first; sets the stage when none is left.
+  private mutating func nextWildcard(_ table: RouteTable, _ host: RawSpan, port: UInt16, _ arena: RawSpan) -> Int32 {
+    let asksForPort = table.storage.hasPorts && port != 0
+    if dot < 0 {
+      dot = firstDot(host, labels: table.storage.wildcardLabels)
+      isPortNext = asksForPort
+    }
+    guard dot < end else {
+      stage = .any
+      return -1
+    }
+    if isPortNext {
+      isPortNext = false
+      return table.findHost(host, dot, end, port: port, isWildcard: true, arena)
+    }
+    let root = table.findHost(host, dot, end, port: 0, isWildcard: true, arena)
+    isPortNext = asksForPort
+    dot &+= 1
+    while dot < end, byte(host, dot) != UInt8(ascii: ".") { dot &+= 1 }
+    return root
+  }
+
+  /// The dot with at most `labels` labels behind it, the first byte of the host not counted; `end` if there is none.
+  private func firstDot(_ host: RawSpan, labels: Int) -> Int {
+    var found = end
+    var count = 0
+    var at = end &- 1
+    while at > 0, count < labels {
+      if byte(host, at) == UInt8(ascii: ".") {
+        found = at
+        count &+= 1
+      }
+      at &-= 1
+    }
+    return found
   }
 }

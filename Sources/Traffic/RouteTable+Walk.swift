@@ -1,62 +1,97 @@
 import Core
 
-extension RouteTable {
-  /// Walks the tree of a host. Recursive because a literal child that leads nowhere gives way to a capture; the depth is
-  /// that of the deepest pattern, which ``RoutePattern/segmentLimit`` bounds, and no node is visited twice.
+/// Where a walk through a tree stands.
+struct Walk: BitwiseCopyable {
+  /// The bit of the request's method.
+  let method: UInt64
+  /// The node at which this walk, or this branch of it, began: it does not fall back beyond.
+  let root: Int32
+  var node: Int32
+  /// In the path: at a slash, or at the end.
+  var position = 0
+  /// Segments captured so far.
+  var captured = 0
+
   @inline(__always)
-  func walk<Request: RoutableRequest>(
-    _ request: Request, root: Int32, method: UInt64, captures: inout RouteCaptures, allowed: inout UInt64
-  ) -> Int32 {
-    captures.count = 0
-    return visit(
-      request, request.pathBytes, texts, node: root, at: 0, captured: 0, method: method,
-      captures: &captures, allowed: &allowed)
+  init(method: UInt64, root: Int32) {
+    self.method = method
+    self.root = root
+    node = root
   }
 
-  /// Looks for a route below `node`; `position` is that of a slash or the end of the path.
-  private func visit<Request: RoutableRequest>(
-    _ request: Request, _ path: RawSpan, _ arena: RawSpan, node index: Int32, at position: Int, captured: Int,
-    method: UInt64, captures: inout RouteCaptures, allowed: inout UInt64
+  /// The branch of this walk that begins with a child.
+  @inline(__always)
+  func branch(to child: Int32, at position: Int) -> Walk {
+    var branch = Walk(method: method, root: child)
+    branch.position = position
+    branch.captured = captured
+    return branch
+  }
+}
+
+extension RouteTable {
+  /// The route below the walk's root, −1 if there is none. Goes down as far as the path leads, then back up through the
+  /// nodes whose star takes the rest. Only where a literal and a capture both fit does a branch of its own begin: the
+  /// depth of the recursion is bounded by ``RoutePattern/segmentLimit``, and no node is visited twice.
+  func visit<Request: RoutableRequest>(
+    _ request: Request, _ path: RawSpan, _ arena: RawSpan, _ start: Walk, captures: inout RouteCaptures,
+    allowed: inout UInt64
   ) -> Int32 {
-    let node = storage.nodes[Int(index)]
-    if position >= path.byteCount {
-      let count = node.exactCount &+ node.prefixCount
-      let route = choose(request, arena, node.entryStart, count, method: method, allowed: &allowed)
-      if route >= 0 {
-        captures.count = Int32(truncatingIfNeeded: captured)
-        captures.restStart = Int32(truncatingIfNeeded: path.byteCount)
-      }
-      return route
-    }
-    if (node.literalChildren > 0 || node.captureChild >= 0) && byte(path, position) == UInt8(ascii: "/") {
-      let segment = scanSegment(path, from: position &+ 1)
-      if node.literalChildren > 0 {
-        let child = literalChild(of: index, path, arena, start: position &+ 1, segment)
-        if child >= 0 {
-          let route = visit(
-            request, path, arena, node: child, at: segment.end, captured: captured, method: method,
-            captures: &captures, allowed: &allowed)
+    var walk = start
+    while walk.position < path.byteCount, byte(path, walk.position) == UInt8(ascii: "/") {
+      let node = storage.nodes[Int(walk.node)]
+      if node.literalChildren == 0 && node.captureChild < 0 { break }
+      let first = walk.position &+ 1
+      let segment = scanSegment(path, from: first)
+      let child = node.literalChildren > 0 ? literalChild(of: walk.node, path, arena, start: first, segment) : -1
+      let takesCapture = node.captureChild >= 0 && segment.end > first
+      if child >= 0 {
+        if takesCapture {
+          let branch = walk.branch(to: child, at: segment.end)
+          let route = visit(request, path, arena, branch, captures: &captures, allowed: &allowed)
           if route >= 0 { return route }
+        } else {
+          walk.node = child
+          walk.position = segment.end
+          continue
         }
       }
-      if node.captureChild >= 0, segment.end > position &+ 1 {
-        let route = visit(
-          request, path, arena, node: node.captureChild, at: segment.end, captured: captured &+ 1, method: method,
-          captures: &captures, allowed: &allowed)
+      guard takesCapture else { break }
+      captures.set(walk.captured, start: first, end: segment.end)
+      walk.captured &+= 1
+      walk.node = node.captureChild
+      walk.position = segment.end
+    }
+    return settle(request, path, arena, &walk, captures: &captures, allowed: &allowed)
+  }
+
+  /// Tries what hangs at the walk's node, then at the nodes above it.
+  @inline(__always)
+  private func settle<Request: RoutableRequest>(
+    _ request: Request, _ path: RawSpan, _ arena: RawSpan, _ walk: inout Walk, captures: inout RouteCaptures,
+    allowed: inout UInt64
+  ) -> Int32 {
+    var isAtEnd = walk.position >= path.byteCount
+    while true {
+      let node = storage.nodes[Int(walk.node)]
+      let skipped = isAtEnd ? 0 : node.exactCount
+      let count = node.exactCount &+ node.prefixCount &- skipped
+      if count > 0 {
+        let route = choose(
+          request, arena, node.entryStart &+ skipped, count, method: walk.method, allowed: &allowed)
         if route >= 0 {
-          captures.set(captured, start: position &+ 1, end: segment.end)
+          captures.count = Int32(truncatingIfNeeded: walk.captured)
+          captures.restStart = Int32(truncatingIfNeeded: min(walk.position &+ 1, path.byteCount))
           return route
         }
       }
+      if walk.node == walk.root { return -1 }
+      if storage.nodes[Int(node.parent)].captureChild == walk.node { walk.captured &-= 1 }
+      walk.node = node.parent
+      isAtEnd = false
+      walk.position = min(walk.position, path.byteCount) &- 1
+      while byte(path, walk.position) != UInt8(ascii: "/") { walk.position &-= 1 }
     }
-    if node.prefixCount == 0 { return -1 }
-    let route = choose(
-      request, arena, node.entryStart &+ node.exactCount, node.prefixCount, method: method, allowed: &allowed)
-    if route >= 0 {
-      captures.count = Int32(truncatingIfNeeded: captured)
-      captures.restStart = Int32(truncatingIfNeeded: position &+ 1)
-    }
-    return route
   }
 
   @inline(__always)

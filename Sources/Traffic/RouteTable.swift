@@ -48,12 +48,11 @@ public final class RouteTable: Sendable {
   }
 
   struct Host: BitwiseCopyable, Sendable {
-    var hash: UInt64
     var root: Int32
     var textStart: Int32
     var textCount: Int32
-    /// −1 where any port will do.
-    var port: Int32
+    /// 0 where any port will do.
+    var port: UInt16
     var isWildcard: Bool
   }
 
@@ -74,6 +73,9 @@ public final class RouteTable: Sendable {
     var methods: ContiguousArray<UInt128> = []
     var methodNames: [String] = []
   }
+
+  /// The methods that every table knows, in the order of their bits and of ``RoutableRequest/knownMethod``.
+  public static let knownMethods = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"]
 
   let storage: Storage
   private let arena: ContiguousArray<UInt8>
@@ -120,7 +122,9 @@ public final class RouteTable: Sendable {
   /// they stand for: `/%61` is `/a`, and `%2F` never separates segments. Nothing else is normalised: `//` has an empty
   /// segment in it, which no capture takes, and `/a/` is not `/a`.
   public func match<Request: RoutableRequest>(request: Request, captures: inout RouteCaptures) -> RouteDecision {
-    match(request, method: methodBit(request.methodBytes), captures: &captures)
+    let known = request.knownMethod
+    let bit = known >= 0 ? 1 &<< UInt64(known) : methodBit(request.methodBytes)
+    return match(request, method: bit, captures: &captures)
   }
 
   /// The same as if the request had the method with this name: for what a CORS preflight asks about.
@@ -144,14 +148,17 @@ public final class RouteTable: Sendable {
   private func match<Request: RoutableRequest>(
     _ request: Request, method: UInt64, captures: inout RouteCaptures
   ) -> RouteDecision {
+    let arena = texts
+    let path = request.pathBytes
+    let host = request.hostBytes
     var allowed: UInt64 = 0
-    var roots = HostRoots()
-    findHosts(request.authorityBytes, &roots)
-    var index = 0
-    while index < roots.count {
-      let route = walk(request, root: roots[index], method: method, captures: &captures, allowed: &allowed)
+    var search = HostSearch()
+    while true {
+      let root = search.next(self, host, port: request.port, arena)
+      if root < 0 { break }
+      let walk = Walk(method: method, root: root)
+      let route = visit(request, path, arena, walk, captures: &captures, allowed: &allowed)
       if route >= 0 { return .route(route) }
-      index &+= 1
     }
     return allowed == 0 ? .notFound : .methodNotAllowed(MethodSet(rawValue: allowed))
   }
@@ -167,22 +174,5 @@ public final class RouteTable: Sendable {
       bit &+= 1
     }
     return 1 << 63
-  }
-}
-
-/// The trees in which a request is looked up, most specific host first.
-struct HostRoots {
-  /// Exact with port and without, wildcards likewise for each label, and any host.
-  static let limit = 2 + 2 * RoutePattern.wildcardLabelLimit + 1
-  private var roots = InlineArray<21, Int32>(repeating: -1)
-  private(set) var count = 0
-
-  @inline(__always)
-  subscript(_ index: Int) -> Int32 { roots[index] }
-
-  @inline(__always)
-  mutating func append(_ root: Int32) {
-    roots[count] = root
-    count &+= 1
   }
 }

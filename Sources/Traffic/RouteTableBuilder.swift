@@ -67,7 +67,7 @@ struct RouteTableBuilder {
   private var texts: [[UInt8]: Int32] = [:]
 
   init() {
-    for name in ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"] {
+    for name in RouteTable.knownMethods {
       _ = bit(ofMethod: name, route: 0)
     }
   }
@@ -149,18 +149,12 @@ struct RouteTableBuilder {
     return root
   }
 
-  private mutating func addHost(_ name: [UInt8], port: Int32, root: Int32, isWildcard: Bool) {
-    var hash = RouteTable.hostHash(RawSpan(name), end: name.count, port: port)
-    if isWildcard {
-      var suffix = RouteTable.suffixSeed(port: port)
-      for letter in name.reversed() { suffix.mix(UInt64(letter)) }
-      hash = suffix.state
-      storage.wildcardLabels = max(storage.wildcardLabels, name.count { $0 == UInt8(ascii: ".") })
-    }
-    if port >= 0 { storage.hasPorts = true }
+  private mutating func addHost(_ name: [UInt8], port: UInt16, root: Int32, isWildcard: Bool) {
+    if isWildcard { storage.wildcardLabels = max(storage.wildcardLabels, name.count { $0 == UInt8(ascii: ".") }) }
+    if port != 0 { storage.hasPorts = true }
     storage.hosts.append(
       RouteTable.Host(
-        hash: hash, root: root, textStart: text(name), textCount: Int32(name.count), port: port, isWildcard: isWildcard)
+        root: root, textStart: text(name), textCount: Int32(name.count), port: port, isWildcard: isWildcard)
     )
   }
 
@@ -264,7 +258,13 @@ struct RouteTableBuilder {
       Self.insert(index, RouteTable.edgeHash(parent: node.parent, segment: segment), into: &storage.edgeSlots)
     }
     storage.hostSlots = ContiguousArray(repeating: 0, count: Self.slotCount(storage.hosts.count))
-    for (index, host) in storage.hosts.enumerated() { Self.insert(index, host.hash, into: &storage.hostSlots) }
+    for (index, host) in storage.hosts.enumerated() {
+      let start = Int(host.textStart)
+      let end = start + Int(host.textCount)
+      let hash = RouteTable.hostHash(
+        RawSpan(storage.arena), start, end, port: host.port, isWildcard: host.isWildcard)
+      Self.insert(index, hash, into: &storage.hostSlots)
+    }
   }
 
   /// The hash of a decoded literal, by the same words as ``scanEncodedSegment(_:from:)`` feeds.

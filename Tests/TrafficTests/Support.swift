@@ -7,12 +7,16 @@ import Testing
 /// A request as the table reads it, without the HTTP room's opinion of it: any path, any host.
 @safe
 final class RawRequest: RoutableRequest {
+  let port: UInt16
   private let parts: [ByteBuffer]
   private let fields: [(name: String, value: ByteBuffer)]
 
   init(_ method: String, _ host: String, _ target: String, fields: [(String, String)] = []) {
     let pieces = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    parts = [method, host, String(pieces[0]), pieces.count > 1 ? String(pieces[1]) : ""].map(Self.buffer)
+    let authority = Authority(RawSpan(Array(host.utf8)))
+    port = authority.port
+    let name = String(decoding: Array(host.utf8)[..<authority.nameEnd], as: UTF8.self)
+    parts = [method, name, String(pieces[0]), pieces.count > 1 ? String(pieces[1]) : ""].map(Self.buffer)
     self.fields = fields.map { ($0.0.lowercased(), Self.buffer($0.1)) }
   }
 
@@ -29,11 +33,12 @@ final class RawRequest: RoutableRequest {
     return unsafe _overrideLifetime(buffer.bytes, borrowing: self)
   }
 
+  var knownMethod: Int { RouteTable.knownMethods.firstIndex(of: text(methodBytes)) ?? -1 }
   var methodBytes: RawSpan {
     @_lifetime(borrow self)
     get { part(0) }
   }
-  var authorityBytes: RawSpan {
+  var hostBytes: RawSpan {
     @_lifetime(borrow self)
     get { part(1) }
   }
