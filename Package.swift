@@ -42,7 +42,10 @@ let package = Package(
     tests("CommandsTests", ["Commands", "Core", "HTTP", "Net"]),
     tests("CoreTests", ["Core"]),
     tests("HTTPTests", ["Core", "HTTP"]),
-    tests("NetTests", ["CLinux", "Core", "Net"]),
+    // Not a test target: the simulated world that the tests of several rooms run on.
+    .target(name: "Simulation", dependencies: ["Core"], path: "Tests/Simulation", swiftSettings: strict),
+    tests("SimulationTests", ["Core", "Simulation"]),
+    tests("NetTests", ["CLinux", "Core", "Net", "Simulation"]),
     tests("PipelineTests", ["Core", "Pipeline"]),
     tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"]),
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),

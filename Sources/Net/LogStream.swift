@@ -1,5 +1,12 @@
 import Core
 
+/// Where blocks of whole lines go: a ``LogWriter``, or a test that looks at them.
+public protocol LogSink: AnyObject, Sendable {
+  /// Takes a block without waiting. False where that is not possible at this moment: try again later. A block that is
+  /// taken may still be dropped, and then counted.
+  func submit(_ bytes: () -> [UInt8], byteCount: Int, lineCount: Int) -> Bool
+}
+
 /// The lines of one loop on their way to a ``LogWriter``. Not thread-safe: it belongs to its loop.
 public final class LogStream {
   /// The size at which a block is handed over by default: some hundred lines.
@@ -10,13 +17,13 @@ public final class LogStream {
   /// Where the loop appends the line under construction, its newline included.
   public let buffer: ByteBuffer
 
-  private let writer: LogWriter
+  private let writer: any LogSink
   private let blockSize: Int
   private var lineCount = 0
   private var oldest = Instant.never
 
   /// A stream of whole lines to `writer`. A line may be larger than `blockSize`; it then travels alone.
-  public init(_ writer: LogWriter, blockSize: Int = LogStream.defaultBlockSize) {
+  public init(_ writer: any LogSink, blockSize: Int = LogStream.defaultBlockSize) {
     self.writer = writer
     self.blockSize = blockSize
     buffer = ByteBuffer(capacity: 0)
@@ -34,7 +41,7 @@ public final class LogStream {
 
   /// Hands over what is old enough. To be called once a turn; costs a comparison where nothing is due.
   public func flush(now: Instant) {
-    if deadline <= now { handOver(now: now) }
+    if lineCount > 0, deadline <= now { handOver(now: now) }
   }
 
   /// Hands over what there is, for the end of a loop.

@@ -8,7 +8,7 @@ import Synchronization
 
 /// Writes blocks of lines to a file or to standard output on a thread of its own. Full disks and broken pipes are
 /// counted, never fatal.
-public final class LogWriter: Sendable {
+public final class LogWriter: LogSink {
   /// Where the lines go.
   public enum Destination: Hashable, Sendable {
     /// Standard output.
@@ -90,7 +90,7 @@ public final class LogWriter: Sendable {
 
   /// Hands a block of whole lines over, without waiting. False where the queue is in use at this moment: try again
   /// later. A block that finds the queue full or closed is dropped and counted.
-  func submit(_ bytes: () -> [UInt8], byteCount: Int, lineCount: Int) -> Bool {
+  public func submit(_ bytes: () -> [UInt8], byteCount: Int, lineCount: Int) -> Bool {
     enum Outcome { case first, queued, full }
     let outcome = queue.withLockIfAvailable { queue -> Outcome in
       guard !queue.isClosed, queue.byteCount + byteCount <= queueLimit else { return .full }

@@ -93,24 +93,6 @@ import Testing
     #expect(contents(path) == "fits\n")
   }
 
-  @Test("Lines are handed over when they are a tenth of a second old, or when the block is full")
-  func handOver() throws {
-    let path = path("age")
-    defer { _ = unsafe unlink(path) }
-    let writer = try LogWriter(.file(path: path))
-    let stream = LogStream(writer, blockSize: 16)
-    #expect(stream.deadline == .never)
-    add("one", to: stream, at: Instant(nanoseconds: 50))
-    #expect(stream.deadline == Instant(nanoseconds: 100_000_050))
-    stream.flush(now: Instant(nanoseconds: 100_000_049))
-    #expect(stream.buffer.count == 4)
-    while stream.buffer.count > 0 { stream.flush(now: .never) }
-    while stream.deadline == .never { add("0123456789abcdef", to: stream) }
-    stream.flushAll()
-    writer.close()
-    #expect(contents(path).hasPrefix("one\n0123456789abcdef\n"))
-  }
-
   @Test("After a rename and a reopen lines go to a new file")
   func reopen() throws {
     let path = path("rotate")

@@ -1,6 +1,7 @@
 import CLinux
 import Core
 import Glibc
+import Simulation
 import Synchronization
 import Testing
 

@@ -1,10 +1,13 @@
 import Core
-import Net
 
 /// Sends back what it receives, with bounded memory, and ends its stream when the peer has ended. It is the smallest
 /// complete handler: it pauses, resumes and comes back for what the edge will not repeat.
-struct EchoServer: EventHandler {
-  enum Message: Sendable { case stop }
+public struct EchoServer: EventHandler {
+  /// What it understands.
+  public enum Message: Sendable {
+    /// To end at once.
+    case stop
+  }
 
   private static let listenerToken: UInt64 = 0
   private static let bufferLimit = 64 * 1024
@@ -20,30 +23,37 @@ struct EchoServer: EventHandler {
   private var connections: [UInt64: Connection] = [:]
   private var nextToken: UInt64 = 1
   private var again: Set<UInt64> = []
-  private(set) var isRunning = true
-  private(set) var wasExhausted = false
-  private(set) var mostConnections = 0
+  /// Whether it was not told to stop.
+  public private(set) var isRunning = true
+  /// Whether accepting had to pause.
+  public private(set) var wasExhausted = false
+  /// The most connections it had at once.
+  public private(set) var mostConnections = 0
   private var acceptAgain: Instant = .never
 
-  init(_ world: any World, _ address: SocketAddress) throws(NetworkError) {
+  /// An echo at `address`.
+  public init(_ world: any World, _ address: SocketAddress) throws(NetworkError) {
     self.world = world
     listener = try world.listen(address, ListenOptions(), token: Self.listenerToken)
   }
 
   /// Where it listens: the port that the kernel chose.
-  var address: SocketAddress? { world.localAddress(of: listener) }
+  public var address: SocketAddress? { world.localAddress(of: listener) }
 
-  mutating func ready(token: UInt64, _ readiness: Readiness) {
+  /// Moves bytes, or accepts.
+  public mutating func ready(token: UInt64, _ readiness: Readiness) {
     if token == Self.listenerToken { acceptAll() } else { advance(token) }
   }
 
-  mutating func receive(_ message: Message) { isRunning = false }
+  /// Stops.
+  public mutating func receive(_ message: Message) { isRunning = false }
 
-  mutating func endTurn() -> Instant {
+  /// Comes back for what no edge will announce.
+  public mutating func endTurn() -> Instant {
     if acceptAgain <= world.now { acceptAll() }
     let waiting = again
     again.removeAll()
-    for token in waiting { advance(token) }
+    for token in waiting.sorted() { advance(token) }
     return again.isEmpty ? acceptAgain : world.now
   }
 
