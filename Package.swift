@@ -47,7 +47,7 @@ let package = Package(
     tests("SimulationTests", ["Core", "Simulation"]),
     tests("NetTests", ["CLinux", "Core", "Net", "Simulation"]),
     tests("PipelineTests", ["Core", "Pipeline"]),
-    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"]),
+    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Policies", "Traffic"]),
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("TidyTests", []),

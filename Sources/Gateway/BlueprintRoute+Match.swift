@@ -9,6 +9,12 @@ extension RouteMatch {
       "path", "/a exactly, /a/* that path and everything below, /a/{id} with a segment captured; left out, every path.")
     let methods = options.stringList(
       "methods", "Methods as in the request line; left out, all. GET takes HEAD along.")
+    for (index, method) in methods.enumerated() where Self.registeredMethods.contains(method.uppercased()) {
+      let name = method.uppercased()
+      if name != method {
+        options.fail("methods are written in capitals", at: "methods", element: index, fix: "write \"\(name)\"")
+      }
+    }
     let headers = options.stringMap("headers", "Header fields and the value that each must have.")
     let query = options.stringMap("query", "Query parameters and the value that each must have.")
     let version: RouteVersion? = options.object(
@@ -18,6 +24,11 @@ extension RouteMatch {
       host: host, path: path, methods: methods, headers: headers.map { NamedValue(name: $0.name, value: $0.value) },
       query: query.map { NamedValue(name: $0.name, value: $0.value) }, version: version)
   }
+
+  /// Methods that nobody means in lower case; HTTP itself distinguishes the two (RFC 9110 section 9.1).
+  private static let registeredMethods: Set<String> = [
+    "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+  ]
 
   /// The names that the path captures.
   var captureNames: [String] {
@@ -83,7 +94,8 @@ extension Rewrite {
             let value = try PathTemplate(pair.value, kind: .queryValue, captureNames: captures)
             return QuerySetting(name: pair.name, value: value)
           } catch {
-            query.fail("\(pair.name): \(error.message)", at: "set", fix: error.fix(captures))
+            let place = query.place(at: [.key("set"), .key(pair.name)])
+            query.session.fail(error.message, at: place, fix: error.fix(captures))
             return nil
           }
         }
