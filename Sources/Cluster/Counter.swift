@@ -35,8 +35,9 @@ struct Expiry: Sendable, BitwiseCopyable {
   /// Of a counter in use for as long as somebody holds it.
   static let held = Expiry(isCivil: false, moment: .max)
 
-  /// Nanoseconds from `time` on, 0 if it is over.
+  /// Nanoseconds from `time` on, 0 if it is over, `Int64.max` only for what is held.
   func distance(from time: DecisionTime) -> Int64 {
+    if moment == .max { return .max }
     if isCivil { return max(0, moment.subtractingOrClamped(time.civil)).multipliedOrClamped(by: 1000) }
     return max(0, moment.subtractingOrClamped(time.now))
   }

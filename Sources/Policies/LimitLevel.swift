@@ -208,7 +208,7 @@ struct LimitRuleReader {
     let nanoseconds = span.wholeNanoseconds
     // Rounded up, so that the rate is never exceeded.
     let interval = nanoseconds / text.units + (nanoseconds % text.units > 0 ? 1 : 0)
-    guard interval >= 1_000_000_000 / Self.maximumRate else {
+    guard nanoseconds / text.units >= 1_000_000_000 / Self.maximumRate else {
       options.fail("the rate is too high", at: "rate", fix: "write at most \(Self.maximumRate)/s")
       return
     }

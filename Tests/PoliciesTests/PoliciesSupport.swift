@@ -1,0 +1,150 @@
+import Cluster
+import Core
+import Crypto
+import HTTP
+import Pipeline
+import Policies
+
+/// A world in which nothing happens but what a test does to its clocks.
+final class StillWorld: World {
+  var now = Instant(nanoseconds: 5_000_000_000_000)
+  var wallTime = WallTime(microseconds: 1_790_000_000_000_000)
+
+  func advance(seconds: Double) {
+    now.nanoseconds += Int64(seconds * 1_000_000_000)
+    wallTime.microseconds += Int64(seconds * 1_000_000)
+  }
+
+  func random() -> UInt64 { 4 }
+  func listen(_ address: SocketAddress, _ options: ListenOptions, token: UInt64) throws(NetworkError) -> Socket {
+    throw .notPermitted
+  }
+  func localAddress(of socket: Socket) -> SocketAddress? { nil }
+  func accept(_ listener: Socket) -> AcceptResult { .wouldBlock }
+  func connect(to address: SocketAddress, token: UInt64) throws(NetworkError) -> Socket { throw .notPermitted }
+  func connectFailure(_ socket: Socket) -> NetworkError? { .notPermitted }
+  func register(_ socket: Socket, token: UInt64) throws(NetworkError) { throw .notPermitted }
+  func receive(_ socket: Socket, into buffer: ByteBuffer, limit: Int) -> TransferResult { .wouldBlock }
+  func send(_ socket: Socket, _ bytes: RawSpan) -> TransferResult { .wouldBlock }
+  func send(_ socket: Socket, _ first: RawSpan, _ second: RawSpan) -> TransferResult { .wouldBlock }
+  func endSending(_ socket: Socket) {}
+  func close(_ socket: Socket, reset: Bool) {}
+}
+
+/// What became of a request.
+struct Outcome {
+  /// `next`, `wait`, or the status.
+  var verdict = ""
+  /// The code of a refusal.
+  var code = ""
+  var retryAfter: Int32 = -1
+  var requestFields = ""
+  var responseFields = ""
+  var body = ""
+  var query: String?
+  var consumer: Int32 = -1
+  /// Names of the fields that go on to the upstream, in lower case.
+  var passed: [String] = []
+}
+
+/// Routes, consumers and limits around the policies that a test makes.
+final class Bench {
+  let world = StillWorld()
+  let store = CounterStore()
+  let services: Services
+  var chain = PolicyChain()
+  let request = RequestHead()
+
+  init(consumers: [Consumer] = [], quota: (any Quota)? = nil) throws {
+    services = Services(
+      world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
+      keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256())
+  }
+
+  /// Uses these policies; returns what is wrong with them.
+  @discardableResult
+  func use(_ texts: String...) throws -> [String] {
+    var policies: [any Policy] = []
+    var remarks: [String] = []
+    for (index, text) in texts.enumerated() {
+      let made = make(text, instance: "policy-\(index)")
+      remarks += made.remarks
+      if let policy = made.policy { policies.append(policy) }
+    }
+    chain = try Registry.chain(of: policies)
+    return remarks
+  }
+
+  /// Runs a request through the chain, and ends the exchange unless it is to be kept running.
+  func send(
+    _ text: String, from client: String = "192.0.2.1", route: Int32 = 0, keep exchange: ((Exchange) -> Void)? = nil
+  ) -> Outcome {
+    let buffer = ByteBuffer()
+    buffer.append(utf8: text.replacing("\n", with: "\r\n") + "\r\n\r\n")
+    guard case .complete = request.parse(buffer, limits: HeadLimits()) else { return Outcome(verdict: "malformed") }
+    var state = Exchange()
+    state.client = IPAddress(client) ?? IPAddress(v4: 0)
+    state.peer = IPAddress(v4: 0x7f00_0001)
+    state.route = route
+    state.decision = DecisionID(high: 0, low: 0xabc)
+    var outcome = Outcome()
+    switch chain.run(&state, request, services) {
+    case .next: outcome.verdict = "next"
+    case .wait: outcome.verdict = "wait"
+    case .reply: outcome.verdict = "\(state.replyStatus)"
+    case .refuse(let refusal):
+      outcome.verdict = "\(refusal.status)"
+      outcome.code = "\(refusal.code)"
+      outcome.retryAfter = refusal.retryAfterSeconds
+    }
+    outcome.requestFields = state.requestFieldsIfAny?.text ?? ""
+    outcome.responseFields = state.responseFieldsIfAny?.text ?? ""
+    outcome.body = state.replyBodyIfAny?.text ?? ""
+    outcome.query = state.changedQuery?.text
+    outcome.consumer = state.consumer
+    for index in 0..<request.fieldCount where !request.field(index).isDropped {
+      outcome.passed.append(Self.text(request.field(index).nameRange, buffer))
+    }
+    if let exchange { exchange(state) } else { chain.end(&state, services) }
+    return outcome
+  }
+
+  /// Runs a response through the chain; returns the names of the fields that are passed on.
+  func respond(_ text: String) -> [String] {
+    let buffer = ByteBuffer()
+    buffer.append(utf8: text.replacing("\n", with: "\r\n") + "\r\n\r\n")
+    let response = ResponseHead()
+    guard case .complete = response.parse(buffer, limits: HeadLimits()) else { return ["malformed"] }
+    var state = Exchange()
+    chain.respond(&state, response, services)
+    var names: [String] = []
+    for index in 0..<response.fieldCount where !response.field(index).isDropped {
+      names.append(Self.text(response.field(index).nameRange, buffer))
+    }
+    return names
+  }
+
+  private static func text(_ range: ByteRange, _ buffer: ByteBuffer) -> String {
+    String(decoding: buffer.array[range.offsets], as: UTF8.self).lowercased()
+  }
+}
+
+/// Makes a policy from its options; returns what is wrong with them.
+func make(_ text: String, instance: String = "test") -> (policy: (any Policy)?, remarks: [String]) {
+  let session = OptionSession(text: Array(text.utf8)) { _ in .failure(SecretFault("there is no such secret")) }
+  let outcome = JSONDocument.parse(Array(text.utf8))
+  for fault in outcome.faults { session.record(fault) }
+  var policy: (any Policy)?
+  if let document = outcome.document {
+    var reader = OptionReader(document.root, session: session, instanceName: instance)
+    policy = Registry.make(type: reader.string("type", "The type."), options: &reader)
+    reader.finish()
+  }
+  return (policy, session.diagnostics.map { "\($0.path): \($0.message)" })
+}
+
+/// The digest under which `text` is stored.
+func digest(_ text: String) -> Digest {
+  let bytes = Array(text.utf8)
+  return SHA256().digest(of: RawSpan(bytes))
+}
