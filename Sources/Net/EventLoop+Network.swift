@@ -162,7 +162,11 @@ extension EventLoop {
       _ = unsafe setsockopt(
         socket.descriptor, SOL_SOCKET, SO_LINGER, &immediately, socklen_t(MemoryLayout<linger>.size))
     }
-    if let path = unixListeners.removeValue(forKey: socket.descriptor) { UnixListeners.shared.leave(path) }
+    if let path = unixListeners.removeValue(forKey: socket.descriptor) {
+      // Its duplicates in other loops keep the subscription alive beyond the close: it would take their wake-ups.
+      _ = epoll_ctl(epoll.number, EPOLL_CTL_DEL, socket.descriptor, nil)
+      UnixListeners.shared.leave(path)
+    }
     _ = Glibc.close(socket.descriptor)
   }
 }

@@ -31,6 +31,9 @@ public final class EventLoop: World {
 
   let epoll: Descriptor
   private let events: UnsafeMutablePointer<epoll_event>
+  /// Civil time when it was last read, and when that was.
+  private var civilTime = Clock.civil()
+  private var civilReading = Clock.monotonic()
   private var randomSource = RandomSource()
   private let precision: TimerPrecision
   /// Paths of the unix sockets that this loop listens on, by descriptor.
@@ -51,8 +54,7 @@ public final class EventLoop: World {
     epoll = Descriptor(number)
     self.precision = precision
     unsafe events = .allocate(capacity: Self.eventsPerTurn)
-    // A lost peer is an error of the send that noticed, never the end of the process.
-    _ = signal(SIGPIPE, SIG_IGN)
+    Signals.ignoreBrokenPipes()
   }
 
   deinit {
@@ -106,9 +108,18 @@ public final class EventLoop: World {
     }
   }
 
+  /// Civil time is read ten times a second and carried on in between: a clock that is set anew shows soon enough, and a
+  /// turn saves a reading.
   private func readClocks() {
     now = Clock.monotonic()
-    wallTime = Clock.civil()
+    let elapsed = now.nanoseconds(since: civilReading)
+    if elapsed < 100_000_000 {
+      wallTime = WallTime(microseconds: civilTime.microseconds &+ elapsed / 1_000)
+    } else {
+      civilReading = now
+      civilTime = Clock.civil()
+      wallTime = civilTime
+    }
   }
 
   /// Waits for events until `deadline`, rounded up so that a deadline has passed when the loop wakes up for it.

@@ -55,6 +55,7 @@ public final class LogWriter: LogSink {
   public init(_ destination: Destination, queueLimit: Int = LogWriter.defaultQueueLimit) throws(NetworkError) {
     self.destination = destination
     self.queueLimit = queueLimit
+    Signals.ignoreBrokenPipes()
     wakeUp = try WakeUp()
     let output = try Self.open(destination)
     let started = OSThread.spawn(name: "log") { [self] in run(LogOutput(output)) }

@@ -17,6 +17,9 @@ public enum Signal: Int32, Sendable, CaseIterable {
 
 /// Turns signals into calls, so that no code ever runs in a signal handler.
 public enum Signals {
+  /// Makes a lost reader an error of the write that noticed it, and not the end of the process.
+  static func ignoreBrokenPipes() { _ = signal(SIGPIPE, SIG_IGN) }
+
   /// Blocks `signals` in the calling thread and in all that it will spawn, and starts a thread that calls `deliver` for
   /// each that arrives, one after the other. Call it first thing on the main thread. It lasts as long as the process.
   @discardableResult

@@ -33,6 +33,7 @@ public enum FuzzTable {
     FuzzTarget("client-address", HTTPTargets.clientAddress),
     FuzzTarget("traceparent", HTTPTargets.traceParent),
     FuzzTarget("field-value", HTTPTargets.fieldValue),
+    FuzzTarget("address", AddressTargets.address),
   ]
 
   /// The target called `name`.

@@ -21,14 +21,16 @@ extension EventLoop {
   }
 }
 
-/// Waits for the first event of one token.
+/// Waits for its first event, or for a moment.
 private struct Waiter: EventHandler {
   enum Message: Sendable {}
+  var deadline = Instant.never
+  var world: EventLoop?
   var events: [(UInt64, Readiness)] = []
-  var isRunning: Bool { events.isEmpty }
+  var isRunning: Bool { events.isEmpty && world.map { $0.now < deadline } ?? true }
   mutating func ready(token: UInt64, _ readiness: Readiness) { events.append((token, readiness)) }
   mutating func receive(_ message: Message) {}
-  mutating func endTurn() -> Instant { .never }
+  mutating func endTurn() -> Instant { deadline }
 }
 
 /// Sockets of a loop that is driven by hand, against blocking clients.
@@ -231,6 +233,25 @@ private struct Waiter: EventHandler {
     #expect(client.receive() == [])
     second.close(two, reset: false)
     #expect(mode(path) == nil)
+  }
+
+  @Test("A loop that left a shared path is no longer woken for it")
+  func leftLoop() throws {
+    let path = path("left")
+    let first = try EventLoop()
+    let second = try EventLoop()
+    let one = try first.listen(.unix(path: path), ListenOptions(), token: 1)
+    let two = try second.listen(.unix(path: path), ListenOptions(), token: 2)
+    first.close(one, reset: false)
+    let client = try Client(.unix(path: path))
+    var idle = Waiter(deadline: first.now + .milliseconds(5), world: first)
+    try first.run(&idle, mailbox: Mailbox())
+    #expect(idle.events.isEmpty)
+    var waiter = Waiter()
+    try second.run(&waiter, mailbox: Mailbox())
+    #expect(waiter.events.first?.0 == 2)
+    #expect(client.send([1]) == 1)
+    second.close(two, reset: false)
   }
 
   @Test("A loop that ends leaves its paths")
