@@ -162,7 +162,8 @@ public final class ByteBuffer {
     end &+= count
   }
 
-  /// Appends the text of a literal.
+  /// Appends the text of a literal of two characters or more.
+  @inline(__always)
   public func append(_ text: StaticString) {
     precondition(text.hasPointerRepresentation)
     let count = text.utf8CodeUnitCount
@@ -188,28 +189,46 @@ public final class ByteBuffer {
 
   /// Appends a number in decimal.
   public func append(decimal value: UInt64) {
+    if value < 10 { return append(48 &+ UInt8(truncatingIfNeeded: value)) }
     if capacity &- end < 20 { reserve(20) }
-    var digits = 1
+    var count = 2
+    var bound: UInt64 = 100
+    while count < 19, value >= bound {
+      count &+= 1
+      bound &*= 10
+    }
+    if count == 19, value >= 10_000_000_000_000_000_000 { count = 20 }
     var rest = value
-    while rest >= 10 {
-      rest /= 10
-      digits &+= 1
-    }
-    rest = value
-    for position in stride(from: end &+ digits &- 1, through: end, by: -1) {
-      unsafe (base + position).storeBytes(of: UInt8(truncatingIfNeeded: 48 &+ rest % 10), as: UInt8.self)
+    var position = end &+ count
+    while position > end {
+      position &-= 1
+      unsafe (base + position).storeBytes(of: 48 &+ UInt8(truncatingIfNeeded: rest % 10), as: UInt8.self)
       rest /= 10
     }
-    end &+= digits
+    end &+= count
   }
 
-  /// Appends a number in lower-case hexadecimal, padded with zeros to `minimumDigits`.
+  /// Appends a number in lower-case hexadecimal, padded with zeros to `minimumDigits`, 1 to 16.
+  @inline(__always)
   public func append(hexadecimal value: UInt64, minimumDigits: Int = 1) {
-    let needed = max((64 - value.leadingZeroBitCount + 3) / 4, minimumDigits, 1)
-    for position in stride(from: needed - 1, through: 0, by: -1) {
-      let nibble = position < 16 ? UInt8(truncatingIfNeeded: value >> UInt64(position * 4)) & 15 : 0
-      append(nibble < 10 ? 48 &+ nibble : 87 &+ nibble)
-    }
+    if capacity &- end < 16 { reserve(16) }
+    unsafe (base + end).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value >> 32)), as: UInt64.self)
+    unsafe (base + end + 8).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value)), as: UInt64.self)
+    let needed = max((64 &- value.leadingZeroBitCount &+ 3) / 4, minimumDigits)
+    if needed < 16 { unsafe memmove(base + end, base + (end &+ 16 &- needed), needed) }
+    end &+= needed
+  }
+
+  /// The eight hexadecimal digits of `value`, the first in the lowest byte: all nibbles at once.
+  @inline(__always)
+  private static func digits(_ value: UInt32) -> UInt64 {
+    var nibbles = UInt64(value)
+    nibbles = (nibbles | nibbles &<< 16) & 0x0000_ffff_0000_ffff
+    nibbles = (nibbles | nibbles &<< 8) & 0x00ff_00ff_00ff_00ff
+    nibbles = (nibbles | nibbles &<< 4) & 0x0f0f_0f0f_0f0f_0f0f
+    let letters = ((nibbles &+ 0x0606_0606_0606_0606) &>> 4) & 0x0101_0101_0101_0101
+    // "a" stands 39 behind where the digits would go on.
+    return (nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39).byteSwapped
   }
 }
 
