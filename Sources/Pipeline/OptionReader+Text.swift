@@ -143,7 +143,10 @@ extension OptionReader {
     let text: String
     if let plain = value.string {
       text = plain
-      if isSecret { session.keepSecret(text) }
+      if isSecret {
+        session.keepSecret(text)
+        hidden.append(key)
+      }
     } else if let source = Self.reference(value) {
       guard let resolved = resolve(source, key, element) else { return nil }
       text = resolved
@@ -179,6 +182,7 @@ extension OptionReader {
       // Files made by editors and by `echo` end in a line end that is not part of the secret.
       if case .file = source, text.hasSuffix("\n") || text.hasSuffix("\r\n") { text.removeLast() }
       session.keepSecret(text)
+      hidden.append(key)
       return text
     case .failure(let fault):
       let fix: String

@@ -26,6 +26,8 @@ public struct OptionReader {
   var entries: [Entry] = []
   var known: [String] = []
   var failed: [String] = []
+  /// Keys whose text is a secret, or may be one since it came through a reference.
+  var hidden: [String] = []
   var shorthandKey: String?
   /// Nothing of it can be read, and that has been said.
   var hasWrongShape = false
@@ -84,7 +86,25 @@ public struct OptionReader {
     if hasFailed(key) { return }
     let place = place(of: key, element: element)
     if element == nil { failed.append(key) }
-    session.fail(message, at: place, fix: fix)
+    session.fail(hidden.contains(key) ? Self.masked(message) : message, at: place, fix: fix)
+  }
+
+  /// `message` without what it quotes or has in braces: that may be a part of a secret, which nobody could strike out.
+  private static func masked(_ message: String) -> String {
+    var result = ""
+    var closing: Character?
+    for letter in message {
+      if let end = closing {
+        guard letter == end else { continue }
+        closing = nil
+      } else if letter == "\"" || letter == "{" {
+        closing = letter == "{" ? "}" : letter
+        result += "\(letter)…"
+        continue
+      }
+      result.append(letter)
+    }
+    return result
   }
 
   /// Records a warning at the value of `key`.

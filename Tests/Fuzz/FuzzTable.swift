@@ -34,6 +34,8 @@ public enum FuzzTable {
     FuzzTarget("traceparent", HTTPTargets.traceParent),
     FuzzTarget("field-value", HTTPTargets.fieldValue),
     FuzzTarget("address", AddressTargets.address),
+    FuzzTarget("json", ConfigurationTargets.json),
+    FuzzTarget("configuration", ConfigurationTargets.configuration),
   ]
 
   /// The target called `name`.

@@ -89,6 +89,19 @@ struct OptionReaderTests {
     for text in ["hush", "whisper", "nobody"] { #expect(!found.joined().contains(text)) }
   }
 
+  @Test("does not show parts of a secret either")
+  func partsOfSecretsStayHidden() {
+    let found = reading("{ a: { env: \"A\" }, b: \"plain\" }", secrets: { _ in .success("user:hush@host") }) {
+      options in
+      _ = options.string("a", "")
+      _ = options.string("b", "")
+      options.fail("\"hush\" and {hush} are wrong in it", at: "a", fix: "change it")
+      options.fail("\"pl\" is wrong in it", at: "b", fix: "change it")
+    }
+    #expect(
+      found == ["f:1:6: a: \"…\" and {…} are wrong in it; change it", "f:1:23: b: \"pl\" is wrong in it; change it"])
+  }
+
   @Test("resolves references to the environment and to files, without the line end of a file")
   func references() {
     let found = reading(
