@@ -102,46 +102,69 @@ struct ExchangeSlot: SlabSlot {
   /// Makes the slot ready for its next request; what the client has sent of it already can stay.
   mutating func reset(keepingInput: Bool = false) {
     exchange.reset()
-    stage = .head
-    generation &+= 1
-    client = -1
-    server = -1
-    configuration = nil
-    upstream = -1
-    endpoints = nil
-    position = -1
     if !keepingInput { clientInput.removeAll(keeping: Self.keptCapacity) }
     serverInput.removeAll(keeping: Self.keptCapacity)
     toServer.removeAll(keeping: Self.keptCapacity)
     toClient.removeAll(keeping: Self.keptCapacity)
-    toServerSent = 0
-    isReplayable = true
-    attempts = 0
+    generation &+= 1
+    configuration = nil
+    endpoints = nil
+    resetPlaces()
+    resetMessage()
+    resetTunnel()
+  }
+
+  private mutating func resetPlaces() {
+    stage = .head
+    client = -1
+    server = -1
+    upstream = -1
+    position = -1
     tried = TriedEndpoints()
     hash = 0
     retries = 0
+    attempts = 0
+    holdsRequest = false
+    holdsRetry = false
+    isQueued = false
     hasTimedOut = false
+    isReplayable = true
+    toServerSent = 0
+    scanned = 0
+    timeouts = FlowTimeouts()
+    upstreamStartedAt = .never
+    attemptStartedAt = .never
+    totalDeadline = .never
+  }
+
+  private mutating func resetMessage() {
+    requestBody = BodyReader()
+    responseBody = BodyReader()
+    responseFraming = .none
+    requestIsChunked = false
+    hasTrailers = false
+    hasResponseTrailers = false
+    serverKeepsAlive = false
+    wantsUpgrade = false
+    clientIsHTTP10 = false
+    isTrusted = false
+    method = .get
+    isRecorded = false
+    isMirror = false
     status = 0
     refusal = nil
     fault = nil
+    captures = RouteCaptures()
     access = AccessRecord()
-    serverKeepsAlive = false
-    hasResponseTrailers = false
-    scanned = 0
     sentToClient = 0
-    hasTrailers = false
-    wantsUpgrade = false
-    isTrusted = false
-    isRecorded = false
-    isMirror = false
+  }
+
+  private mutating func resetTunnel() {
     isTunnel = false
     clientHasEnded = false
     serverHasEnded = false
     endedToServer = false
     endedToClient = false
-    upstreamStartedAt = .never
-    attemptStartedAt = .never
-    totalDeadline = .never
   }
 }
 

@@ -176,10 +176,20 @@ extension RequestFlow {
     head.append(buffer.bytes.extracting(0..<headCount))
     buffer.consume(headCount)
     if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
-    exchanges[exchange].configuration = configuration
-    exchanges[exchange].generation &+= 1
+    nameExchange(exchange, index)
     if headCount > 0 { request.rebind(to: head) }
     return exchange
+  }
+
+  /// What is known of every exchange, whatever its head says.
+  mutating func nameExchange(_ exchange: Int32, _ client: Int32) {
+    exchanges[exchange].configuration = configuration
+    exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
+    exchanges[exchange].exchange.peer = clients[client].peer
+    exchanges[exchange].exchange.client = clients[client].peer
+    exchanges[exchange].exchange.listener = clients[client].listener
+    let ticket = UInt64(exchanges[exchange].generation) << 32 | UInt64(UInt32(bitPattern: exchange))
+    exchanges[exchange].exchange.ticket = ticket
   }
 
   // MARK: Closing

@@ -106,10 +106,7 @@ extension RequestFlow {
     clients[index].state = .exchange
     clients[index].closesAfterResponse = true
     metrics.add(to: .requestsStarted)
-    exchanges[exchange].configuration = configuration
-    exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
-    exchanges[exchange].exchange.peer = clients[index].peer
-    exchanges[exchange].exchange.client = clients[index].peer
+    nameExchange(exchange, index)
     refuse(exchange, ProblemCatalogue.requestTimeout)
   }
 }

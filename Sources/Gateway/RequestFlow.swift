@@ -111,13 +111,9 @@ public struct RequestFlow: ~Copyable, EventHandler {
     }
   }
 
-  /// Names the decision and the trace, and finds out who the client really is.
+  /// Notes what the head says of the message, and finds out who the client really is.
   private mutating func begin(_ index: Int32) {
     let client = exchanges[index].client
-    exchanges[index].exchange.decision = DecisionID(high: world.random(), low: world.random())
-    exchanges[index].exchange.peer = clients[client].peer
-    exchanges[index].exchange.listener = clients[client].listener
-    exchanges[index].exchange.ticket = UInt64(exchanges[index].generation) << 32 | UInt64(UInt32(bitPattern: index))
     exchanges[index].method = request.method
     exchanges[index].clientIsHTTP10 = request.isHTTP10
     exchanges[index].requestBody = BodyReader(request.framing)
