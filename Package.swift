@@ -57,8 +57,8 @@ let package = Package(
     tests("QuotaTests", ["Cluster", "Core", "Crypto", "Pipeline"]),
     tests("TidyTests", []),
     .target(
-      name: "Fuzz", dependencies: ["Core", "Gateway", "HTTP", "Pipeline"], path: "Tests/Fuzz", exclude: ["Corpus"],
-      swiftSettings: strict),
+      name: "Fuzz", dependencies: ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
+      exclude: ["Corpus"], swiftSettings: strict),
     tests("FuzzTests", ["Core", "Fuzz"]),
   ]
 )

@@ -56,9 +56,9 @@ func byte(_ bytes: RawSpan, _ offset: Int) -> UInt8 {
 @inline(__always)
 func loadWord(_ bytes: RawSpan, _ offset: Int) -> UInt64 {
   let left = bytes.byteCount &- offset
-  if left >= 8 {
+  if left >= 8 && offset >= 0 {
     // In bounds as just checked, and every bit pattern is a UInt64.
-    return UInt64(littleEndian: unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self))
+    return UInt64(littleEndian: unsafe bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: offset, as: UInt64.self))
   }
   return loadTail(bytes, offset, left)
 }
@@ -67,16 +67,20 @@ func loadWord(_ bytes: RawSpan, _ offset: Int) -> UInt64 {
 @inline(__always)
 func loadTail(_ bytes: RawSpan, _ offset: Int, _ left: Int) -> UInt64 {
   if left <= 0 { return 0 }
-  if bytes.byteCount >= 8 {
-    let start = bytes.byteCount &- 8
-    // Ends where the span ends.
-    let word = UInt64(littleEndian: unsafe bytes.unsafeLoadUnaligned(fromByteOffset: start, as: UInt64.self))
-    return word &>> UInt64((8 &- left) &* 8)
-  }
+  if bytes.byteCount < 8 { return loadShort(bytes, offset) }
+  let start = bytes.byteCount &- 8
+  // Ends where the span ends, which has eight bytes or more.
+  let word = UInt64(littleEndian: unsafe bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: start, as: UInt64.self))
+  return word &>> UInt64((8 &- left) &* 8)
+}
+
+/// What stands from `offset` on in a span of less than eight bytes, as a word.
+@inline(never)
+func loadShort(_ bytes: RawSpan, _ offset: Int) -> UInt64 {
   var word: UInt64 = 0
-  var index = left &- 1
-  while index >= 0 {
-    word = word << 8 | UInt64(byte(bytes, offset &+ index))
+  var index = bytes.byteCount &- 1
+  while index >= offset {
+    word = word << 8 | UInt64(byte(bytes, index))
     index &-= 1
   }
   return word
@@ -100,6 +104,21 @@ func lowercased(_ word: UInt64) -> UInt64 {
   let aboveZ = ascii &+ 0x2525_2525_2525_2525
   let capitals = (fromA ^ aboveZ) & ~word & 0x8080_8080_8080_8080
   return word | capitals >> 2
+}
+
+/// Whether `count` bytes are equal; the right span must have eight more behind them.
+@inline(__always)
+func equalPadded(_ left: RawSpan, _ leftStart: Int, _ right: RawSpan, _ rightStart: Int, _ count: Int) -> Bool {
+  precondition(rightStart >= 0 && count >= 0 && rightStart &+ count &+ 8 <= right.byteCount)
+  var done = 0
+  while done < count {
+    // In bounds by the precondition, since a word begins before the last of the bytes.
+    let word = unsafe right.unsafeLoadUnaligned(fromUncheckedByteOffset: rightStart &+ done, as: UInt64.self)
+    let difference = UInt64(littleEndian: word) ^ loadWord(left, leftStart &+ done)
+    if firstBytes(difference, count &- done) != 0 { return false }
+    done &+= 8
+  }
+  return true
 }
 
 /// Whether two runs of the same length are equal.
@@ -185,6 +204,7 @@ func hexadecimalValue(_ digit: UInt8) -> UInt8? {
 
 /// Whether `bytes[start..<end]`, decoded, is `text[textStart..<textStart + textCount]`. With `plusIsSpace` a plus sign
 /// stands for a space, as in queries.
+@inline(never)
 func equalDecoded(
   _ bytes: RawSpan, _ start: Int, _ end: Int, _ text: RawSpan, _ textStart: Int, _ textCount: Int,
   plusIsSpace: Bool = false

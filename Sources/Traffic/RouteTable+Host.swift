@@ -66,8 +66,9 @@ extension RouteTable {
     var done = 0
     while done < count {
       let width = count &- done
-      let word = lowercased(firstBytes(loadWord(text, start &+ done), width))
-      if word != firstBytes(loadWord(arena, nameStart &+ done), width) { return false }
+      let word = firstBytes(loadWord(text, start &+ done), width)
+      let expected = firstBytes(loadWord(arena, nameStart &+ done), width)
+      if word != expected, lowercased(word) != expected { return false }
       done &+= 8
     }
     return true

@@ -126,7 +126,7 @@ extension RouteTable {
       return equalDecoded(path, start, segment.end, arena, Int(node.textStart), Int(node.textCount))
     }
     return Int(node.textCount) == segment.end &- start
-      && equalBytes(path, start, arena, Int(node.textStart), Int(node.textCount))
+      && equalPadded(path, start, arena, Int(node.textStart), Int(node.textCount))
   }
 
   /// The first of `count` entries whose conditions hold, −1 if none; methods that would have done go to `allowed`.

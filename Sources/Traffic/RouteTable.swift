@@ -85,7 +85,8 @@ public final class RouteTable: Sendable {
   public let captureNames: [[String]]
 
   init(storage: Storage, captureNames: [[String]]) {
-    arena = ContiguousArray(storage.arena)
+    // Eight bytes behind the last text, so that words are loaded from it without a special end.
+    arena = ContiguousArray(storage.arena + Array(repeating: 0, count: 8))
     var rest = storage
     rest.arena = []
     self.storage = rest

@@ -36,6 +36,7 @@ public enum FuzzTable {
     FuzzTarget("address", AddressTargets.address),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
+    FuzzTarget("route-match", TrafficTargets.routeMatch),
   ]
 
   /// The target called `name`.
