@@ -134,13 +134,14 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   /// Reads the line at `start`, if it is all there: a field, or the empty one that ends the body.
   private mutating func nextTrailer(_ bytes: RawSpan, from start: Int) -> ChunkEvent {
     var end = start + Int(trailerScanned)
-    while end < bytes.byteCount, bytes[byte: end] != 10 {
+    while end < bytes.byteCount {
+      if end - start >= Int(trailerBytesLeft) { return .malformed(.trailersTooLong) }
       let byte = bytes[byte: end]
+      if byte == 10 { break }
       if (byte < 32 && byte != 9 && byte != 13) || byte == 127 { return .malformed(.malformedTrailer) }
       if end > start, bytes[byte: end - 1] == 13 { return .malformed(.bareCR) }
       end += 1
     }
-    if end - start >= Int(trailerBytesLeft) { return .malformed(.trailersTooLong) }
     if end == bytes.byteCount {
       // The framing before the line is dropped now, so the line stands at the front of what comes next.
       trailerScanned = Int32(end - start)

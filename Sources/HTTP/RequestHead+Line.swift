@@ -104,8 +104,7 @@ extension RequestHead {
       authority = start + scheme.utf8CodeUnitCount
     }
     guard authority > start else {
-      for index in start..<end where window.byte(index) == 35 { return LineCursor.refusal(.fragmentInTarget) }
-      return LineCursor.refusal(.malformedTarget)
+      return LineCursor.refusal(window.byte(start) == 32 ? .malformedRequestLine : .malformedTarget)
     }
     var index = authority
     while index < end, case let byte = window.byte(index), byte != 47, byte != 63, byte != 35 { index += 1 }
@@ -115,7 +114,8 @@ extension RequestHead {
     // An empty path means "/"; the second slash of "://" is one that the range can name.
     line.path = ByteRange(authority - 1, upTo: authority)
     if index == end { return end }
-    return TargetReader.readQuery(window, index, end, &line) < 0 ? LineCursor.refusal(.malformedTarget) : end
+    let fault = TargetReader.readQuery(window, index, end, &line)
+    return fault < 0 ? fault : end
   }
 }
 
