@@ -27,7 +27,10 @@ public enum AddressText: Hashable, Sendable {
       guard !host.contains(UInt8(ascii: ":")) else { return nil }
       self = .socket(.ip(ip, port: port))
     } else if Self.isHostName(host) {
-      self = .name(host: String(decoding: host, as: UTF8.self).lowercased(), port: port)
+      let name = String(decoding: host, as: UTF8.self).lowercased()
+      // `UNIX:80` is a mistyped path rather than a host of that name.
+      guard name != "unix" else { return nil }
+      self = .name(host: name, port: port)
     } else {
       return nil
     }

@@ -84,7 +84,8 @@ import Testing
       "[::1]:",
       "[127.0.0.1]:80", "[::1:80", "127.0.0.256:80", "1.2.3:80", "-a:80", "a-:80", "a..b:80", "a b:80", "unix:",
       "http://a:80",
-      "a:80:90", "host.1:80", String(repeating: "a", count: 64) + ":80", "unix:" + String(repeating: "x", count: 108),
+      "a:80:90", "host.1:80", "UNIX:80", String(repeating: "a", count: 64) + ":80",
+      "unix:" + String(repeating: "x", count: 108),
     ])
   func refused(text: String) { #expect(AddressText(text) == nil) }
 
