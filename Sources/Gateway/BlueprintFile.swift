@@ -31,6 +31,11 @@ struct BlueprintFile {
     admin = options.object("admin", "Metrics, health and the admin API. Left out, there is no such port.") {
       AdminSettings(&$0)
     }
+    if let admin, listeners.contains(where: { $0.address == admin.address }) {
+      options.session.fail(
+        "a listener has this address", at: options.place(at: [.key("admin"), .key("address")]),
+        fix: "give the admin port one of its own")
+    }
     readStore(&options)
     readUpstreams(&options)
     consumers.read(&options)

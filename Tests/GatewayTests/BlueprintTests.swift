@@ -129,6 +129,9 @@ struct BlueprintTests {
       "2:19: admin.address: an admin port that others can reach needs a token; "
         + "add tokens, or listen on 127.0.0.1, [::1] or unix:/path"),
     BrokenFile(
+      "an admin port where a listener is", file("admin: { address: \"127.0.0.1:8080\" }"),
+      "2:19: admin.address: a listener has this address; give the admin port one of its own"),
+    BrokenFile(
       "what this version does not have",
       "{ listeners: [{ address: \"[::]:443\", tls: {} }], store: \"redis://h\",\n cluster: {}, policies: { p: { type: \"jwt\" } } }",
       "1:43: listeners[0].tls: this version has no TLS yet; "
