@@ -41,7 +41,6 @@ private enum RunningNode {
     do throws(NetworkError) {
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
-      node.watchSignals()
       guard let failure = node.run(blueprint) else { return .done }
       report(failure)
       return .failed

@@ -219,6 +219,17 @@ public final class ByteBuffer {
     end &+= needed
   }
 
+  /// Appends the 32 hexadecimal digits of a 128-bit number.
+  public func append(hexadecimal high: UInt64, _ low: UInt64) {
+    if capacity &- end < 32 { reserve(32) }
+    let target = unsafe base + end
+    unsafe target.storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: high >> 32)), as: UInt64.self)
+    unsafe (target + 8).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: high)), as: UInt64.self)
+    unsafe (target + 16).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: low >> 32)), as: UInt64.self)
+    unsafe (target + 24).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: low)), as: UInt64.self)
+    end &+= 32
+  }
+
   /// The eight hexadecimal digits of `value`, the first in the lowest byte: all nibbles at once.
   @inline(__always)
   private static func digits(_ value: UInt32) -> UInt64 {

@@ -30,11 +30,21 @@ struct ExchangeSlot: SlabSlot {
   var server: Int32 = -1
   /// The configuration this exchange began under and ends under.
   var configuration: LoopConfiguration?
+  /// The route, kept by the configuration.
+  var route: Borrowed<RoutePlan>?
+  /// The route's series in the metrics.
+  var series = Metrics.noRoute
+  var hasResponseHooks = false
+  var hasEndHooks = false
   /// The upstream's index in the configuration.
   var upstream: Int32 = -1
+  /// The upstream, kept by the configuration.
+  var group: Borrowed<LoopUpstream>?
   /// The endpoints among which one was chosen, and which.
   var endpoints: EndpointSet?
   var position: Int32 = -1
+  /// The endpoint itself, kept by ``endpoints``.
+  var endpoint: Borrowed<EndpointState>?
   var tried = TriedEndpoints()
   /// What consistent hashing goes by.
   var hash: UInt64 = 0
@@ -109,6 +119,12 @@ struct ExchangeSlot: SlabSlot {
     generation &+= 1
     configuration = nil
     endpoints = nil
+    endpoint = nil
+    route = nil
+    group = nil
+    series = Metrics.noRoute
+    hasResponseHooks = false
+    hasEndHooks = false
     resetPlaces()
     resetMessage()
     resetTunnel()

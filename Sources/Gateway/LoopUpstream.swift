@@ -9,6 +9,7 @@ final class LoopUpstream {
   let line: Int32
   /// Time limits in nanoseconds, where a route says nothing else.
   let timeouts: FlowTimeouts
+  let pool: PoolLimits
   /// The endpoints' addresses as the log shows them.
   private(set) var endpointNames: NameTable
 
@@ -17,6 +18,7 @@ final class LoopUpstream {
     self.line = line
     balancer = Balancer(plan, random: random)
     endpointNames = Self.names(of: plan.endpoints)
+    pool = PoolLimits(plan.spec.pool)
     let limits = plan.spec.timeouts
     timeouts = FlowTimeouts(
       connect: limits.connect.wholeNanoseconds, response: limits.response.wholeNanoseconds,

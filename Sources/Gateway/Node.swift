@@ -47,7 +47,8 @@ public final class Node: Sendable {
   private let version: String
   private let startedAt = Clock.civil()
 
-  /// A node that will serve under `blueprint`. Throws where descriptors have run out or the access log cannot be opened.
+  /// A node that will serve under `blueprint`, and from now on acts on SIGHUP, SIGTERM, SIGINT and SIGUSR1: to be made
+  /// on the main thread before the process has any other. Throws where descriptors have run out or the access log cannot be opened.
   public init(_ blueprint: Blueprint, sources: NodeSources, version: String, processors: Int) throws(NetworkError) {
     self.sources = sources
     self.version = version
@@ -55,6 +56,9 @@ public final class Node: Sendable {
     let metrics = Metrics(loops: count, problemCodes: ProblemCatalogue.all.map(\.code))
     shared = NodeShared(metrics: metrics, limits: blueprint.node.limits)
     control = try Mailbox()
+    // Signals are delivered to any thread that does not block them, so this comes before the first thread.
+    let control = control
+    _ = Signals.watch([.hangUp, .terminate, .interrupt, .userOne]) { control.send(.signal($0)) }
     resolver = try Resolver()
     subjectKey = Self.freshKey()
     switch blueprint.accessLog {
@@ -74,7 +78,7 @@ public final class Node: Sendable {
   }
 
   /// Serves until told to stop by SIGTERM or SIGINT; on the calling thread, which runs the control loop. Returns what
-  /// went wrong, nil for an orderly end. ``watchSignals()`` must have been called before any thread was started.
+  /// went wrong, nil for an orderly end.
   public func run(_ blueprint: Blueprint) -> String? {
     do throws(NetworkError) {
       let loop = try EventLoop()
@@ -86,12 +90,6 @@ public final class Node: Sendable {
     } catch {
       return "the control loop cannot run: \(error)"
     }
-  }
-
-  /// Lets the node act on SIGHUP, SIGTERM, SIGINT and SIGUSR1 from now on.
-  public func watchSignals() {
-    let control = control
-    _ = Signals.watch([.hangUp, .terminate, .interrupt, .userOne]) { control.send(.signal($0)) }
   }
 
   // MARK: For the control loop

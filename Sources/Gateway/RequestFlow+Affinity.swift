@@ -35,27 +35,27 @@ extension RequestFlow {
 
   /// Sends a copy of the request to the route's mirror, for the share of requests that it gets. The copy is made of
   /// requests that are complete when they are sent on: one that still streams would have to wait for two upstreams.
-  mutating func mirror(_ exchange: Int32, _ route: RoutePlan) {
+  mutating func mirror(_ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration) {
     guard let mirror = route.mirror, mirror.selects(random: world.random()),
-      exchanges[exchange].requestBody.isComplete, exchanges[exchange].isReplayable, !exchanges[exchange].wantsUpgrade,
-      let configuration = exchanges[exchange].configuration
+      exchanges[exchange].requestBody.isComplete, exchanges[exchange].isReplayable, !exchanges[exchange].wantsUpgrade
     else { return }
-    let plan = configuration.upstreams[Int(mirror.upstream)].plan
+    let upstream = configuration.upstreams[Int(mirror.upstream)]
+    let plan = upstream.plan
     guard CircuitBreaker.acquire(.request, plan.spec.breaker, plan.state) else { return }
     guard let copy = exchanges.take() else { return CircuitBreaker.release(.request, plan.state) }
     metrics.add(to: .requestsMirrored)
     exchanges[copy].isMirror = true
     exchanges[copy].configuration = configuration
     exchanges[copy].upstream = mirror.upstream
+    exchanges[copy].group = Borrowed(upstream)
     exchanges[copy].holdsRequest = true
     exchanges[copy].hash = exchanges[exchange].hash
     exchanges[copy].method = exchanges[exchange].method
     exchanges[copy].timeouts = exchanges[exchange].timeouts
     exchanges[copy].exchange.startedAt = world.now
-    exchanges[copy].exchange.route = exchanges[exchange].exchange.route
     exchanges[copy].toServer.append(exchanges[exchange].toServer.bytes)
     exchanges[copy].stage = .pending
-    if pickEndpoint(copy) { connect(copy) } else { refuse(copy, ProblemCatalogue.noUpstream) }
+    if pickEndpoint(copy, upstream) { connect(copy, upstream) } else { refuse(copy, ProblemCatalogue.noUpstream) }
   }
 }
 

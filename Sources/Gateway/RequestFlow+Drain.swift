@@ -53,13 +53,11 @@ extension RequestFlow {
 
   /// Ends a connection between requests. One that has sent something in the meantime is answered first.
   private mutating func closeIdle(_ index: Int32) {
-    clients[index].closesAfterResponse = true
-    if clients[index].inputWaits {
-      dequeue(index)
-      pump(client: index)
-    } else {
-      closeAfterResponse(client: index)
-    }
+    let generation = clients[index].generation
+    clients[index].inputWaits = true
+    pump(client: index)
+    guard clients[index].generation == generation, clients[index].state == .idle else { return }
+    close(client: index, reset: false)
   }
 
   private mutating func endEverything() {

@@ -31,6 +31,7 @@ extension RequestFlow {
     let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
     exchanges[exchange].stage = .head
     decide(
-      exchange, route, route.chain.resume(&exchanges[exchange].exchange, request, configuration.services))
+      exchange, route, configuration, route.chain.resume(&exchanges[exchange].exchange, request, configuration.services)
+    )
   }
 }

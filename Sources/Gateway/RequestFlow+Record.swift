@@ -47,24 +47,26 @@ extension RequestFlow {
 
   /// Counts and logs an exchange, once, however it ended, and lets its policies give back what they hold.
   mutating func record(_ exchange: Int32) {
-    guard !exchanges[exchange].isRecorded, let configuration = exchanges[exchange].configuration else { return }
+    guard !exchanges[exchange].isRecorded, exchanges[exchange].configuration != nil else { return }
     exchanges[exchange].isRecorded = true
     endUpstreamRequest(exchange)
     guard !exchanges[exchange].isMirror else { return }
-    let route = exchanges[exchange].exchange.route
-    if route >= 0 {
-      configuration.blueprint.routes[Int(route)].chain.end(&exchanges[exchange].exchange, configuration.services)
-    }
+    if exchanges[exchange].hasEndHooks { runEndHooks(exchange) }
     let elapsed = world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt)
     metrics.add(to: .requestsEnded)
     metrics.countRequest(
-      route: configuration.series(ofRoute: route), status: Int(exchanges[exchange].status), nanoseconds: elapsed)
-    if let log { writeLog(log, exchange, configuration, elapsed) }
+      route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
+    if let log { writeLog(log, exchange, elapsed) }
   }
 
-  private mutating func writeLog(
-    _ log: LogStream, _ exchange: Int32, _ configuration: LoopConfiguration, _ elapsed: Int64
-  ) {
+  private mutating func runEndHooks(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    route.chain.end(&exchanges[exchange].exchange, configuration.services)
+  }
+
+  private mutating func writeLog(_ log: LogStream, _ exchange: Int32, _ elapsed: Int64) {
+    guard let configuration = exchanges[exchange].configuration else { return }
     var record = exchanges[exchange].access
     record.time = WallTime(microseconds: world.wallTime.microseconds - elapsed / 1_000)
     record.isHTTP10 = exchanges[exchange].clientIsHTTP10

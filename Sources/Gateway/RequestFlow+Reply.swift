@@ -89,9 +89,9 @@ extension RequestFlow {
     // A body that has not been read could only be skipped by reading it: the connection ends instead.
     decidePersistence(client, exchange)
     if node.isDraining { clients[client].closesAfterResponse = true }
-    date.update(world.wallTime)
+    dateField.update(world.wallTime)
     ResponseWriter.writeOwn(
-      status: status, bodyCount: body?.count ?? 0, &exchanges[exchange], date: date.text,
+      status: status, bodyCount: body?.count ?? 0, &exchanges[exchange], date: dateField.text,
       closes: clients[client].closesAfterResponse, into: output)
     if let body, exchanges[exchange].method != .head { output.append(body.bytes) }
     setDeadline(client: client, after: limits.settings.sendTimeout)

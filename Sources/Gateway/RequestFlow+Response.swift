@@ -76,7 +76,6 @@ extension RequestFlow {
 
   /// The station `respond`: hooks, framing, and the head that the client gets.
   private mutating func respond(_ exchange: Int32) {
-    guard let configuration = exchanges[exchange].configuration else { return }
     exchanges[exchange].stage = .response
     exchanges[exchange].isReplayable = false
     exchanges[exchange].status = UInt16(response.status)
@@ -85,8 +84,7 @@ extension RequestFlow {
       exchanges[exchange].responseBody = BodyReader(response.framing(for: exchanges[exchange].method))
       return
     }
-    let plan = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-    plan.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
+    if exchanges[exchange].hasResponseHooks { runResponseHooks(exchange) }
     let framing = response.framing(for: exchanges[exchange].method)
     exchanges[exchange].responseBody = BodyReader(framing)
     exchanges[exchange].responseFraming = clientFraming(of: framing, exchange)
@@ -95,6 +93,12 @@ extension RequestFlow {
     decidePersistence(client, exchange)
     ResponseWriter.write(
       response, &exchanges[exchange], closes: clients[client].closesAfterResponse, into: output)
+  }
+
+  private mutating func runResponseHooks(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    route.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
   }
 
   /// How the client is told where the body ends: as the upstream said it, or chunked where it said nothing.
@@ -115,11 +119,9 @@ extension RequestFlow {
   }
 
   private mutating func upgrade(_ exchange: Int32, _ buffer: ByteBuffer, _ count: Int) {
-    guard let configuration = exchanges[exchange].configuration else { return }
     noteResponse(exchange)
     exchanges[exchange].status = 101
-    let plan = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-    plan.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
+    if exchanges[exchange].hasResponseHooks { runResponseHooks(exchange) }
     ResponseWriter.writeUpgrade(response, &exchanges[exchange], into: output)
     exchanges[exchange].toClient.append(output.bytes)
     output.removeAll()

@@ -6,11 +6,11 @@ import Pipeline
 import Traffic
 
 extension RequestFlow {
-  /// The station `route`: picks the upstream and takes a place in it; false where its bound is reached.
+  /// The station `route`: picks the upstream.
   mutating func chooseUpstream(
-    _ exchange: Int32, _ route: RoutePlan, _ split: WeightedSplit, _ sticky: HashKey?
-  ) -> Bool {
-    guard let configuration = exchanges[exchange].configuration else { return false }
+    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration, _ split: WeightedSplit,
+    _ sticky: HashKey?
+  ) -> LoopUpstream {
     let index: Int32
     if let sticky {
       index = split.pick(stickyHash: affinityHash(exchange, sticky))
@@ -18,43 +18,42 @@ extension RequestFlow {
       index = split.pick(random: world.random())
     }
     let upstream = configuration.upstreams[Int(index)]
-    guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else { return false }
     exchanges[exchange].upstream = index
-    exchanges[exchange].holdsRequest = true
+    exchanges[exchange].group = Borrowed(upstream)
     exchanges[exchange].timeouts = FlowTimeouts(
       connect: upstream.timeouts.connect, response: route.timeouts.response ?? upstream.timeouts.response,
       idle: route.timeouts.idle ?? upstream.timeouts.idle)
     if upstream.plan.spec.balance == .consistentHash {
       exchanges[exchange].hash = affinityHash(exchange, upstream.plan.spec.hashKey)
     }
-    return true
+    return upstream
   }
 
   /// Picks an endpoint that has not been tried; false where there is none.
-  mutating func pickEndpoint(_ exchange: Int32) -> Bool {
-    guard let configuration = exchanges[exchange].configuration else { return false }
-    let upstream = configuration.upstreams[Int(exchanges[exchange].upstream)]
+  mutating func pickEndpoint(_ exchange: Int32, _ upstream: LoopUpstream) -> Bool {
     let position = upstream.balancer.pick(
       hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
     exchanges[exchange].position = position
     guard position >= 0 else { return false }
-    exchanges[exchange].endpoints = upstream.balancer.current
+    let endpoints = upstream.balancer.current
+    exchanges[exchange].endpoint = Borrowed(endpoints.endpoints[Int(position)].state)
+    exchanges[exchange].endpoints = endpoints
     return true
   }
 
   /// The station `connect`: an idle connection to the endpoint, a new one, or a place in the queue.
-  mutating func connect(_ exchange: Int32) {
-    guard let configuration = exchanges[exchange].configuration, let endpoint = endpoint(of: exchange) else { return }
-    let upstream = configuration.upstreams[Int(exchanges[exchange].upstream)]
-    let idle = pool.takeIdle(endpoint: endpoint.id)
+  mutating func connect(_ exchange: Int32, _ upstream: LoopUpstream) {
+    guard let endpoint = exchanges[exchange].endpoint else { return }
+    let id = endpoint.with { $0.id }
+    let idle = pool.takeIdle(endpoint: id)
     if idle >= 0 {
       metrics.add(to: .upstreamConnectionsReused)
       return use(idle, for: exchange)
     }
-    guard pool.canOpen(endpoint: endpoint.id, upstream.plan.spec.pool),
+    guard pool.canOpen(endpoint: id, upstream.pool),
       CircuitBreaker.acquire(.connection, upstream.plan.spec.breaker, upstream.plan.state)
     else { return enqueue(exchange, upstream) }
-    open(to: endpoint, for: exchange, upstream)
+    open(to: endpoint.with { $0 }, for: exchange, upstream)
   }
 
   private mutating func open(to endpoint: EndpointState, for exchange: Int32, _ upstream: LoopUpstream) {
@@ -102,24 +101,24 @@ extension RequestFlow {
   }
 
   private mutating func leaveQueue(_ exchange: Int32) {
-    guard exchanges[exchange].isQueued, let configuration = exchanges[exchange].configuration else { return }
+    guard exchanges[exchange].isQueued else { return }
     exchanges[exchange].isQueued = false
     pending.remove(exchange)
-    CircuitBreaker.release(.pending, configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state)
+    exchanges[exchange].group?.with { CircuitBreaker.release(.pending, $0.plan.state) }
   }
 
   /// A connection of this upstream is free, or there is room for another: the longest waiting request tries again.
   private mutating func serveQueue(_ line: Int32) {
     let exchange = pending.takeFirst(line: line)
     guard exchange >= 0 else { return }
-    if let configuration = exchanges[exchange].configuration, !exchanges[exchange].isMirror {
-      let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-        byNanoseconds: route.timeouts.total)
+    if let total = exchanges[exchange].route?.with({ $0.timeouts.total }) {
+      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: total)
     }
     leaveQueue(exchange)
-    guard pickEndpoint(exchange) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
-    connect(exchange)
+    guard let upstream = exchanges[exchange].group?.with({ $0 }), pickEndpoint(exchange, upstream) else {
+      return refuse(exchange, ProblemCatalogue.noUpstream)
+    }
+    connect(exchange, upstream)
   }
 
   /// The exchange goes on over this connection.
@@ -136,14 +135,8 @@ extension RequestFlow {
         .gateway, nanoseconds: world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt))
     }
     exchanges[exchange].attemptStartedAt = world.now
-    endpoint(of: exchange)?.requestStarted()
+    exchanges[exchange].endpoint?.with { $0.requestStarted() }
     flushToServer(exchange)
-  }
-
-  /// The endpoint that an exchange is at.
-  private func endpoint(of exchange: Int32) -> EndpointState? {
-    guard exchanges[exchange].position >= 0 else { return nil }
-    return exchanges[exchange].endpoints?.endpoints[Int(exchanges[exchange].position)].state
   }
 
   // MARK: Events of upstream connections
@@ -214,22 +207,21 @@ extension RequestFlow {
 
   /// Whether the response's status is worth another try, and that try has begun.
   mutating func retriesStatus(_ exchange: Int32) -> Bool {
-    guard let spec = retrySpec(exchange), spec.conditions.contains(status: response.status) else { return false }
+    guard response.status >= 500, let spec = retrySpec(exchange), spec.conditions.contains(status: response.status)
+    else { return false }
     return retry(exchange, after: .status(response.status), isFree: false)
   }
 
   private func retrySpec(_ exchange: Int32) -> RetrySpec? {
-    guard let configuration = exchanges[exchange].configuration, exchanges[exchange].upstream >= 0,
-      !exchanges[exchange].isMirror
-    else { return nil }
-    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-    return route.retries ?? configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.retries
+    // A mirrored copy has no route and is sent once.
+    guard let route = exchanges[exchange].route, let group = exchanges[exchange].group else { return nil }
+    return route.with { $0.retries } ?? group.with { $0.plan.spec.retries }
   }
 
   /// Begins another attempt where that is allowed and safe. `isFree` marks a connection that the upstream closed while
   /// it was idle: that is nobody's failure, so it counts neither as an attempt nor against the budget.
   private mutating func retry(_ exchange: Int32, after failure: AttemptFailure, isFree: Bool) -> Bool {
-    guard let configuration = exchanges[exchange].configuration, let spec = retrySpec(exchange),
+    guard let upstream = exchanges[exchange].group?.with({ $0 }), let spec = retrySpec(exchange),
       !node.isDraining || isFree
     else { return false }
     let isIdempotent = exchanges[exchange].method.isIdempotent
@@ -242,15 +234,14 @@ extension RequestFlow {
           spec, after: failure, retried: Int(exchanges[exchange].retries), isIdempotent: isIdempotent,
           sentBytes: exchanges[exchange].toServerSent > 0, canReplay: exchanges[exchange].isReplayable)
       else { return false }
-      let state = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state
-      guard exchanges[exchange].holdsRetry || RetryBudget.acquire(spec, state) else {
+      guard exchanges[exchange].holdsRetry || RetryBudget.acquire(spec, upstream.plan.state) else {
         metrics.countRetry(.overBudget)
         return false
       }
       exchanges[exchange].holdsRetry = true
       exchanges[exchange].retries += 1
       metrics.countRetry(RetryReason(failure))
-      if let endpoint = endpoint(of: exchange) { exchanges[exchange].tried.insert(endpoint.id) }
+      if let id = exchanges[exchange].endpoint?.with({ $0.id }) { exchanges[exchange].tried.insert(id) }
     }
     dropServer(of: exchange)
     exchanges[exchange].serverInput.removeAll()
@@ -258,16 +249,19 @@ extension RequestFlow {
     exchanges[exchange].scanned = 0
     exchanges[exchange].hasTimedOut = false
     exchanges[exchange].stage = .pending
-    if pickEndpoint(exchange) { connect(exchange) } else { refuse(exchange, ProblemCatalogue.badGateway) }
+    if pickEndpoint(exchange, upstream) {
+      connect(exchange, upstream)
+    } else {
+      refuse(exchange, ProblemCatalogue.badGateway)
+    }
     return true
   }
 
   /// What a failed attempt tells of the endpoint.
   mutating func noteFailure(_ exchange: Int32) {
     guard let endpoints = exchanges[exchange].endpoints, exchanges[exchange].position >= 0,
-      let configuration = exchanges[exchange].configuration
+      let spec = exchanges[exchange].group?.with({ $0.plan.spec.ejection })
     else { return }
-    let spec = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.ejection
     _ = endpoints.recordFailure(exchanges[exchange].position, spec, now: world.now)
   }
 
@@ -277,13 +271,12 @@ extension RequestFlow {
     metrics.observe(.upstream, nanoseconds: elapsed)
     if response.status >= 500 {
       noteFailure(exchange)
-    } else if let endpoints = exchanges[exchange].endpoints {
-      endpoints.recordSuccess(exchanges[exchange].position)
+    } else {
+      exchanges[exchange].endpoint?.with { $0.recordSuccess() }
     }
-    guard let configuration = exchanges[exchange].configuration,
-      configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.balance == .latency
-    else { return }
-    endpoint(of: exchange)?.recordLatency(nanoseconds: elapsed, now: world.now)
+    guard exchanges[exchange].group?.with({ $0.plan.spec.balance == .latency }) == true else { return }
+    let now = world.now
+    exchanges[exchange].endpoint?.with { $0.recordLatency(nanoseconds: elapsed, now: now) }
   }
 
   // MARK: Giving connections back
@@ -294,20 +287,15 @@ extension RequestFlow {
     guard server >= 0 else { return }
     exchanges[exchange].server = -1
     servers[server].exchange = -1
-    if servers[server].state != .connecting { endpoint(of: exchange)?.requestEnded() }
+    if servers[server].state != .connecting { exchanges[exchange].endpoint?.with { $0.requestEnded() } }
     let line = servers[server].line
     guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
-      let spec = poolSpec(exchange), pool.release(server, spec, now: world.now)
+      let limits = exchanges[exchange].group?.with({ $0.pool }), pool.release(server, limits, now: world.now)
     else { return close(server: server, reset: reset) }
     servers[server].state = .idle
     servers[server].isReused = true
     servers[server].deadline = .never
     if pending.count(line: line) > 0 { serveQueue(line) }
-  }
-
-  private func poolSpec(_ exchange: Int32) -> PoolSpec? {
-    guard let configuration = exchanges[exchange].configuration else { return nil }
-    return configuration.upstreams[Int(exchanges[exchange].upstream)].plan.spec.pool
   }
 
   /// Breaks off whatever the exchange has going with its upstream.
@@ -334,13 +322,12 @@ extension RequestFlow {
   /// Gives back what an exchange has taken of its upstream's bounds.
   mutating func endUpstreamRequest(_ exchange: Int32) {
     dropServer(of: exchange)
-    guard exchanges[exchange].holdsRequest, let configuration = exchanges[exchange].configuration else { return }
+    guard exchanges[exchange].holdsRequest, let group = exchanges[exchange].group else { return }
     exchanges[exchange].holdsRequest = false
-    let state = configuration.upstreams[Int(exchanges[exchange].upstream)].plan.state
-    CircuitBreaker.release(.request, state)
+    group.with { CircuitBreaker.release(.request, $0.plan.state) }
     if exchanges[exchange].holdsRetry {
       exchanges[exchange].holdsRetry = false
-      RetryBudget.release(state)
+      group.with { RetryBudget.release($0.plan.state) }
     }
   }
 }

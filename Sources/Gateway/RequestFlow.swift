@@ -57,13 +57,14 @@ public struct RequestFlow: ~Copyable, EventHandler {
   var drain = DrainState()
   let log: LogStream?
   let accessLog = AccessLog()
-  var date = HTTPDate()
+  var dateField = HTTPDate()
 
   /// Receives what is not part of an unfinished message; never holds anything from one event to the next.
   let input = ByteBuffer(capacity: 65_536 + 4_096)
   /// What the present event sends to a client; never holds anything from one event to the next.
   let output = ByteBuffer(capacity: 65_536 + 8_192)
   let request = RequestHead()
+  let forwarded = ForwardedBlock()
   let response = ResponseHead()
 
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
@@ -98,13 +99,17 @@ public struct RequestFlow: ~Copyable, EventHandler {
     begin(exchange)
     guard let route = match(exchange, configuration) else { return }
     guard checkMessage(exchange, route) else { return }
-    decide(exchange, route, route.chain.run(&exchanges[exchange].exchange, request, configuration.services))
+    decide(
+      exchange, route, configuration,
+      route.chain.run(&exchanges[exchange].exchange, request, configuration.services))
   }
 
   /// Acts on what the policies decided.
-  mutating func decide(_ exchange: Int32, _ route: RoutePlan, _ verdict: Verdict) {
+  mutating func decide(
+    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration, _ verdict: Verdict
+  ) {
     switch verdict {
-    case .next: forward(exchange, route)
+    case .next: forward(exchange, route, configuration)
     case .refuse(let refusal): refuse(exchange, refusal)
     case .reply: reply(exchange)
     case .wait: park(exchange)
@@ -130,9 +135,14 @@ public struct RequestFlow: ~Copyable, EventHandler {
     case .route(let index):
       let route = blueprint.routes[Int(index)]
       exchanges[exchange].exchange.route = index
+      exchanges[exchange].route = Borrowed(route)
+      exchanges[exchange].series = configuration.series(ofRoute: index)
+      exchanges[exchange].hasResponseHooks = route.chain.hasResponseHooks
+      exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
       exchanges[exchange].exchange.bodyLimit = route.bodyLimit
       exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
         byNanoseconds: route.timeouts.total)
+      clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
       return route
     case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
     case .methodNotAllowed(let allowed):
@@ -159,27 +169,29 @@ public struct RequestFlow: ~Copyable, EventHandler {
   }
 
   /// The stations `route`, `connect` and `stream`.
-  private mutating func forward(_ exchange: Int32, _ route: RoutePlan) {
+  private mutating func forward(_ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration) {
     // A policy may have lowered the limit.
     if case .length(let count) = request.framing, count > exchanges[exchange].exchange.bodyLimit {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
     guard case .forward(let split, let sticky) = route.action else { return refuse(exchange, ProblemCatalogue.noRoute) }
-    guard chooseUpstream(exchange, route, split, sticky) else {
+    let upstream = chooseUpstream(exchange, route, configuration, split, sticky)
+    guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else {
       return refuse(exchange, ProblemCatalogue.upstreamBusy)
     }
-    guard pickEndpoint(exchange) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
+    exchanges[exchange].holdsRequest = true
+    guard pickEndpoint(exchange, upstream) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
     exchanges[exchange].wantsUpgrade = request.upgrade != nil && exchanges[exchange].requestBody.isComplete
     if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
     let toServer = exchanges[exchange].toServer
-    RequestWriter.write(request, &exchanges[exchange], route, into: toServer)
+    RequestWriter.write(request, &exchanges[exchange], route, forwarded, into: toServer)
     exchanges[exchange].stage = .pending
     if !exchanges[exchange].requestBody.isComplete {
       takeRequestBody(exchange, exchanges[exchange].clientInput)
       guard exchanges[exchange].stage == .pending else { return }
     }
-    mirror(exchange, route)
-    connect(exchange)
+    if route.mirror != nil { mirror(exchange, route, configuration) }
+    connect(exchange, upstream)
   }
 
   // MARK: Events

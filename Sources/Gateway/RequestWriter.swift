@@ -9,13 +9,14 @@ import Traffic
 enum RequestWriter {
   /// Writes the head of the upstream request. `request` must be bound to the exchange's own copy of the head.
   static func write(
-    _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, into buffer: ByteBuffer
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, _ forwarded: ForwardedBlock,
+    into buffer: ByteBuffer
   ) {
     writeLine(request, &slot, route, into: buffer)
     dropOwnFields(request, isTrusted: slot.isTrusted)
     writeHost(request, &slot, route.rewrite.host, into: buffer)
     buffer.appendFields(of: request)
-    writeOwnFields(request, &slot, into: buffer)
+    writeOwnFields(request, &slot, forwarded, into: buffer)
     if slot.wantsUpgrade, let upgrade = request.upgrade {
       buffer.append("Connection: upgrade\r\n")
       buffer.appendField("Upgrade: ", request.bytes(upgrade))
@@ -80,26 +81,14 @@ enum RequestWriter {
   }
 
   private static func writeOwnFields(
-    _ request: RequestHead, _ slot: inout ExchangeSlot, into buffer: ByteBuffer
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ forwarded: ForwardedBlock, into buffer: ByteBuffer
   ) {
-    let isTrusted = slot.isTrusted
-    let address = slot.exchange.peer
-    // Lines of the same name make one list, in their order: the nearest hop comes last.
-    buffer.append("X-Forwarded-For: ")
-    address.append(to: buffer)
-    buffer.append("\r\n")
-    if !isTrusted || request.firstIndex(of: .xForwardedProto) == nil {
-      if slot.exchange.isSecure {
-        buffer.append("X-Forwarded-Proto: https\r\n")
-      } else {
-        buffer.append("X-Forwarded-Proto: http\r\n")
-      }
+    if slot.isTrusted {
+      continueForwarded(request, &slot, into: buffer)
+    } else {
+      let authority = request.bytes(request.authority)
+      buffer.append(forwarded.of(slot.exchange.peer, authority, isSecure: slot.exchange.isSecure).bytes)
     }
-    let authority = request.authority
-    if !authority.isEmpty, !isTrusted || request.firstIndex(of: .xForwardedHost) == nil {
-      buffer.appendField("X-Forwarded-Host: ", request.bytes(authority))
-    }
-    writeForwarded(address, request, slot.exchange.isSecure, into: buffer)
     slot.appendRequestID(to: buffer)
     buffer.append("traceparent: ")
     slot.exchange.trace.write(into: buffer)
@@ -110,25 +99,25 @@ enum RequestWriter {
     }
   }
 
-  /// RFC 7239: an IPv6 address and a host are quoted since they hold colons.
-  private static func writeForwarded(
-    _ address: IPAddress, _ request: RequestHead, _ isSecure: Bool, into buffer: ByteBuffer
-  ) {
-    buffer.append("Forwarded: for=")
-    if address.isV4 {
-      address.append(to: buffer)
-    } else {
-      buffer.append("\"[")
-      address.append(to: buffer)
-      buffer.append("]\"")
-    }
-    if isSecure { buffer.append(";proto=https") } else { buffer.append(";proto=http") }
-    if !request.authority.isEmpty {
-      buffer.append(";host=\"")
-      buffer.append(request.bytes(request.authority))
-      buffer.append(UInt8(ascii: "\""))
-    }
+  /// Goes on with what a trusted proxy has said. Lines of the same name make one list, in their order: the nearest hop
+  /// comes last.
+  private static func continueForwarded(_ request: RequestHead, _ slot: inout ExchangeSlot, into buffer: ByteBuffer) {
+    let (address, isSecure) = (slot.exchange.peer, slot.exchange.isSecure)
+    buffer.append("X-Forwarded-For: ")
+    address.append(to: buffer)
     buffer.append("\r\n")
+    if request.firstIndex(of: .xForwardedProto) == nil {
+      if isSecure {
+        buffer.append("X-Forwarded-Proto: https\r\n")
+      } else {
+        buffer.append("X-Forwarded-Proto: http\r\n")
+      }
+    }
+    let authority = request.bytes(request.authority)
+    if !authority.isEmpty, request.firstIndex(of: .xForwardedHost) == nil {
+      buffer.appendField("X-Forwarded-Host: ", authority)
+    }
+    ForwardedBlock.writeForwarded(address, authority, isSecure, into: buffer)
   }
 }
 

@@ -29,6 +29,11 @@ public struct PolicyChain: Sendable {
     endHooks = endings
   }
 
+  /// Whether any policy looks at responses.
+  public var hasResponseHooks: Bool { !responseHooks.isEmpty }
+  /// Whether any policy has something to give back at the end.
+  public var hasEndHooks: Bool { !endHooks.isEmpty }
+
   /// Runs the request hooks from the first one until one of them decides.
   @inline(__always)
   public func run(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {

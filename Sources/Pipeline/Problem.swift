@@ -55,7 +55,6 @@ public struct DecisionID: Equatable, Sendable, BitwiseCopyable {
 
   /// Appends the 32 hexadecimal digits.
   public func write(into buffer: ByteBuffer) {
-    buffer.append(hexadecimal: high, minimumDigits: 16)
-    buffer.append(hexadecimal: low, minimumDigits: 16)
+    buffer.append(hexadecimal: high, low)
   }
 }

@@ -47,8 +47,8 @@ public struct ConnectionPool {
   }
 
   /// Whether the loop may open one more connection to the endpoint.
-  public func canOpen(endpoint: Int32, _ spec: PoolSpec) -> Bool {
-    total(endpoint: endpoint) < spec.maxConnectionsPerEndpoint
+  public func canOpen(endpoint: Int32, _ limits: PoolLimits) -> Bool {
+    total(endpoint: endpoint) < limits.maxConnectionsPerEndpoint
   }
 
   /// A connection to the endpoint is being opened, in use from the start.
@@ -65,11 +65,11 @@ public struct ConnectionPool {
 
   /// A request is done and the connection could serve another. Returns whether it is kept; if not, it is still in use
   /// and the owner should close it.
-  public mutating func release(_ connection: Int32, _ spec: PoolSpec, now: Instant) -> Bool {
+  public mutating func release(_ connection: Int32, _ limits: PoolLimits, now: Instant) -> Bool {
     let endpoint = Int(links[Int(connection)].endpoint)
     precondition(endpoint >= 0 && !links[Int(connection)].isIdle, "only a connection in use can be released")
-    guard Int(groups[endpoint].idle) < spec.maxIdlePerEndpoint else { return false }
-    let expiry = now + spec.idleTimeout
+    guard groups[endpoint].idle < limits.maxIdlePerEndpoint else { return false }
+    let expiry = now.advanced(byNanoseconds: limits.idleNanoseconds)
     links[Int(connection)].expiresAt = expiry.nanoseconds
     links[Int(connection)].isIdle = true
     links[Int(connection)].older = groups[endpoint].newest
@@ -155,5 +155,19 @@ public struct ConnectionPool {
     links[Int(connection)].isIdle = false
     groups[endpoint].idle &-= 1
     idleCount &-= 1
+  }
+}
+
+/// A ``PoolSpec`` as plain numbers, for use at every request.
+public struct PoolLimits: BitwiseCopyable, Sendable {
+  let maxConnectionsPerEndpoint: Int
+  let maxIdlePerEndpoint: Int32
+  let idleNanoseconds: Int64
+
+  /// The numbers of `spec`.
+  public init(_ spec: PoolSpec) {
+    maxConnectionsPerEndpoint = spec.maxConnectionsPerEndpoint
+    maxIdlePerEndpoint = Int32(clamping: spec.maxIdlePerEndpoint)
+    idleNanoseconds = spec.idleTimeout.wholeNanoseconds
   }
 }

@@ -4,13 +4,7 @@ import Synchronization
 /// Passive ejection: what requests tell of their endpoint.
 extension EndpointSet {
   /// A request went well: a response came, whatever its status below 500.
-  @inline(__always)
-  public func recordSuccess(_ index: Int32) {
-    let state = endpoints[Int(index)].state
-    if state.consecutiveFailureCount.load(ordering: .relaxed) != 0 {
-      state.consecutiveFailureCount.store(0, ordering: .relaxed)
-    }
-  }
+  public func recordSuccess(_ index: Int32) { endpoints[Int(index)].state.recordSuccess() }
 
   /// A request failed for a reason that speaks against the endpoint: no connection, a reset, no response in time, or a
   /// status from 500. Returns whether the endpoint is ejected for it.
@@ -50,5 +44,13 @@ extension EndpointSet {
     // It comes back by slow start.
     state.joinedAtValue.store(end.nanoseconds, ordering: .relaxed)
     self.state.endpointsChanged()
+  }
+}
+
+extension EndpointState {
+  /// A request went well here: failures are no longer in a row.
+  @inline(__always)
+  public func recordSuccess() {
+    if consecutiveFailureCount.load(ordering: .relaxed) != 0 { consecutiveFailureCount.store(0, ordering: .relaxed) }
   }
 }

@@ -8,7 +8,9 @@ import Testing
 
   @Test(
     "decimal numbers come out as Swift writes them",
-    arguments: [0, 9, 10, 99, 100, 12_345, 999_999_999_999_999_999, 1_000_000_000_000_000_000, 9_999_999_999_999_999_999]
+    arguments: [
+      0, 9, 10, 99, 100, 12_345, 999_999_999_999_999_999, 1_000_000_000_000_000_000, 9_999_999_999_999_999_999,
+    ]
       + [10_000_000_000_000_000_000, UInt64.max])
   func decimal(_ value: UInt64) {
     let buffer = ByteBuffer()

@@ -34,15 +34,15 @@ struct ConnectionPoolTests {
     let endpoint = endpoints(1)[0]
     var pool = ConnectionPool()
     for connection: Int32 in 0..<3 {
-      #expect(pool.canOpen(endpoint: endpoint.id, spec))
+      #expect(pool.canOpen(endpoint: endpoint.id, PoolLimits(spec)))
       pool.opened(connection, to: endpoint)
     }
-    #expect(!pool.canOpen(endpoint: endpoint.id, spec))
-    #expect(pool.release(0, spec, now: .at(1)) == true)
-    #expect(pool.release(1, spec, now: .at(1)) == true)
-    #expect(pool.release(2, spec, now: .at(1)) == false)
+    #expect(!pool.canOpen(endpoint: endpoint.id, PoolLimits(spec)))
+    #expect(pool.release(0, PoolLimits(spec), now: .at(1)) == true)
+    #expect(pool.release(1, PoolLimits(spec), now: .at(1)) == true)
+    #expect(pool.release(2, PoolLimits(spec), now: .at(1)) == false)
     pool.closed(2)
-    #expect(pool.canOpen(endpoint: endpoint.id, spec))
+    #expect(pool.canOpen(endpoint: endpoint.id, PoolLimits(spec)))
     #expect(pool.idle(endpoint: endpoint.id) == 2 && pool.total(endpoint: endpoint.id) == 2)
   }
 
@@ -52,7 +52,7 @@ struct ConnectionPoolTests {
     var pool = ConnectionPool()
     for connection: Int32 in 0..<3 {
       pool.opened(connection, to: endpoints[0])
-      #expect(pool.release(connection, PoolSpec(), now: .at(Double(connection))) == true)
+      #expect(pool.release(connection, PoolLimits(PoolSpec()), now: .at(Double(connection))) == true)
     }
     #expect(pool.takeIdle(endpoint: endpoints[1].id) == -1)
     #expect(pool.takeIdle(endpoint: endpoints[0].id) == 2)
@@ -69,7 +69,7 @@ struct ConnectionPoolTests {
     var pool = ConnectionPool()
     for connection: Int32 in 0..<4 {
       pool.opened(connection, to: endpoints[Int(connection) % 2])
-      #expect(pool.release(connection, spec, now: .at(Double(connection))) == true)
+      #expect(pool.release(connection, PoolLimits(spec), now: .at(Double(connection))) == true)
     }
     #expect(pool.nextExpiry == .at(10))
     #expect(pool.expired(now: .at(9.9)) == -1)
@@ -118,7 +118,7 @@ struct ConnectionPoolTests {
         used.append((connection, endpoint))
       case 1, 2:
         guard let entry = used.indices.randomElement(using: &generator).map({ used.remove(at: $0) }) else { continue }
-        let isKept = pool.release(entry.connection, spec, now: .at(now))
+        let isKept = pool.release(entry.connection, PoolLimits(spec), now: .at(now))
         #expect(isKept == (idle[entry.endpoint].count < 4))
         if isKept {
           idle[entry.endpoint].append((entry.connection, now + 5))
