@@ -57,7 +57,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
   var drain = DrainState()
   let log: LogStream?
   let accessLog = AccessLog()
-  var dateField = HTTPDate()
+  var dateField = DateField()
 
   /// Receives what is not part of an unfinished message; never holds anything from one event to the next.
   let input = ByteBuffer(capacity: 65_536 + 4_096)

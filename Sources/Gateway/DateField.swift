@@ -1,7 +1,7 @@
 import Core
 
 /// The value of a Date field (RFC 9110 section 5.6.7), made once a second.
-struct HTTPDate: ~Copyable {
+struct DateField: ~Copyable {
   /// `Sun, 06 Nov 1994 08:49:37 GMT`
   let text = ByteBuffer(capacity: 32)
   private var second = Int64.min
