@@ -142,7 +142,8 @@ struct HeadTable: ~Copyable {
   /// Reads field lines from `start` up to the empty line. The result is the count of bytes up to and with that line, or
   /// negative as ``LineCursor`` has it.
   @inline(__always)
-  func scan(_ window: borrowing HeadWindow, from start: Int, _ cursor: inout LineCursor, limit: Int) -> Int {
+  func scan(_ window: borrowing HeadWindow, from start: Int, _ cursor: LineCursor, limit: Int) -> Int {
+    var cursor = cursor
     var lineStart = start
     var count = 0
     var presence: UInt64 = 0
@@ -175,14 +176,12 @@ struct HeadTable: ~Copyable {
           if fault < 0 { return fault }
         }
       }
-      // The byte at `end` is a CR, so skipping stops there at the latest.
-      var valueStart = colon &+ 1
-      if window.byte(valueStart) == 32 { valueStart &+= 1 }
-      while case let byte = window.byte(valueStart), byte == 32 || byte == 9 { valueStart &+= 1 }
+      // Nearly always one space stands before the value and none behind it.
+      var valueStart = colon &+ 2
+      let lead = window.word(colon &+ 1)
+      if lead & 0xff != 32 || lead & 0xff00 <= 0x2000 { valueStart = skipBlanks(window, colon &+ 1) }
       var valueEnd = end
-      while case let byte = window.byte(valueEnd &- 1), byte == 32 || byte == 9, valueEnd > valueStart {
-        valueEnd &-= 1
-      }
+      if window.byte(end &- 1) <= 32 { valueEnd = dropBlanks(window, valueStart, end) }
       let bit: UInt64 = 1 &<< UInt64(name)
       unsafe last[Int(name & 63)] = UInt16(truncatingIfNeeded: count)
       repeated |= presence & bit
@@ -205,6 +204,19 @@ struct HeadTable: ~Copyable {
     // The hash and the raw values in the table keep every index below the counts reserved.
     FieldNameTable.find(
       count: count, word: { window.word(start &+ $0) }, slots: { unsafe slots[$0] }, words: { unsafe words[$0] })
+  }
+
+  /// The first byte from `start` on that is no space or tab; a CR ends every line.
+  private func skipBlanks(_ window: borrowing HeadWindow, _ start: Int) -> Int {
+    var index = start
+    while case let byte = window.byte(index), byte == 32 || byte == 9 { index &+= 1 }
+    return index
+  }
+
+  private func dropBlanks(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> Int {
+    var index = end
+    while index > start, case let byte = window.byte(index &- 1), byte == 32 || byte == 9 { index &-= 1 }
+    return index
   }
 
   /// 0 if the unknown name is a token, else the refusal.

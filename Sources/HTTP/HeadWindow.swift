@@ -114,12 +114,8 @@ struct LineCursor {
       }
       let at = block &+ mask.trailingZeroBitCount
       if at > bound { return window.count > bound ? Self.beyond : Self.incomplete }
-      if at >= window.count { return Self.incomplete }
-      let byte = window.byte(at)
-      mask &= mask &- 1
-      if byte == 13 {
-        if at &+ 1 >= window.count { return Self.incomplete }
-        if window.byte(at &+ 1) != 10 { return Self.refusal(.bareCR) }
+      if at &+ 1 < window.count && window.word(at) & 0xffff == 0x0a0d {
+        mask &= mask &- 1
         if mask == 0 {
           block &+= 64
           mask = window.control64(block)
@@ -127,7 +123,21 @@ struct LineCursor {
         mask &= mask &- 1
         return at
       }
-      if byte != 9 { return Self.refusal(byte == 10 ? .bareLF : .controlByte) }
+      let result = judge(window, at)
+      if result < 0 { return result }
+      mask &= mask &- 1
+    }
+  }
+
+  /// What a control byte means that is not the CR of a CRLF: 0 for a tab, which may stand in a line.
+  @inline(never)
+  private func judge(_ window: borrowing HeadWindow, _ at: Int) -> Int {
+    if at >= window.count { return Self.incomplete }
+    switch window.byte(at) {
+    case 9: return 0
+    case 10: return Self.refusal(.bareLF)
+    case 13: return at &+ 1 >= window.count ? Self.incomplete : Self.refusal(.bareCR)
+    default: return Self.refusal(.controlByte)
     }
   }
 }

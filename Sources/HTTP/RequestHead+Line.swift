@@ -23,7 +23,7 @@ extension RequestHead {
     facts.value = Facts()
     let refusal = parseLine(window, start, end, &facts.value)
     if refusal < 0 { return refusal }
-    return table.scan(window, from: end &+ 2, &cursor, limit: limits.fieldCount)
+    return table.scan(window, from: end &+ 2, cursor, limit: limits.fieldCount)
   }
 
   @inline(__always)

@@ -69,7 +69,7 @@ public final class ResponseHead {
     line.isHTTP10 = isHTTP10
     line.reason = end > 13 ? ByteRange(13, upTo: end) : .empty
     facts.value = line
-    return table.scan(window, from: end &+ 2, &cursor, limit: limits.fieldCount)
+    return table.scan(window, from: end &+ 2, cursor, limit: limits.fieldCount)
   }
 
   /// What the fields mean together; 0 or a refusal.
