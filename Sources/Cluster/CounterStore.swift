@@ -66,35 +66,46 @@ private struct Counters {
     var isDenied = false
     var isMissing = false
     for index in 0..<question.count {
-      var level = question[index]
-      let shard = Self.shard(level.key)
-      let place = shards[shard].find(level.key)
+      let shard = Self.shard(question[index].key)
+      let place = shards[shard].find(question[index].key)
       places[index] = Int32(truncatingIfNeeded: place)
       if place < 0 { isMissing = true }
-      let state = place < 0 ? CounterState(for: level.rule) : shards[shard].state(at: place)
-      level.remaining = level.room(state, time)
-      level.isDenied = level.remaining < level.cost
-      level.resetNanoseconds = level.isDenied ? level.wait(state, time) : level.restoration(state, time)
-      isDenied = isDenied || level.isDenied
-      question[index] = level
+      let state = place < 0 ? CounterState(for: question[index].rule) : shards[shard].state(at: place)
+      let room = question[index].room(state, time)
+      question[index].remaining = room
+      question[index].isDenied = room < question[index].cost
+      if question[index].isDenied {
+        isDenied = true
+        question[index].resetNanoseconds = question[index].wait(state, time)
+      }
     }
     if isDenied {
-      question.decision = .denied
-      return
-    }
-    if isMissing && !insert(&question, time, &places) {
+      deny(&question, time, places)
+    } else if isMissing && !insert(&question, time, &places) {
       question.decision = .unavailable
-      return
+    } else {
+      take(&question, time, places)
     }
+  }
+
+  private mutating func take(_ question: inout LimitQuestion, _ time: DecisionTime, _ places: InlineArray<8, Int32>) {
     for index in 0..<question.count {
-      var level = question[index]
-      let state = shards[Self.shard(level.key)].take(level, at: Int(places[index]), time)
-      level.remaining &-= level.cost
-      level.resetNanoseconds = level.restoration(state, time)
-      if case .concurrency = level.rule { level.isHeld = true }
-      question[index] = level
+      let shard = Self.shard(question[index].key)
+      let state = shards[shard].take(question[index], at: Int(places[index]), time)
+      question[index].remaining &-= question[index].cost
+      question[index].resetNanoseconds = question[index].restoration(state, time)
+      if case .concurrency = question[index].rule { question[index].isHeld = true }
     }
     question.decision = .admitted
+  }
+
+  /// Says of the levels that would have admitted when they will be as good as new.
+  private func deny(_ question: inout LimitQuestion, _ time: DecisionTime, _ places: InlineArray<8, Int32>) {
+    for index in 0..<question.count where !question[index].isDenied && places[index] >= 0 {
+      let state = shards[Self.shard(question[index].key)].state(at: Int(places[index]))
+      question[index].resetNanoseconds = question[index].restoration(state, time)
+    }
+    question.decision = .denied
   }
 
   /// Adds the counters that are missing. Adding one may clear another away, one of this question even: therefore all

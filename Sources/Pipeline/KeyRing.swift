@@ -118,24 +118,36 @@ public final class KeyRing: Sendable {
     names = []
   }
 
+  /// How many keys there are.
+  public var keyCount: Int { entries.count }
+
   /// Whose key has this digest, at a moment.
+  public func find(_ digest: Digest, at time: WallTime) -> KeyMatch {
+    let entry = entry(of: digest)
+    return entry < 0 ? .unknown : match(entry, at: time)
+  }
+
+  /// The index of the entry with this digest, or −1.
   ///
   /// The way through the table depends on the digest only. Who can choose keys cannot choose their digests, so its
   /// duration tells him nothing about a stored one; whole digests are compared in constant time nevertheless.
-  public func find(_ digest: Digest, at time: WallTime) -> KeyMatch {
+  func entry(of digest: Digest) -> Int32 {
     let mask = table.count &- 1
     var position = Int(truncatingIfNeeded: digest.words.0) & mask
     while true {
       let index = table[position]
-      if index < 0 { return .unknown }
-      let entry = entries[Int(index)]
-      if entry.digest == digest {
-        if time.microseconds < entry.notBefore { return .notYetValid(consumer: entry.consumer, key: entry.key) }
-        if time.microseconds >= entry.expires { return .expired(consumer: entry.consumer, key: entry.key) }
-        return .valid(consumer: entry.consumer, key: entry.key)
-      }
+      if index < 0 || entries[Int(index)].digest == digest { return index }
       position = (position &+ 1) & mask
     }
+  }
+
+  /// What the entry at `index` stands for at a moment.
+  @inline(__always)
+  func match(_ index: Int32, at time: WallTime) -> KeyMatch {
+    let entry = entries[Int(index)]
+    if time.microseconds < entry.notBefore { return .notYetValid(consumer: entry.consumer, key: entry.key) }
+    if time.microseconds >= entry.expires { return .expired(consumer: entry.consumer, key: entry.key) }
+    return .valid(consumer: entry.consumer, key: entry.key)
   }
 
   /// What limits count the consumer at `index` under.

@@ -196,25 +196,30 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
       precondition(index < count)
       return levels[index]
     }
-    @inline(__always) set {
+    @inline(__always) _modify {
       precondition(index < count)
-      levels[index] = newValue
+      yield &levels[index]
     }
   }
 
   /// The level that matters most to the caller: of those that denied the one that takes longest, otherwise the one with
   /// the least left; nil where there are no levels.
   public var bindingIndex: Int? {
-    var best: Int?
-    for index in 0..<count {
-      guard let leader = best else {
-        best = index
-        continue
-      }
-      let (old, new) = (levels[leader], levels[index])
-      if old.isDenied != new.isDenied {
-        if new.isDenied { best = index }
-      } else if new.isDenied ? new.resetNanoseconds > old.resetNanoseconds : new.remaining < old.remaining {
+    // Inlined this far, since calling a method copies all levels.
+    @inline(__always) get { count > 1 ? worstIndex : count == 1 ? 0 : nil }
+  }
+
+  @usableFromInline
+  var worstIndex: Int {
+    var best = 0
+    for index in 1..<count {
+      let isDenied = levels[index].isDenied
+      if isDenied != levels[best].isDenied {
+        if isDenied { best = index }
+      } else if isDenied
+        ? levels[index].resetNanoseconds > levels[best].resetNanoseconds
+        : levels[index].remaining < levels[best].remaining
+      {
         best = index
       }
     }

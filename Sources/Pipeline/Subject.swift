@@ -17,6 +17,10 @@ public enum Subject: UInt8, CaseIterable, Sendable {
 }
 
 extension Services {
+  /// What a text that a client chose is counted under.
+  @inline(__always)
+  public func key(ofChosen text: RawSpan) -> QuotaKey { QuotaKey(chosen: text, key: subjectKey) }
+
   /// What `exchange` is counted under. A caller who lacks what is counted (no consumer, no tenant) is counted by address,
   /// so that nobody escapes a limit by staying anonymous, and nobody uses up what others share.
   @inline(__always)
@@ -32,6 +36,6 @@ extension Services {
     }
     let address = exchange.client
     let network = address.isV4 ? address : IPAddress(high: address.high, low: 0)
-    return QuotaKey(network, key: quota.subjectKey)
+    return QuotaKey(network, key: subjectKey)
   }
 }

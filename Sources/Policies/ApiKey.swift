@@ -119,30 +119,29 @@ public final class ApiKey: RequestHook {
   private func find(
     _ source: Source, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services
   ) -> KeyMatch {
-    let time = services.world.wallTime
     switch source {
     case .field(let index):
       request.drop(index)
-      return find(request.value(of: index), time, services)
+      return find(request.value(of: index), services)
     case .bearer(let index):
       request.drop(index)
       let value = request.value(of: index)
-      return find(value.extracting(value.tokenStart..<value.byteCount), time, services)
+      return find(value.extracting(value.tokenStart..<value.byteCount), services)
     case .query(let parameter):
       let query = request.bytes(request.query)
       let changed = exchange.changeQuery()
       changed.append(query.extracting(0..<parameter.removal.lowerBound))
       changed.append(query.extracting(parameter.removal.upperBound..<query.byteCount))
       let value = query.extracting(parameter.value)
-      guard value.holdsEscapes else { return find(value, time, services) }
+      guard value.holdsEscapes else { return find(value, services) }
       guard let decoded = QueryParameter.decoded(value) else { return .unknown }
-      return find(RawSpan(decoded), time, services)
+      return find(RawSpan(decoded), services)
     }
   }
 
-  private func find(_ key: RawSpan, _ time: WallTime, _ services: Services) -> KeyMatch {
+  private func find(_ key: RawSpan, _ services: Services) -> KeyMatch {
     if key.byteCount == 0 || key.byteCount > Self.keyBytes { return .unknown }
-    return services.keyRing.find(services.hasher.digest(of: key), at: time)
+    return services.holder(of: key)
   }
 
   private func accept(_ consumer: Consumer, _ key: Int32, _ exchange: inout Exchange) -> Verdict {

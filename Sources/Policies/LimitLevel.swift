@@ -98,6 +98,9 @@ struct LimitLevel: Sendable {
     return "\"\(name)\";q=\(rule.limit);w=\(nominalSeconds)"
   }
 
+  /// Whether it limits requests at the same time.
+  var isConcurrency: Bool { nominalSeconds == nil }
+
   /// The calendar period at `civil`; nothing for other kinds.
   @inline(__always)
   func period(at civil: WallTime) -> CivilPeriod {
@@ -139,7 +142,7 @@ struct LimitPart: Sendable {
   @inline(__always)
   func key(_ exchange: borrowing Exchange, _ request: RequestHead, _ services: Services) -> QuotaKey {
     if let field, let index = field.firstIndex(in: request) {
-      return QuotaKey(chosen: request.value(of: index), key: services.quota.subjectKey)
+      return services.key(ofChosen: request.value(of: index))
     }
     return services.key(of: subject, in: exchange)
   }

@@ -106,27 +106,30 @@ public final class RateLimit: RequestHook, EndHook {
     case .admitted, .denied: break
     }
     guard let index = exchange.limits.bindingIndex else { return .next }
-    let level = exchange.limits[index]
-    let seconds = Self.seconds(level.resetNanoseconds)
-    if tellsClients { tell(exchange.responseFields, index, level, seconds) }
+    let reset = exchange.limits[index].resetNanoseconds
+    let seconds = Self.seconds(reset)
+    if tellsClients {
+      tell(
+        exchange.responseFields, index, remaining: exchange.limits[index].remaining,
+        seconds: reset == .max ? -1 : seconds)
+    }
     if exchange.limits.decision == .admitted { return .next }
-    let retryAfter = level.resetNanoseconds == .max ? -1 : Int32(clamping: seconds)
-    if case .concurrency = level.rule {
+    let retryAfter = reset == .max ? -1 : Int32(clamping: seconds)
+    if levels[index].isConcurrency {
       return .refuse(Refusal(ProblemCatalogue.concurrencyLimited, retryAfterSeconds: retryAfter))
     }
     return .refuse(Refusal(ProblemCatalogue.rateLimited, retryAfterSeconds: retryAfter))
   }
 
-  private func tell(_ fields: ByteBuffer, _ index: Int, _ level: QuotaLevel, _ seconds: Int64) {
+  private func tell(_ fields: ByteBuffer, _ index: Int, remaining: Int64, seconds: Int64) {
     fields.append(policyField)
     guard levels[index].isTold else { return }
     fields.append(levels[index].fieldStart)
-    fields.append(decimal: level.remaining)
-    if case .concurrency = level.rule {
-      // Nobody knows when a running request ends.
-    } else if level.resetNanoseconds != .max {
+    fields.append(decimal: UInt64(remaining))
+    // Nobody knows when a running request ends.
+    if seconds >= 0 && !levels[index].isConcurrency {
       fields.append(";t=")
-      fields.append(decimal: seconds)
+      fields.append(decimal: UInt64(seconds))
     }
     fields.append("\r\n")
   }

@@ -59,6 +59,35 @@ struct ApiKeyTests {
     #expect(outcome.requestFields.isEmpty && outcome.responseFields.isEmpty)
   }
 
+  @Test("A key that has been seen before is refused as soon as its time is over")
+  func remembered() throws {
+    let bench = try Bench(consumers: [
+      Consumer(
+        id: "a",
+        keys: [
+          ConsumerKey(id: "k", digest: digest("secret"), expires: WallTime(microseconds: 1_790_000_010_000_000))
+        ])
+    ])
+    try bench.use("{ type: \"api-key\" }")
+    let request = "GET / HTTP/1.1\nHost: a\nX-API-Key: secret"
+    for _ in 0..<3 { #expect(bench.send(request).verdict == "next") }
+    bench.world.advance(seconds: 10)
+    #expect(bench.send(request).code == "api-key-invalid")
+  }
+
+  @Test("Many keys in turn are each taken for their own holder")
+  func manyHolders() throws {
+    let bench = try Bench(
+      consumers: (0..<300).map { Consumer(id: "\($0)", keys: [ConsumerKey(id: "k", digest: digest("secret \($0)"))]) })
+    try bench.use("{ type: \"api-key\" }")
+    for _ in 0..<3 {
+      for index in 0..<300 {
+        #expect(bench.send("GET / HTTP/1.1\nHost: a\nX-API-Key: secret \(index)").consumer == Int32(index))
+        #expect(bench.send("GET / HTTP/1.1\nHost: a\nX-API-Key: secret \(index + 300)").verdict == "401")
+      }
+    }
+  }
+
   @Test("A bearer token is taken in any case and stripped; another scheme is no key and stays")
   func bearer() throws {
     let bench = try bench(", bearer: true")
