@@ -32,7 +32,7 @@ let package = Package(
     room("HTTP", ["CLinux", "Core"]),
     room("Net", ["CLinux", "Core"]),
     room("Traffic", ["Core", "HTTP"]),
-    room("Gateway", ["Cluster", "Core", "Crypto", "HTTP", "Net", "Pipeline", "Policies", "Traffic"]),
+    room("Gateway", ["CLinux", "Cluster", "Core", "Crypto", "HTTP", "Net", "Pipeline", "Policies", "Traffic"]),
     room("Admin", ["Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),

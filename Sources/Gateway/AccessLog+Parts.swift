@@ -74,7 +74,7 @@ extension AccessLog {
   /// Makes the beginning of all lines of a second.
   @inline(never)
   func stampSecond(_ time: WallTime) {
-    second = time.seconds
+    second.store(time.seconds, ordering: .relaxed)
     let date = CivilDate(time)
     let buffer = ByteBuffer(capacity: 32)
     buffer.append("{\"time\":\"")
@@ -87,7 +87,8 @@ extension AccessLog {
     }
     buffer.append(".\0\0\0")
     for index in 0..<4 {
-      stamp[index] = (0..<8).reduce(0) { $0 | UInt64(buffer[index * 8 + $1]) << UInt64($1 * 8) }.littleEndian
+      let word = (0..<8).reduce(UInt64(0)) { $0 | UInt64(buffer[index * 8 + $1]) << UInt64($1 * 8) }
+      stamp[index].store(word.littleEndian, ordering: .relaxed)
     }
   }
 

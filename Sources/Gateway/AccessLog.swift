@@ -9,6 +9,7 @@
 import Core
 import HTTP
 import Pipeline
+import Synchronization
 
 /// Formats the access log's lines. One object a loop; it remembers the current second.
 public final class AccessLog {
@@ -25,9 +26,11 @@ public final class AccessLog {
   /// eight limits.
   static let fixedBytes = 2_048
 
-  var second = Int64.min
+  /// The second that ``stamp`` says. Both are atomic although one thread uses them: a variable of a class costs a check
+  /// for exclusive access each time it is read, an atomic constant none.
+  let second = Atomic<Int64>(.min)
   /// `{"time":"2026-11-20T22:36:51.`, and three bytes of nothing.
-  var stamp: InlineArray<4, UInt64> = [0, 0, 0, 0]
+  let stamp = InlineArray<4, Atomic<UInt64>> { _ in Atomic(0) }
   private static let stampBytes = 29
   private let scratch = ByteBuffer(capacity: 64)
 
@@ -42,11 +45,13 @@ public final class AccessLog {
     _ record: AccessRecord, head: RawSpan, limits: LimitQuestion, names: AccessNames,
     endpoints: NameTable, into block: ByteBuffer
   ) {
-    if record.time.seconds != second { stampSecond(record.time) }
+    let seconds = record.time.seconds
+    if seconds != second.load(ordering: .relaxed) { stampSecond(record.time) }
     unsafe block.append(limit: bound(record, limits: limits, names: names, endpoints: endpoints)) { memory in
       var line = unsafe AccessLogLine(memory)
-      line.words(stamp, count: Self.stampBytes)
-      line.microseconds(record.time.microseconds &- second &* 1_000_000)
+      for index in 0..<4 { line.word(stamp[index].load(ordering: .relaxed), at: index &* 8) }
+      line.skip(Self.stampBytes)
+      line.microseconds(record.time.microseconds &- seconds &* 1_000_000)
       writeRequest(record, head, &line)
       writeOutcome(record, endpoints, &line)
       writeIdentity(record, names, &line)

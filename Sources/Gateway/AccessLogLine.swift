@@ -1,3 +1,4 @@
+import CLinux
 import Core
 
 /// Writes the parts of one line of JSON into memory that was measured beforehand: no part asks for room, each is a few
@@ -43,13 +44,16 @@ struct AccessLogLine: ~Copyable {
     }
   }
 
-  /// The first `count` bytes of four words.
+  /// Eight bytes, `offset` behind what is there, to be counted by ``skip(_:)``.
   @inline(__always)
-  mutating func words(_ words: InlineArray<4, UInt64>, count: Int) {
-    precondition(count <= 32)
-    let place = unsafe take(count)
-    for index in 0..<4 { unsafe place.storeBytes(of: words[index], toByteOffset: index &* 8, as: UInt64.self) }
+  func word(_ word: UInt64, at offset: Int) {
+    precondition(offset >= 0 && offset &+ 8 <= capacity &- count)
+    unsafe base.storeBytes(of: word, toByteOffset: count &+ offset, as: UInt64.self)
   }
+
+  /// Counts bytes that are there already.
+  @inline(__always)
+  mutating func skip(_ count: Int) { _ = unsafe take(count) }
 
   @inline(__always)
   mutating func byte(_ byte: UInt8) { unsafe take(1).storeBytes(of: byte, as: UInt8.self) }
@@ -157,18 +161,15 @@ extension AccessLogLine {
   @inline(__always)
   private mutating func copyWhole(_ bytes: RawSpan) -> Bool {
     let total = bytes.byteCount
-    guard total >= 16 else { return copyShort(bytes) }
     precondition(capacity &- count >= total &+ Self.slack)
-    let place = unsafe base + count
+    if total < 16 { return copyShort(bytes) }
+    let last = total &- 16
     var offset = 0
-    while offset < total {
-      offset = min(offset, total &- 16)
-      // Checked by RawSpan; any sixteen bytes are a vector.
-      let part = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: offset, as: SIMD16<UInt8>.self)
-      if Self.needsEscape(part) { return false }
-      unsafe place.storeBytes(of: part, toByteOffset: offset, as: SIMD16<UInt8>.self)
+    repeat {
+      offset = min(offset, last)
+      if !copyPair(bytes, offset, offset &+ 8) { return false }
       offset &+= 16
-    }
+    } while offset < total
     count &+= total
     return true
   }
@@ -176,27 +177,31 @@ extension AccessLogLine {
   @inline(__always)
   private mutating func copyShort(_ bytes: RawSpan) -> Bool {
     let total = bytes.byteCount
-    precondition(capacity &- count >= total &+ Self.slack)
-    let place = unsafe base + count
-    for offset in 0..<total {
-      let byte = Self.byte(of: bytes, at: offset)
-      if byte < 0x20 || byte >= 0x7f || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
-      unsafe place.storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
+    if total >= 8 {
+      guard copyPair(bytes, 0, total &- 8) else { return false }
+    } else {
+      let place = unsafe base + count
+      for offset in 0..<total {
+        let byte = Self.byte(of: bytes, at: offset)
+        if byte < 0x20 || byte >= 0x7f || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
+        unsafe place.storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
+      }
     }
     count &+= total
     return true
   }
 
-  /// Whether any of sixteen bytes is a control character, DEL, a quotation mark, a backslash or beyond ASCII.
+  /// Copies eight bytes from each of two offsets if none of them needs an escape; the caller has checked the room.
   @inline(__always)
-  private static func needsEscape(_ part: SIMD16<UInt8>) -> Bool {
-    // As signed numbers, bytes beyond ASCII are negative: one comparison finds them and the control characters.
-    let signed = unsafe unsafeBitCast(part, to: SIMD16<Int8>.self)
-    var mask = signed .< SIMD16(repeating: 0x20)
-    mask = mask .| (signed .== SIMD16(repeating: 0x22))
-    mask = mask .| (signed .== SIMD16(repeating: 0x5c))
-    mask = mask .| (signed .== SIMD16(repeating: 0x7f))
-    return any(mask)
+  private func copyPair(_ bytes: RawSpan, _ first: Int, _ second: Int) -> Bool {
+    // Checked by RawSpan; any eight bytes are a number.
+    let low = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: first, as: UInt64.self)
+    let high = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: second, as: UInt64.self)
+    if sluice_json_stop16(low, high) != 0 { return false }
+    let place = unsafe base + count
+    unsafe place.storeBytes(of: low, toByteOffset: first, as: UInt64.self)
+    unsafe place.storeBytes(of: high, toByteOffset: second, as: UInt64.self)
+    return true
   }
 
   /// One byte; RawSpan checks the offset.

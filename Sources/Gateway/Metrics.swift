@@ -51,16 +51,16 @@ public final class Metrics: Sendable {
 /// The counters of one loop. Only the loop's own thread may call the methods that count; each takes a few instructions.
 public final class LoopMetrics: Sendable {
   let cells: CounterMemory
-  let routes: CounterTable
-  let policies: CounterTable
+  let routes: CounterTable<RouteColumn>
+  let policies: CounterTable<LimitOutcome>
   let refusals: CounterMemory
   private let codes: ProblemCodes
 
   init(codes: ProblemCodes) {
     self.codes = codes
     cells = CounterMemory(count: Cell.count)
-    routes = CounterTable(count: MetricLabels.capacity, columns: RouteColumn.count)
-    policies = CounterTable(count: MetricLabels.capacity, columns: LimitOutcome.allCases.count)
+    routes = CounterTable(count: MetricLabels.capacity)
+    policies = CounterTable(count: MetricLabels.capacity)
     refusals = CounterMemory(count: codes.count)
   }
 
@@ -82,7 +82,8 @@ public final class LoopMetrics: Sendable {
   @inline(__always)
   public func countRequest(route series: Int32, status: Int, nanoseconds: Int64) {
     let row = routes.row(Int(series))
-    row.add(to: status >= 100 && status < 600 ? status / 100 : 0)
+    let kind = UInt32(truncatingIfNeeded: status) / 100
+    row.add(to: kind < RouteColumn.classes ? Int(kind) : 0)
     row.add(UInt64(truncatingIfNeeded: max(nanoseconds, 0)), to: RouteColumn.sum)
     row.add(to: RouteColumn.buckets &+ LatencyBuckets.index(nanoseconds: nanoseconds))
   }

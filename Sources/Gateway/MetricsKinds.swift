@@ -118,6 +118,10 @@ public enum LimitOutcome: UInt8, CaseIterable, Sendable {
   case failedClosed
 }
 
+extension LimitOutcome: CounterColumns {
+  static let count = 4
+}
+
 /// Where a loop's cells lie.
 enum Cell {
   static let counters = 0
@@ -131,31 +135,9 @@ enum Cell {
 }
 
 /// Where the cells of a route lie: status classes (0 for none, 1xx to 5xx), the sum in nanoseconds, the buckets.
-enum RouteColumn {
+enum RouteColumn: CounterColumns {
   static let classes = 6
   static let sum = 6
   static let buckets = 7
   static let count = 7 + 65
-}
-
-/// The problem codes that are counted apart, found by their text.
-final class ProblemCodes: Sendable {
-  let texts: ContiguousArray<StaticString>
-
-  init(_ texts: [StaticString]) { self.texts = ContiguousArray(texts) }
-
-  /// One for each code and one, the last, for all others.
-  var count: Int { texts.count + 1 }
-
-  func index(of code: StaticString) -> Int {
-    for index in texts.indices where Self.same(texts[index], code) { return index }
-    return texts.count
-  }
-
-  /// Literals with one text usually share an address, so that the bytes are seldom read.
-  private static func same(_ left: StaticString, _ right: StaticString) -> Bool {
-    guard left.utf8CodeUnitCount == right.utf8CodeUnitCount else { return false }
-    if unsafe left.utf8Start == right.utf8Start { return true }
-    return left.withUTF8Buffer { left in right.withUTF8Buffer { unsafe left.elementsEqual($0) } }
-  }
 }

@@ -52,21 +52,24 @@ struct CounterMemory: @unchecked Sendable {
   }
 }
 
+/// How many counters a row of a table has; a constant of the type, so that checking an index against it costs little.
+protocol CounterColumns {
+  static var count: Int { get }
+}
+
 /// Rows of counters of which each is allocated when it is first written.
 ///
 /// `@unchecked`: as for ``CounterMemory``; a row is published with release order after it was zeroed.
 @safe
-struct CounterTable: @unchecked Sendable {
+struct CounterTable<Columns: CounterColumns>: @unchecked Sendable {
   private let rows: UnsafeMutablePointer<Atomic<UInt>>
   let count: Int
-  let columns: Int
 
-  init(count: Int, columns: Int) {
+  init(count: Int) {
     precondition(count > 0)
     guard let memory = unsafe calloc(count, 8) else { fatalError("out of memory for \(count) rows") }
     unsafe rows = memory.bindMemory(to: Atomic<UInt>.self, capacity: count)
     self.count = count
-    self.columns = columns
   }
 
   func free() {
@@ -79,19 +82,19 @@ struct CounterTable: @unchecked Sendable {
   func row(_ index: Int) -> CounterMemory {
     precondition(index >= 0 && index < count)
     let address = unsafe rows[index].load(ordering: .relaxed)
-    return address == 0 ? make(index) : CounterMemory(address: address, count: columns)
+    return address == 0 ? make(index) : CounterMemory(address: address, count: Columns.count)
   }
 
   /// The row at `index` if it was ever written, on any thread.
   func existing(_ index: Int) -> CounterMemory? {
     precondition(index >= 0 && index < count)
     let address = unsafe rows[index].load(ordering: .acquiring)
-    return address == 0 ? nil : CounterMemory(address: address, count: columns)
+    return address == 0 ? nil : CounterMemory(address: address, count: Columns.count)
   }
 
   @inline(never)
   private func make(_ index: Int) -> CounterMemory {
-    let row = CounterMemory(count: columns)
+    let row = CounterMemory(count: Columns.count)
     unsafe rows[index].store(row.address, ordering: .releasing)
     return row
   }

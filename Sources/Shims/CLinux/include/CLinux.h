@@ -96,4 +96,13 @@ static inline uint32_t sluice_host_stop16(const uint8_t *p) {
                                     (sluice_bytes16)(v - '-' < 2) | (sluice_bytes16)(v == '_'));
 }
 
+/// A bit for each of the sixteen bytes of `a` and `b`, in memory order, that cannot stand in a JSON string as it is or
+/// would move a terminal: control characters, DEL, the quotation mark, the backslash, and what is beyond ASCII.
+static inline uint32_t sluice_json_stop16(uint64_t a, uint64_t b) {
+  typedef uint64_t pair __attribute__((vector_size(16)));
+  sluice_bytes16 v = (sluice_bytes16)(pair){a, b};
+  return sluice_top_bits16((sluice_bytes16)((sluice_signed16)v < 0x20) | (sluice_bytes16)(v == 0x22) |
+                           (sluice_bytes16)(v == 0x5c) | (sluice_bytes16)(v == 0x7f));
+}
+
 #endif
