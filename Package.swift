@@ -41,7 +41,7 @@ let package = Package(
     .executableTarget(
       name: "Commands", dependencies: ["Admin", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline"],
       swiftSettings: strict),
-    tests("CommandsTests", ["Commands", "Core", "HTTP", "Net"]),
+    tests("CommandsTests", ["Commands", "Core", "HTTP", "Net", "Simulation"]),
     tests("CoreTests", ["Core"]),
     tests("HTTPTests", ["Core", "HTTP"]),
     // Not a test target: the simulated world that the tests of several rooms run on.

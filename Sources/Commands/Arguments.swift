@@ -8,13 +8,16 @@ struct Option: Sendable {
   let value: String?
   /// Half a sentence of help, with the default where there is one.
   let help: String
+  /// Another long name that is understood but not shown.
+  let alias: String?
 
   /// An option that takes a value.
-  init(_ name: String, _ short: String? = nil, value: String, _ help: String) {
+  init(_ name: String, _ short: String? = nil, value: String, _ help: String, alias: String? = nil) {
     self.name = name
     self.short = short
     self.value = value
     self.help = help
+    self.alias = alias
   }
 
   /// A switch without a letter.
@@ -28,6 +31,7 @@ struct Option: Sendable {
     self.short = short
     self.value = nil
     self.help = help
+    alias = nil
   }
 }
 
@@ -72,7 +76,9 @@ struct Arguments: Equatable {
   {
     let equals = word.firstIndex(of: "=")
     let name = String(word[..<(equals ?? word.endIndex)])
-    guard let option = options.first(where: { $0.name == name }) else { throw Self.unknown(name, options) }
+    guard let option = options.first(where: { $0.name == name || $0.alias == name }) else {
+      throw Self.unknown(name, options)
+    }
     let attached = equals.map { String(word[word.index(after: $0)...]) }
     if option.value == nil, attached != nil { throw UsageError("\(name) takes no value; write \(name) alone") }
     try take(option, attached, &rest)

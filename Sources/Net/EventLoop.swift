@@ -53,6 +53,7 @@ public final class EventLoop: World {
     guard number >= 0 else { throw NetworkError(code: errno) }
     epoll = Descriptor(number)
     self.precision = precision
+    if precision == .nanoseconds { sluice_wake_punctually() }
     unsafe events = .allocate(capacity: Self.eventsPerTurn)
     Signals.ignoreBrokenPipes()
   }

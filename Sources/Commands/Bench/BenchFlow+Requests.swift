@@ -26,14 +26,10 @@ extension BenchFlow {
       start(index, intended: moment)
       return
     }
-    let due = schedule.due(issued)
-    if due <= moment {
-      if due >= measureStart { tally.waited &+= 1 }
-      start(index, intended: due)
-    } else {
-      slots[index].deadline = .never
-      idle.push(index)
-    }
+    slots[index].deadline = .never
+    idle.push(index)
+    // Whoever has been free for longer goes first; what is late then is our own lag, not a lack of connections.
+    if schedule.due(issued) <= moment { startDue() }
   }
 
   /// Starts what is due on the connections that are free.

@@ -141,11 +141,14 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
     }
   }
 
-  /// Every address gets connections in proportion to its targets.
+  /// Every address gets a connection, and more in proportion to its targets.
   private mutating func assignAddresses(first: Int) {
     var order: [Int32] = []
     for (address, targets) in targetsOf.enumerated() { order += targets.map { _ in Int32(address) } }
-    for index in slots.indices { slots[index].address = order[(index * plan.threads + first) % order.count] }
+    for index in slots.indices {
+      let number = index * plan.threads + first
+      slots[index].address = number < addresses.count ? Int32(number) : order[number % order.count]
+    }
   }
 
   var isRunning: Bool { stage != .done }
@@ -190,8 +193,8 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
     let now = world.now
     if now < begin { return begin }
     if !hasStarted { startAll() }
+    while now >= nextCut && nextCut < end { cut(at: now) }
     if schedule != nil { startDue() }
-    if now >= nextCut { cut(at: now) }
     if now >= end || (issued >= quota && busy == 0) {
       stopStarting(at: now)
       return now

@@ -72,7 +72,7 @@ enum BenchJSON {
     json.key("requestsPerSecond")
     json.number(result.rate)
     for (name, value) in [
-      ("started", total.started), ("completed", total.completed), ("receivedBytes", total.receivedBytes),
+      ("requests", total.started), ("responses", total.completed), ("receivedBytes", total.receivedBytes),
       ("reconnections", total.reconnections), ("unfinished", UInt64(max(0, result.unfinished))),
     ] {
       json.key(name)
@@ -170,7 +170,7 @@ enum BenchJSON {
     json.beginObject()
     for (name, value) in [
       ("startNanoseconds", UInt64(second.startNanoseconds)), ("nanoseconds", UInt64(max(0, second.nanoseconds))),
-      ("started", second.started), ("completed", second.completed), ("failed", second.failed),
+      ("requests", second.started), ("responses", second.completed), ("failed", second.failed),
       ("receivedBytes", second.receivedBytes), ("p50Nanoseconds", second.p50), ("p90Nanoseconds", second.p90),
       ("p99Nanoseconds", second.p99), ("maxNanoseconds", second.maximum),
     ] {

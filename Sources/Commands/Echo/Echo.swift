@@ -17,7 +17,7 @@ extension Verb {
     options: [
       Option(
         "--address", "-a", value: "ADDRESS",
-        "where to listen (127.0.0.1:9001); port 0 takes a free one and prints it; unix:/path"),
+        "where to listen (127.0.0.1:9001); port 0 takes a free one and prints it; unix:/path", alias: "--listen"),
       Option("--threads", "-t", value: "N", "threads that serve (1)"),
       Option("--plain", "answer `ok` in place of the description"),
       Option("--body-bytes", value: "N", "answer so many bytes in place of the description"),

@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "CLinux.h"
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,3 +13,5 @@ int sluice_epoll_wait(int epoll, struct epoll_event *events, int limit, int64_t 
   int64_t milliseconds = (nanoseconds + 999999) / 1000000;
   return epoll_wait(epoll, events, limit, milliseconds > 86400000 ? 86400000 : (int)milliseconds);
 }
+
+void sluice_wake_punctually(void) { (void)prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL); }

@@ -31,6 +31,9 @@ static inline ssize_t sluice_send2(int socket, const void *first, size_t first_c
 /// epoll_wait with a time limit in nanoseconds, or in milliseconds (rounded up) where the kernel has no epoll_pwait2.
 int sluice_epoll_wait(int epoll, struct epoll_event *events, int limit, int64_t nanoseconds);
 
+/// Asks for wake-ups of the calling thread at the moment asked for; else Linux may be 50 microseconds late on purpose.
+void sluice_wake_punctually(void);
+
 typedef char sluice_v16 __attribute__((vector_size(16), aligned(1)));
 
 /// A bit for each of the 16 bytes at `p` that equals `byte`.
