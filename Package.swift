@@ -55,11 +55,11 @@ let package = Package(
     tests("CryptoTests", ["Core", "Crypto"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),
     tests("QuotaTests", ["Cluster", "Core", "Crypto", "Pipeline"]),
-    tests("TidyTests", []),
     .target(
       name: "Fuzz", dependencies: ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
       exclude: ["Corpus"], swiftSettings: strict),
     tests("FuzzTests", ["Core", "Fuzz"]),
+    tests("TidyTests", ["Commands", "Pipeline", "Policies"]),
   ]
 )
 

@@ -311,7 +311,7 @@ def test_split_by_weight_is_sticky_by_consumer(origin, gateway):
         "upstreams": {"a": {"endpoints": [a.address]}, "b": {"endpoints": [b.address]}},
         "consumers": [consumer(f"c{n}", key) for n, key in enumerate(keys)],
         "routes": [{"id": "s", "match": {"path": "/*"}, "policies": [KEY],
-                    "split": [{"upstream": "a", "weight": 80}, {"upstream": "b", "weight": 20}]}],
+                    "sticky": "consumer", "upstream": [{"upstream": "a", "weight": 80}, {"upstream": "b", "weight": 20}]}],
     })
     first = [ask(g.port, headers=with_key(key)).body for key in keys]
     assert [ask(g.port, headers=with_key(key)).body for key in keys] == first

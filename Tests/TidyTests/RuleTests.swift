@@ -79,9 +79,11 @@ struct RuleTests {
     #expect(Rules.machinePaths(in: "GET /v1/home /var/lib/sluice /rooted").isEmpty)
   }
 
-  @Test("The keys of a Markdown table are its first cells")
-  func tableKeys() {
-    #expect(
-      Rules.tableKeys(in: "| name | what |\n|---|---|\n| `api-key` | a |\n| `cors` | b |\n") == ["api-key", "cors"])
+  @Test("A marked part of a text is found, replaced, and missed where it is not")
+  func marks() {
+    let text = "a\n<!-- t -->\nold\n<!-- end -->\nb <!-- end -->\n"
+    #expect(Rules.marked("u", in: text) == nil)
+    #expect(Rules.marked("t", in: text) == "old\n")
+    #expect(Rules.replacing("t", with: "new\n", in: text) == "a\n<!-- t -->\nnew\n<!-- end -->\nb <!-- end -->\n")
   }
 }

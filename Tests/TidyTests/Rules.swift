@@ -1,3 +1,5 @@
+import Foundation
+
 /// The rules as functions from text to breaches, so that a test can show each of them failing.
 enum Rules {
   // MARK: Rooms
@@ -80,11 +82,17 @@ enum Rules {
 
   // MARK: Tables
 
-  /// The first cell of every row of a Markdown table, without its backticks.
-  static func tableKeys(in text: String) -> Set<String> {
-    Set(
-      text.split(separator: "\n").filter { $0.hasPrefix("| `") }.compactMap { row in
-        row.dropFirst(3).split(separator: "`").first.map(String.init)
-      })
+  /// What stands between `<!-- name -->` and the next `<!-- end -->`; nil where there is no such mark.
+  static func marked(_ name: String, in text: String) -> String? { range(name, in: text).map { String(text[$0]) } }
+
+  static func replacing(_ name: String, with table: String, in text: String) -> String? {
+    range(name, in: text).map { text.replacingCharacters(in: $0, with: table) }
+  }
+
+  private static func range(_ name: String, in text: String) -> Range<String.Index>? {
+    guard let start = text.range(of: "<!-- \(name) -->\n"),
+      let end = text.range(of: "<!-- end -->", range: start.upperBound..<text.endIndex)
+    else { return nil }
+    return start.upperBound..<end.lowerBound
   }
 }
