@@ -143,7 +143,7 @@ def test_h2load_over_http_1_1(echoes, gateway):
 def test_bench(echoes, gateway):
     g = gateway(*echoes)
     done = subprocess.run(
-        [str(SLUICE), "bench", "--connections", "16", "--requests", "5000", "--json", f"http://127.0.0.1:{g.port}/"],
+        [str(SLUICE), "bench", "--connections", "16", "--requests", "5000", "--json", "-", f"http://127.0.0.1:{g.port}/"],
         capture_output=True, text=True,
     )
     assert done.returncode == 0, done.stderr

@@ -25,7 +25,7 @@ def wrk(port, seconds):
 
 def bench(port, seconds):
     url = f"http://127.0.0.1:{port}/"
-    cpu, output = measured([str(h.SLUICE), "bench", "--connections", "64", "--duration", f"{seconds}s", "--json", url])
+    cpu, output = measured([str(h.SLUICE), "bench", "--connections", "64", "--duration", f"{seconds}s", "--quiet", "--json", "-", url])
     return cpu * 1e6 / json.loads(output)["requests"]
 
 
