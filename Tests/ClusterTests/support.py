@@ -146,7 +146,10 @@ class Stream:
         return message
 
     def request(self):
+        """The next request, as a server that honours `Expect` reads it."""
         head = self.head()
+        if head and head.get("Expect", "").lower() == "100-continue":
+            self.send("HTTP/1.1 100 Continue\r\n\r\n")
         return head and self.body(head, until_close=False)
 
     def response(self, method="GET", informational=False):
