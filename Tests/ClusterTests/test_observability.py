@@ -69,7 +69,7 @@ def test_metrics_are_what_prometheus_reads(origin, gateway):
     assert total("all", "2xx") == 3 and total("all", "4xx") == 2
     assert any(f.type == "histogram" for f in families.values())
     assert any("upstream" in f.name or "endpoint" in f.name for f in families.values())
-    assert any("lag" in f.name for f in families.values())
+    assert any("loop_turn_duration" in f.name for f in families.values())
     for family in families.values():
         assert family.documentation, f"{family.name} has no help"
 
