@@ -113,7 +113,7 @@ CONTRACT = """
 
   upstreams: {
     orders: {
-      endpoints: ["127.0.0.1:9001", { address: "127.0.0.1:9002", weight: 2 }, "unix:/run/orders.sock"],
+      endpoints: ["127.0.0.1:%(one)d", { address: "127.0.0.1:%(two)d", weight: 2 }, "unix:/run/orders.sock"],
       balance: "least-request",                            // round-robin | least-request | latency | consistent-hash | random
       health: { path: "/healthz", interval: "5s" },
       ejection: { consecutiveFailures: 5, baseTime: "30s", maxPercent: 50 },
@@ -151,7 +151,7 @@ CONTRACT = """
 def test_the_contracts_example_is_fine_and_runs(tmp_path, monkeypatch):
     monkeypatch.setenv("SLUICE_ADMIN_TOKEN", "a-token-of-the-contract")
     port, admin = free_port(), free_port()
-    g = Gateway(tmp_path, CONTRACT % {"port": port, "admin": admin}, port=port, admin=admin)
+    g = Gateway(tmp_path, CONTRACT % {"port": port, "admin": admin, "one": free_port(), "two": free_port()}, port=port, admin=admin)
     done = sluice("check", g.file)
     assert done.returncode == 0, done.stderr
     g.start(wait=False)
@@ -160,8 +160,8 @@ def test_the_contracts_example_is_fine_and_runs(tmp_path, monkeypatch):
 
         until(lambda: accepts(port), g.said() or "it listens")
         assert ask(port, path="/v1/orders/1", host="api.example.com").status == 401
-        denied = ask(port, path="/v1/orders/1", host="api.example.com", headers=[("X-API-Key", "test")])
-        assert denied.status in (502, 503)  # nobody is behind it here
+        admitted = ask(port, path="/v1/orders/1", host="api.example.com", headers=[("X-API-Key", "test")])
+        assert admitted.status in (502, 503)  # nobody is behind it here
         assert ask(port, path="/v1/orders/1", host="other").status == 404
 
 

@@ -113,7 +113,7 @@ def echoes(tmp_path):
     """Two `sluice echo` processes, fast enough to be loaded."""
     ports = [free_port(), free_port()]
     started = [
-        subprocess.Popen([str(SLUICE), "echo", "--listen", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL) for port in ports
+        subprocess.Popen([str(SLUICE), "echo", "--address", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL) for port in ports
     ]
     for port in ports:
         until(lambda: accepts(port), "the echo listens")
