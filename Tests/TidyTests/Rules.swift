@@ -63,7 +63,14 @@ enum Rules {
 
   static func worldBreaches(in text: String) -> [String] {
     SourceCode(text).lines.enumerated().flatMap { number, line in
-      worldly.filter(line.contains).map { "line \(number + 1): \($0)" }
+      worldly.filter { isNamed($0, in: line) }.map { "line \(number + 1): \($0)" }
+    }
+  }
+
+  /// Whether `line` holds `name` as a word of its own: `HTTPDate()` is not `Date()`.
+  private static func isNamed(_ name: String, in line: Substring) -> Bool {
+    line.ranges(of: name).contains { range in
+      name.hasPrefix(".") || !(line[..<range.lowerBound].last.map { $0.isLetter || $0.isNumber || $0 == "_" } ?? false)
     }
   }
 
