@@ -167,6 +167,8 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   private var levels: InlineArray<8, QuotaLevel>
   /// How many levels there are.
   public private(set) var count = 0
+  /// The level that ``findBinding()`` found; nil before, and where there are no levels.
+  public private(set) var bindingIndex: Int?
   /// How it was decided.
   public var decision = LimitDecision.none
 
@@ -187,6 +189,7 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   /// Forgets all levels.
   public mutating func removeAll() {
     count = 0
+    bindingIndex = nil
     decision = .none
   }
 
@@ -202,15 +205,11 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
     }
   }
 
-  /// The level that matters most to the caller: of those that denied the one that takes longest, otherwise the one with
-  /// the least left; nil where there are no levels.
-  public var bindingIndex: Int? {
-    // Inlined this far, since calling a method copies all levels.
-    @inline(__always) get { count > 1 ? worstIndex : count == 1 ? 0 : nil }
-  }
-
-  @usableFromInline
-  var worstIndex: Int {
+  /// Finds the level that matters most to the caller: of those that denied the one that takes longest, otherwise the one
+  /// with the least left. It is kept, since reading a level anywhere but in place copies all of them.
+  public mutating func findBinding() {
+    bindingIndex = count == 0 ? nil : 0
+    guard count > 1 else { return }
     var best = 0
     for index in 1..<count {
       let isDenied = levels[index].isDenied
@@ -223,6 +222,6 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
         best = index
       }
     }
-    return best
+    bindingIndex = best
   }
 }

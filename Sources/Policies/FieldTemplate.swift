@@ -81,12 +81,12 @@ struct FieldTemplate: Sendable {
     return .variable(variable)
   }
 
-  /// Appends the value for a request.
-  func write(_ exchange: borrowing Exchange, _ request: RequestHead, _ services: Services, into buffer: ByteBuffer) {
+  /// Appends the value for a request. `exchange` is only read: passed otherwise it would be copied.
+  func write(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services, into buffer: ByteBuffer) {
     for part in parts {
       switch part {
       case .literal(let bytes): buffer.append(bytes)
-      case .variable(let variable): Self.write(variable, exchange, request, services, into: buffer)
+      case .variable(let variable): Self.write(variable, &exchange, request, services, into: buffer)
       case .field(let field):
         if let index = field.firstIndex(in: request) { buffer.append(safe: request.value(of: index)) }
       }
@@ -94,7 +94,7 @@ struct FieldTemplate: Sendable {
   }
 
   private static func write(
-    _ variable: Variable, _ exchange: borrowing Exchange, _ request: RequestHead, _ services: Services,
+    _ variable: Variable, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services,
     into buffer: ByteBuffer
   ) {
     switch variable {

@@ -79,8 +79,8 @@ public final class Headers: RequestHook, ResponseHook {
   /// Changes the request, and writes what the response will get.
   public func onRequest(_ exchange: inout Exchange, _ head: RequestHead, _ services: Services) -> Verdict {
     // Before anything is dropped or written: a variable means the field as the client sent it.
-    if !response.written.isEmpty { write(response, exchange.responseFields, exchange, head, services) }
-    if !request.written.isEmpty { write(request, exchange.requestFields, exchange, head, services) }
+    if !response.written.isEmpty { write(response, exchange.responseFields, &exchange, head, services) }
+    if !request.written.isEmpty { write(request, exchange.requestFields, &exchange, head, services) }
     for field in request.dropped { field.dropAll(in: head) }
     return .next
   }
@@ -91,14 +91,14 @@ public final class Headers: RequestHook, ResponseHook {
   }
 
   private func write(
-    _ changes: Changes, _ buffer: ByteBuffer, _ exchange: borrowing Exchange, _ head: RequestHead,
+    _ changes: Changes, _ buffer: ByteBuffer, _ exchange: inout Exchange, _ head: RequestHead,
     _ services: Services
   ) {
     for field in changes.written {
       let before = buffer.count
       buffer.append(field.start)
       let start = buffer.count
-      field.value.write(exchange, head, services, into: buffer)
+      field.value.write(&exchange, head, services, into: buffer)
       if buffer.count == start { buffer.truncate(to: before) } else { buffer.append("\r\n") }
     }
   }

@@ -105,6 +105,7 @@ public final class RateLimit: RequestHook, EndHook {
     case .unavailable: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
     case .admitted, .denied: break
     }
+    exchange.limits.findBinding()
     guard let index = exchange.limits.bindingIndex else { return .next }
     let reset = exchange.limits[index].resetNanoseconds
     let seconds = Self.seconds(reset)

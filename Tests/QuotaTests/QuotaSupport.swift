@@ -52,6 +52,7 @@ extension CounterStore {
     var question = LimitQuestion()
     for level in levels { question.append(level) }
     decide(&question, clock.time)
+    question.findBinding()
     return question
   }
 }
