@@ -88,6 +88,14 @@ struct ExchangeSlot: SlabSlot {
   var toServer = ByteBuffer()
   var toServerSent = 0
   var isReplayable = true
+  /// The upstream takes no more of the request.
+  var isCutOff = false
+  /// How fast the client sends or takes what is waited for.
+  var clientPace = Pace()
+  /// Something waits in ``toClient``.
+  var waitsForClient = false
+  /// Informational responses passed on.
+  var informationalCount: UInt8 = 0
   /// What the client has not taken yet.
   var toClient = ByteBuffer()
 
@@ -146,6 +154,10 @@ struct ExchangeSlot: SlabSlot {
     hasTimedOut = false
     isReplayable = true
     toServerSent = 0
+    isCutOff = false
+    clientPace = Pace()
+    waitsForClient = false
+    informationalCount = 0
     scanned = 0
     timeouts = FlowTimeouts()
     upstreamStartedAt = .never

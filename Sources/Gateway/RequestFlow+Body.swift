@@ -14,11 +14,12 @@ extension RequestFlow {
   mutating func readRequestBody(_ index: Int32) {
     let exchange = clients[index].exchange
     guard exchange >= 0 else { return }
-    guard !exchanges[exchange].requestBody.isComplete else {
-      if clients[index].peerEnded { noteEarlyEnd(index, exchange) }
+    // What follows a complete request stays in the kernel until its turn comes; so does the end of the stream.
+    guard !exchanges[exchange].requestBody.isComplete else { return }
+    guard takesRequestBody(exchange) else {
+      exchanges[exchange].clientPace = Pace()
       return
     }
-    guard takesRequestBody(exchange) else { return }
     let isDirect = exchanges[exchange].clientInput.isEmpty
     let buffer = isDirect ? input : exchanges[exchange].clientInput
     if isDirect { buffer.removeAll() }
@@ -27,6 +28,10 @@ extension RequestFlow {
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)
       setDeadline(client: index, after: limits.settings.bodyTimeout)
+      guard keepsPace(exchange, count) else {
+        metrics.countShedConnection(.bodyTimeout)
+        return refuse(exchange, ProblemCatalogue.requestTimeout)
+      }
       takeRequestBody(exchange, buffer)
       continueRequest(exchange, index)
     case .wouldBlock: clients[index].inputWaits = false
@@ -41,7 +46,17 @@ extension RequestFlow {
     let generation = exchanges[exchange].generation
     flushToServer(exchange)
     guard exchanges[exchange].generation == generation, clients[index].exchange == exchange else { return }
-    if clients[index].inputWaits, !exchanges[exchange].requestBody.isComplete { list(client: index) }
+    guard !exchanges[exchange].requestBody.isComplete else { return dequeue(index) }
+    // A body that comes slowly is a reason to give the connection up when others are refused for want of room.
+    enqueue(index, .slow)
+    if clients[index].inputWaits { list(client: index) }
+  }
+
+  /// Whether the client sends its body fast enough, on average since it was last let.
+  private mutating func keepsPace(_ exchange: Int32, _ count: Int) -> Bool {
+    let settings = limits.settings
+    return exchanges[exchange].clientPace.holds(
+      after: count, now: world.now, minimum: settings.minimumReceiveRate, grace: settings.rateGrace)
   }
 
   /// Whether body bytes have somewhere to go: not before the chain has admitted the request, not while the upstream
@@ -52,12 +67,6 @@ extension RequestFlow {
     case .pending, .connecting, .request, .response:
       exchanges[exchange].toServer.count - exchanges[exchange].toServerSent < Self.backlogLimit
     }
-  }
-
-  /// The client has closed its direction after a complete request. It may still read: nothing to do but remember.
-  private mutating func noteEarlyEnd(_ index: Int32, _ exchange: Int32) {
-    clients[index].inputWaits = false
-    clients[index].closesAfterResponse = true
   }
 
   /// Moves the body bytes in `buffer` into the upstream's framing. What remains of `buffer` is kept as input.
@@ -112,7 +121,7 @@ extension RequestFlow {
   /// Sends what waits for the upstream.
   mutating func flushToServer(_ exchange: Int32) {
     let server = exchanges[exchange].server
-    guard server >= 0, servers[server].state == .busy else { return }
+    guard server >= 0, servers[server].state == .busy, !exchanges[exchange].isCutOff else { return }
     let toServer = exchanges[exchange].toServer
     let sent = exchanges[exchange].toServerSent
     if sent < toServer.count {
@@ -121,7 +130,11 @@ extension RequestFlow {
         metrics.add(count, to: .upstreamBytesSent)
         exchanges[exchange].toServerSent = sent + count
       case .wouldBlock: break
-      case .ended, .failed: return serverBroke(exchange)
+      case .ended, .failed:
+        // It takes no more, but may have said why: a response that came before the end is a response.
+        exchanges[exchange].isCutOff = true
+        servers[server].inputWaits = true
+        return list(server: server)
       }
     }
     if !exchanges[exchange].isReplayable {

@@ -81,9 +81,10 @@ extension RequestFlow {
 
   /// An event of a client's socket.
   mutating func clientReady(_ index: Int32, _ readiness: Readiness) {
-    if readiness.contains(.broken) { return clientBroke(index) }
-    if readiness.contains(.peerEnded) { clients[index].peerEnded = true }
-    if !readiness.isDisjoint(with: [.readable, .peerEnded]) { clients[index].inputWaits = true }
+    if readiness.contains(.broken), clients[index].state == .exchange { return abandon(clients[index].exchange) }
+    if !readiness.isDisjoint(with: [.peerEnded, .broken]) { clients[index].peerEnded = true }
+    // What came before the end is still to be had: receiving tells the rest.
+    if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { clients[index].inputWaits = true }
     if readiness.contains(.writable), clients[index].exchange >= 0 { flushToClient(clients[index].exchange) }
     if clients[index].inputWaits { pump(client: index) }
   }
@@ -193,17 +194,6 @@ extension RequestFlow {
   }
 
   // MARK: Closing
-
-  /// The socket is gone in both directions.
-  private mutating func clientBroke(_ index: Int32) {
-    metrics.countShedConnection(.peerGone)
-    let exchange = clients[index].exchange
-    if exchange >= 0, clients[index].state == .exchange || clients[index].state == .tunnel {
-      abandon(exchange)
-    } else {
-      close(client: index, reset: false)
-    }
-  }
 
   /// Closes a client's connection and gives its slot back. Its exchange, if any, must have been recorded.
   mutating func close(client index: Int32, reset: Bool) {

@@ -6,6 +6,8 @@ import Pipeline
 import Traffic
 
 extension RequestFlow {
+  /// Informational responses before the final one; more than anybody sends who means to answer.
+  private static var informationalLimit: UInt8 { 32 }
   /// Body bytes from which on a second span is cheaper than a copy behind the head.
   private static var copyLimit: Int { 16_384 }
 
@@ -20,7 +22,9 @@ extension RequestFlow {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
-      setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
+      if exchanges[exchange].stage == .response {
+        setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
+      }
       takeResponse(exchange, buffer)
     case .wouldBlock: servers[index].inputWaits = false
     case .ended: responseEnded(exchange)
@@ -38,7 +42,7 @@ extension RequestFlow {
       case .incomplete:
         exchanges[exchange].scanned = buffer.count
         if buffer === input { exchanges[exchange].serverInput.append(buffer.bytes) }
-        return listServerIfInputWaits(exchange)
+        return flushOutput(exchange)
       case .refused: return responseBroke(exchange)
       }
       if exchanges[exchange].stage == .request, buffer.isEmpty { break }
@@ -54,7 +58,12 @@ extension RequestFlow {
   /// One response head: passed on if informational, otherwise the answer, or a reason to try elsewhere. Returns whether
   /// what follows it in `buffer` still belongs to this exchange.
   private mutating func takeResponseHead(_ exchange: Int32, _ buffer: ByteBuffer, _ count: Int) -> Bool {
-    if response.isInformational, response.status != 101 {
+    if response.isInformational {
+      exchanges[exchange].informationalCount += 1
+      guard exchanges[exchange].informationalCount <= Self.informationalLimit else {
+        responseBroke(exchange)
+        return false
+      }
       if !exchanges[exchange].clientIsHTTP10 { ResponseWriter.writeInformational(response, into: output) }
       buffer.consume(count)
       return true
@@ -175,6 +184,7 @@ extension RequestFlow {
     }
     let isReusable =
       surplus == 0 && exchanges[exchange].serverKeepsAlive && exchanges[exchange].requestBody.isComplete
+      && !exchanges[exchange].isCutOff
       && exchanges[exchange].toServerSent == exchanges[exchange].toServer.count
     releaseServer(of: exchange, isReusable: isReusable, reset: false)
     exchanges[exchange].stage = .flushing
@@ -242,6 +252,11 @@ extension RequestFlow {
     case .count(let count):
       clientTook(exchange, client, count, of: toClient)
       setDeadline(client: client, after: limits.settings.sendTimeout)
+      let settings = limits.settings
+      guard
+        exchanges[exchange].clientPace.holds(
+          after: count, now: world.now, minimum: settings.minimumSendRate, grace: settings.rateGrace)
+      else { return breakOff(exchange, .slowReader) }
     case .wouldBlock: return
     case .ended, .failed: return clientLeft(exchange)
     }
@@ -251,13 +266,18 @@ extension RequestFlow {
   /// Goes on after a send: ends the exchange, waits for the client, or reads the upstream again.
   private mutating func afterSending(_ exchange: Int32, _ client: Int32) {
     guard exchanges[exchange].toClient.isEmpty else {
-      if clients[client].queue != .slow {
+      if !exchanges[exchange].waitsForClient {
+        exchanges[exchange].waitsForClient = true
+        exchanges[exchange].clientPace = Pace()
         enqueue(client, .slow)
         setDeadline(client: client, after: limits.settings.sendTimeout)
       }
       return
     }
-    if clients[client].queue == .slow { dequeue(client) }
+    if exchanges[exchange].waitsForClient {
+      exchanges[exchange].waitsForClient = false
+      dequeue(client)
+    }
     if exchanges[exchange].stage == .flushing { return finish(exchange) }
     listServerIfInputWaits(exchange)
   }

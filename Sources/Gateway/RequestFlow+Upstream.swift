@@ -72,6 +72,8 @@ extension RequestFlow {
       servers.giveBack(index)
       CircuitBreaker.release(.connection, upstream.plan.state)
       metrics.add(to: .upstreamConnectFailures)
+      // Our own want of descriptors says nothing about the endpoint.
+      if error == .exhausted { return refuse(exchange, ProblemCatalogue.overloaded) }
       return attemptFailed(exchange, .connectFailure)
     }
     metrics.add(to: .upstreamConnectionsOpened)
@@ -194,6 +196,9 @@ extension RequestFlow {
 
   // MARK: Failures and retries
 
+  /// Connections in a row that may turn out to have been closed while idle, before that is held against the upstream.
+  private static var staleLimit: UInt8 { 8 }
+
   /// An attempt has failed before a response began: tries elsewhere if that is safe, otherwise tells the client.
   mutating func attemptFailed(_ exchange: Int32, _ failure: AttemptFailure) {
     noteFailure(exchange)
@@ -248,6 +253,7 @@ extension RequestFlow {
     exchanges[exchange].toServerSent = 0
     exchanges[exchange].scanned = 0
     exchanges[exchange].hasTimedOut = false
+    exchanges[exchange].isCutOff = false
     exchanges[exchange].stage = .pending
     if pickEndpoint(exchange, upstream) {
       connect(exchange, upstream)

@@ -161,10 +161,6 @@ public struct RequestFlow: ~Copyable, EventHandler {
       refuse(exchange, ProblemCatalogue.bodyTooLarge)
       return false
     }
-    if case .redirect(let redirect) = route.action {
-      answer(exchange, redirect)
-      return false
-    }
     return true
   }
 
@@ -174,8 +170,12 @@ public struct RequestFlow: ~Copyable, EventHandler {
     if case .length(let count) = request.framing, count > exchanges[exchange].exchange.bodyLimit {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
-    guard case .forward(let split, let sticky) = route.action else { return refuse(exchange, ProblemCatalogue.noRoute) }
-    let upstream = chooseUpstream(exchange, route, configuration, split, sticky)
+    let upstream: LoopUpstream
+    switch route.action {
+    case .forward(let split, let sticky): upstream = chooseUpstream(exchange, route, configuration, split, sticky)
+    case .redirect(let redirect): return answer(exchange, redirect)
+    case .answer: return refuse(exchange, ProblemCatalogue.noRoute)
+    }
     guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else {
       return refuse(exchange, ProblemCatalogue.upstreamBusy)
     }
@@ -189,6 +189,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
     if !exchanges[exchange].requestBody.isComplete {
       takeRequestBody(exchange, exchanges[exchange].clientInput)
       guard exchanges[exchange].stage == .pending else { return }
+      if !exchanges[exchange].requestBody.isComplete { enqueue(exchanges[exchange].client, .slow) }
     }
     if route.mirror != nil { mirror(exchange, route, configuration) }
     connect(exchange, upstream)
