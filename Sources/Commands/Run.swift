@@ -36,9 +36,11 @@ private enum RunningNode {
     }
     guard let blueprint else { return .failed }
     ProcessLimits.raiseDescriptors()
-    let sources = NodeSources(
-      file: file, read: { ConfigurationFile.read(file) }, report: { if !isQuiet { report($0) } }, service: startAdmin)
     do throws(NetworkError) {
+      let admin = try Mailbox<AdminServer.Message>()
+      let sources = NodeSources(
+        file: file, read: { ConfigurationFile.read(file) }, report: { if !isQuiet { report($0) } },
+        service: { startAdmin($0, $1, mailbox: admin, started: $2) }, reloaded: { replaceAccess($0, mailbox: admin) })
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
       guard let failure = node.run(blueprint) else { return .done }
@@ -52,10 +54,16 @@ private enum RunningNode {
 
   private static func report(_ text: String) { Console.error("sluice: \(text)\n") }
 
+  /// Makes the admin port believe the tokens of a configuration that was read again.
+  private static func replaceAccess(_ blueprint: Blueprint, mailbox: Mailbox<AdminServer.Message>) {
+    guard let settings = blueprint.admin else { return }
+    mailbox.send(.replaceAccess(AdminAccess(tokens: settings.tokens, at: settings.address)))
+  }
+
   /// Starts the admin port on a thread of its own.
-  @Sendable
   private static func startAdmin(
-    _ node: Node, _ blueprint: Blueprint, started: @escaping @Sendable (String?) -> Void
+    _ node: Node, _ blueprint: Blueprint, mailbox: Mailbox<AdminServer.Message>,
+    started: @escaping @Sendable (String?) -> Void
   ) {
     guard let settings = blueprint.admin else { return started(nil) }
     _ = OSThread.spawn(name: "admin") {
@@ -65,7 +73,7 @@ private enum RunningNode {
           loop, at: settings.address, tokens: settings.tokens,
           routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts), version: Program.version)
         started(nil)
-        try loop.run(&server, mailbox: try Mailbox())
+        try loop.run(&server, mailbox: mailbox)
       } catch {
         started("cannot serve the admin port on \(settings.address): \(error)")
       }

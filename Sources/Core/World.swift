@@ -15,6 +15,10 @@ public protocol World: AnyObject {
   /// Civil time, read once a turn of the loop.
   var wallTime: WallTime { get }
 
+  /// How long the previous turn worked, from its first event to its end, in nanoseconds: what a ready socket had to
+  /// wait at most. 0 where no turn has ended yet or time does not pass by itself.
+  var previousTurnNanoseconds: Int64 { get }
+
   /// 64 uniformly random bits, good enough for identifiers and jitter, not for keys.
   func random() -> UInt64
 

@@ -132,6 +132,7 @@ struct ControlFlow: EventHandler {
     node.warnOfFixed(blueprint, fresh)
     adopt(fresh)
     publish()
+    node.sources.reloaded?(fresh)
     node.sources.report("the configuration has been read again: \(fresh.routes.count) routes")
   }
 

@@ -11,6 +11,8 @@ final class LoopConfiguration {
   let names: AccessNames
   /// The loop's view of each upstream, by its index in the blueprint.
   let upstreams: ContiguousArray<LoopUpstream>
+  /// The metrics series of limits, in the order of their names.
+  let limitSeries: ContiguousArray<Int32>
   private let routeSeries: ContiguousArray<Int32>
   private let firstLimits: ContiguousArray<Int32>
   private let firstKeys: ContiguousArray<Int32>
@@ -21,6 +23,7 @@ final class LoopConfiguration {
     self.services = services
     names = shared.names
     routeSeries = shared.routeSeries
+    limitSeries = shared.limitSeries
     firstLimits = shared.firstLimits
     firstKeys = shared.firstKeys
     var upstreams: ContiguousArray<LoopUpstream> = []
@@ -55,6 +58,7 @@ final class LoopConfiguration {
 public final class BlueprintShared: Sendable {
   let names: AccessNames
   let routeSeries: ContiguousArray<Int32>
+  let limitSeries: ContiguousArray<Int32>
   let firstLimits: ContiguousArray<Int32>
   let firstKeys: ContiguousArray<Int32>
   let routeNames: RouteNames
@@ -65,9 +69,11 @@ public final class BlueprintShared: Sendable {
     self.upstreams = upstreams
     let routes = blueprint.routes.map(\.id)
     let consumers = blueprint.keyRing.consumers
+    let limitNames = blueprint.routes.flatMap(\.chain.limitNames)
+    limitSeries = metrics.policySeries(limitNames)
     names = AccessNames(
       routes: routes, consumers: consumers.map(\.id), keys: consumers.flatMap { $0.keys.map(\.id) },
-      limits: blueprint.routes.flatMap(\.chain.limitNames))
+      limits: limitNames)
     routeSeries = metrics.routeSeries(routes)
     routeNames = RouteNames(routes)
     var next: Int32 = 0

@@ -19,16 +19,21 @@ public struct NodeSources: Sendable {
   /// Starts a service beside the loops; it must call back once, with what went wrong or nil.
   public let service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)?
 
+  /// Called after the configuration has been read again.
+  public let reloaded: (@Sendable (Blueprint) -> Void)?
+
   /// The sources of a node.
   public init(
     file: String, read: @escaping @Sendable () -> (blueprint: Blueprint?, diagnostics: [Diagnostic]),
     report: @escaping @Sendable (String) -> Void,
-    service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)? = nil
+    service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)? = nil,
+    reloaded: (@Sendable (Blueprint) -> Void)? = nil
   ) {
     self.file = file
     self.read = read
     self.report = report
     self.service = service
+    self.reloaded = reloaded
   }
 }
 

@@ -56,7 +56,26 @@ extension RequestFlow {
     metrics.add(to: .requestsEnded)
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
+    if exchanges[exchange].exchange.limits.count > 0 { countLimits(exchange) }
     if let log { writeLog(log, exchange, elapsed) }
+  }
+
+  /// Counts what was decided, by the name of each limit: those that refused, or all of them where none did.
+  private mutating func countLimits(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    let decision = exchanges[exchange].exchange.limits.decision
+    let first = configuration.firstLimit(ofRoute: exchanges[exchange].exchange.route)
+    for index in 0..<exchanges[exchange].exchange.limits.count {
+      let outcome: LimitOutcome
+      switch decision {
+      case .none, .waiting: return
+      case .admitted: outcome = .admitted
+      case .unavailable: outcome = .failedClosed
+      case .denied where exchanges[exchange].exchange.limits[index].isDenied: outcome = .denied
+      case .denied: continue
+      }
+      metrics.countLimit(policy: configuration.limitSeries[Int(first) + index], outcome)
+    }
   }
 
   private mutating func runEndHooks(_ exchange: Int32) {

@@ -205,6 +205,7 @@ extension RequestFlow {
     let server = exchanges[exchange].server
     let isStale =
       failure == .reset && server >= 0 && servers[server].isReused && exchanges[exchange].serverInput.isEmpty
+      && exchanges[exchange].attempts < Self.staleLimit
     if retry(exchange, after: failure, isFree: isStale) { return }
     let isTimeout = failure == .timeout || exchanges[exchange].hasTimedOut
     refuse(exchange, isTimeout ? ProblemCatalogue.gatewayTimeout : ProblemCatalogue.badGateway)

@@ -216,6 +216,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
   /// See ``EventHandler/endTurn()``.
   public mutating func endTurn() -> Instant {
     metrics.add(to: .turns)
+    metrics.observe(.turn, nanoseconds: world.previousTurnNanoseconds)
     workListedSockets()
     expireTimers()
     log?.flush(now: world.now)

@@ -20,6 +20,7 @@ final class DeskWorld: World {
   }
 
   var now = Instant(nanoseconds: 1_000_000_000)
+  let previousTurnNanoseconds: Int64 = 0
   var wallTime = WallTime(microseconds: 1_795_300_200_000_000)
   var wires: [Wire] = []
   private var waiting: [Int32] = []

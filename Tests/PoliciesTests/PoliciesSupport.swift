@@ -8,6 +8,7 @@ import Policies
 /// A world in which nothing happens but what a test does to its clocks.
 final class StillWorld: World {
   var now = Instant(nanoseconds: 5_000_000_000_000)
+  let previousTurnNanoseconds: Int64 = 0
   var wallTime = WallTime(microseconds: 1_790_000_000_000_000)
 
   func advance(seconds: Double) {

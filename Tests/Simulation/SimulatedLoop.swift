@@ -58,6 +58,9 @@ public final class SimulatedLoop: World, StreamOwner {
   /// The moment of this turn.
   public var now: Instant { universe.now }
 
+  /// Turns take no time in the simulation.
+  public var previousTurnNanoseconds: Int64 { 0 }
+
   /// Civil time of this turn.
   public var wallTime: WallTime { universe.wallTime }
 
