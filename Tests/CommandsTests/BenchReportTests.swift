@@ -124,7 +124,9 @@ struct BenchReportTests {
       (BenchFormat.count(1_234_567 as UInt64), "1,234,567"), (BenchFormat.count(999 as UInt64), "999"),
       (BenchFormat.count(12.34), "12.3"), (BenchFormat.bytes(0), "0 B"), (BenchFormat.bytes(1536), "1.50 KiB"),
       (BenchFormat.share(0.995), "100 %"), (BenchFormat.share(0.051), "5.1 %"), (BenchFormat.seconds(2.5), "2.50 s"),
-      (BenchFormat.decimal(-1.05, 1), "-1.1"), (BenchFormat.decimal(0.004, 2), "0.00"),
+      (BenchFormat.tick("10.0 ms"), "10 ms"), (BenchFormat.tick("2.50 s"), "2.5 s"), (BenchFormat.tick("0.0"), "0"),
+      (BenchFormat.tick("20,000"), "20,000"), (BenchFormat.decimal(-1.05, 1), "-1.1"),
+      (BenchFormat.decimal(0.004, 2), "0.00"),
     ])
   func formats(written: String, expected: String) {
     #expect(written == expected)

@@ -63,7 +63,7 @@ enum BenchHTML {
   private static func cards(_ result: BenchResult) -> String {
     let latency = result.total.latency
     var cards = [
-      ("responses a second", BenchFormat.count(result.rate)),
+      ("responses/s", BenchFormat.count(result.rate)),
       ("p50", BenchFormat.duration(latency.value(atPercentile: 50))),
       ("p99", BenchFormat.duration(latency.value(atPercentile: 99))),
       ("p99.99", BenchFormat.duration(latency.value(atPercentile: 99.99))),
@@ -103,13 +103,14 @@ enum BenchHTML {
     return BenchPlot(
       title: "Latency by percentile", xScale: .logarithmic, yScale: .logarithmic, xRange: 1...last, yRange: range,
       xTicks: ticks.filter { $0.0 <= last }.map { BenchPlot.Tick(value: $0.0, label: $0.1) },
-      yTicks: BenchPlot.logarithmicTicks(range, label: BenchFormat.duration(_:)),
+      yTicks: BenchPlot.logarithmicTicks(range, label: { BenchFormat.tick(BenchFormat.duration($0)) }),
       lines: [BenchPlot.Line(name: "latency", style: "a", points: points, isFilled: true)], hints: hints)
   }
 
   private static func throughputPlot(_ seconds: [BenchSecond]) -> BenchPlot {
     let points = seconds.map { (x: middle($0), y: $0.rate) }
-    let ticks = BenchPlot.linearTicks(to: points.map(\.y).max() ?? 0, label: BenchFormat.count(_:))
+    let ticks = BenchPlot.linearTicks(
+      to: points.map(\.y).max() ?? 0, label: { BenchFormat.tick(BenchFormat.count($0)) })
     return BenchPlot(
       title: "Responses a second, over time", xRange: 0...end(seconds), yRange: 0...max(ticks.last?.value ?? 1, 1e-9),
       xTicks: timeTicks(seconds), yTicks: ticks,
@@ -129,7 +130,8 @@ enum BenchHTML {
     let range = logRange(lines.flatMap { $0.points.map(\.y) })
     return BenchPlot(
       title: "Latency over time", yScale: .logarithmic, xRange: 0...end(seconds), yRange: range,
-      xTicks: timeTicks(seconds), yTicks: BenchPlot.logarithmicTicks(range, label: BenchFormat.duration(_:)),
+      xTicks: timeTicks(seconds),
+      yTicks: BenchPlot.logarithmicTicks(range, label: { BenchFormat.tick(BenchFormat.duration($0)) }),
       lines: lines,
       hints: measured.map { second in
         (
@@ -186,7 +188,7 @@ extension BenchHTML {
 
   private static func timeTicks(_ seconds: [BenchSecond]) -> [BenchPlot.Tick] {
     let end = end(seconds)
-    return BenchPlot.linearTicks(to: end, count: 8) { "\(BenchFormat.decimal($0, $0 == $0.rounded() ? 0 : 2)) s" }
+    return BenchPlot.linearTicks(to: end, count: 8) { BenchFormat.tick("\(BenchFormat.decimal($0, 2)) s") }
       .filter { $0.value <= end * 1.001 }
   }
 

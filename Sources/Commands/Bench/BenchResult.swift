@@ -158,6 +158,16 @@ enum BenchFormat {
     decimal(value, value < 9.995 ? 2 : value < 99.95 ? 1 : 0)
   }
 
+  /// A figure at an axis: without decimals that are all zeros.
+  static func tick(_ figure: String) -> String {
+    let parts = figure.split(separator: " ", maxSplits: 1)
+    guard let number = parts.first, number.contains(".") else { return figure }
+    var digits = number
+    while digits.last == "0" { digits.removeLast() }
+    if digits.last == "." { digits.removeLast() }
+    return parts.count > 1 ? "\(digits) \(parts[1])" : String(digits)
+  }
+
   /// A number with so many decimals, at most 6.
   static func decimal(_ value: Double, _ places: Int) -> String {
     var factor = 1.0
