@@ -168,6 +168,7 @@ struct HeadTable: ~Copyable {
       }
       if colon >= end { return LineCursor.refusal(lineWithoutColon(window, lineStart)) }
       let name = find(window, lineStart, count: colon &- lineStart)
+      var isDropped = false
       if name == 0 {
         // Letters, digits and dashes make a token; only stranger names are looked at byte by byte.
         let clean = min(window.hostStop16(lineStart).trailingZeroBitCount, 16)
@@ -175,6 +176,8 @@ struct HeadTable: ~Copyable {
           let fault = checkName(window, lineStart, upTo: colon)
           if fault < 0 { return fault }
         }
+        let underscores = window.equal16(lineStart, 95)
+        if underscores != 0 || colon &- lineStart > 16 { isDropped = isLookalike(window, lineStart, upTo: colon) }
       }
       // Nearly always one space stands before the value and none behind it.
       var valueStart = colon &+ 2
@@ -192,7 +195,7 @@ struct HeadTable: ~Copyable {
           nameStart: UInt32(truncatingIfNeeded: lineStart), valueStart: UInt32(truncatingIfNeeded: valueStart),
           valueCount: UInt32(truncatingIfNeeded: valueEnd &- valueStart),
           nameCount: UInt16(truncatingIfNeeded: colon &- lineStart),
-          name: unsafeBitCast(name, to: FieldName.self), isDropped: false))
+          name: unsafeBitCast(name, to: FieldName.self), isDropped: isDropped))
       count &+= 1
       lineStart = end &+ 2
     }
@@ -204,6 +207,23 @@ struct HeadTable: ~Copyable {
     // The hash and the raw values in the table keep every index below the counts reserved.
     FieldNameTable.find(
       count: count, word: { window.word(start &+ $0) }, slots: { unsafe slots[$0] }, words: { unsafe words[$0] })
+  }
+
+  /// Whether an unknown name is a known one to whoever takes `_` for `-`, as CGI and its heirs do: `X_Forwarded_For` must
+  /// not carry what `X-Forwarded-For` may not. nginx drops every name with an underscore; these are enough.
+  @inline(never)
+  private func isLookalike(_ window: borrowing HeadWindow, _ start: Int, upTo colon: Int) -> Bool {
+    guard colon &- start <= FieldNameTable.longest else { return false }
+    var name = InlineArray<32, UInt8>(repeating: 0)
+    var hasUnderscore = false
+    for index in start..<colon {
+      let byte = window.byte(index)
+      if byte == 95 { hasUnderscore = true }
+      name[index &- start] = byte == 95 ? 45 : byte
+    }
+    guard hasUnderscore else { return false }
+    // `name` outlives the span, and all of its bytes are initialised.
+    return FieldName.of(unsafe name.span.bytes.extracting(0..<colon &- start)) != .other
   }
 
   /// The first byte from `start` on that is no space or tab; a CR ends every line.

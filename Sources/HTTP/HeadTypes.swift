@@ -46,7 +46,8 @@ public struct HeadField: BitwiseCopyable, Sendable {
   public var nameCount: UInt16
   /// Which name it is, or ``FieldName/other``.
   public var name: FieldName
-  /// Whether the field is not passed on: hop-by-hop, named by Connection, or dropped by a policy.
+  /// Whether the field is not passed on: hop-by-hop, named by Connection, a known name with `_` for `-`, or dropped by
+  /// a policy.
   public var isDropped: Bool
 
   /// The name's bytes.

@@ -148,6 +148,20 @@ struct RequestHeadTests {
     #expect(!Self.get("Connection: x\r\nConnection: close\r\n").keepsAlive)
   }
 
+  @Test(
+    "A known name with underscores for dashes is not passed on",
+    arguments: [
+      ("X_Forwarded_For", true), ("content_length", true), ("Transfer-Encoding_", false), ("X_Mine", false),
+      ("ACCESS_CONTROL_ALLOW-CREDENTIALS", true), ("_", false), ("x_real_ip", true),
+      ("access-control-allow-credential_", false), ("a-long-name-with-an_underscore-late-in-it", false),
+    ])
+  func underscores(name: String, isDropped: Bool) {
+    let head = Self.get("\(name): 1\r\n")
+    #expect(head.field(1).name == .other)
+    #expect(head.field(1).isDropped == isDropped)
+    #expect(head.framing == .none)
+  }
+
   @Test("A body is framed by its length or by chunks")
   func framing() {
     #expect(Self.get("Content-Length: 0\r\n").framing == .length(0))
