@@ -43,6 +43,7 @@ let package = Package(
       swiftSettings: strict),
     tests("CommandsTests", ["Commands", "Core", "HTTP", "Net", "Simulation"]),
     tests("CoreTests", ["Core"]),
+    tests("Conformance", ["Core", "HTTP"]),
     tests("HTTPTests", ["Core", "HTTP"]),
     // Not a test target: the simulated world that the tests of several rooms run on.
     .target(name: "Simulation", dependencies: ["Core"], path: "Tests/Simulation", swiftSettings: strict),
