@@ -1,5 +1,6 @@
 import Gateway
 import Glibc
+import Net
 import Pipeline
 
 /// A configuration file on disk, with the secrets it refers to.
@@ -13,7 +14,10 @@ enum ConfigurationFile {
   static func read(_ path: String) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
     do throws(Console.FileError) {
       let text = try Console.read(path, limit: limit)
-      return Blueprint.read(text: text) { resolve($0, beside: path) }
+      let result = Blueprint.read(text: text) { resolve($0, beside: path) }
+      // What reading took is free again; kept for later, it would be a tenth of an idle node's memory.
+      ProcessLimits.releaseFreeMemory()
+      return result
     } catch {
       let diagnostic = Diagnostic(
         .error, line: 0, column: 0, message: "the file cannot be read (\(error.message))",

@@ -23,6 +23,9 @@ public enum ProcessLimits {
     return max(1, count)
   }
 
+  /// Gives memory that was freed back to the kernel. Costs about a millisecond for 10 MB; for after something large.
+  public static func releaseFreeMemory() { malloc_trim(0) }
+
   /// The limit of descriptors now.
   public static var descriptors: Descriptors {
     var limit = rlimit()

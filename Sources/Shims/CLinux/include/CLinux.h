@@ -18,6 +18,8 @@
 /// The affinity of a thread (0: the caller) as bits in `mask`; sched.h shows it only with _GNU_SOURCE.
 extern int sched_getaffinity(pid_t thread, size_t size, void *mask);
 extern int accept4(int socket, struct sockaddr *address, socklen_t *length, int flags);
+/// Gives free pages of the heap back to the kernel; <malloc.h> is not part of Glibc's module.
+extern int malloc_trim(size_t kept);
 extern int pthread_setname_np(unsigned long thread, const char *name);
 
 /// One system call for two runs of bytes; a lost peer is EPIPE, never a signal.
