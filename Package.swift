@@ -50,7 +50,9 @@ let package = Package(
     tests("SimulationTests", ["Core", "Simulation"]),
     tests("NetTests", ["CLinux", "Core", "Net", "Simulation"]),
     tests("PipelineTests", ["Core", "Crypto", "HTTP", "Pipeline"]),
-    tests("GatewayTests", ["Core", "Gateway", "HTTP", "Pipeline", "Policies", "Traffic"]),
+    tests(
+      "GatewayTests",
+      ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Policies", "Simulation", "Traffic"]),
     tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("CryptoTests", ["Core", "Crypto"]),

@@ -80,6 +80,8 @@ struct ServerSlot: SlabSlot {
   var isListed = false
   /// It has carried a response before, so that a close before the next one may be an idle timeout of the upstream.
   var isReused = false
+  /// Requests sent on it.
+  var served: UInt32 = 0
   var exchange: Int32 = -1
   /// The upstream's line in the queue for connections.
   var line: Int32 = -1

@@ -81,12 +81,23 @@ extension RequestFlow {
 
   /// An event of a client's socket.
   mutating func clientReady(_ index: Int32, _ readiness: Readiness) {
-    if readiness.contains(.broken), clients[index].state == .exchange { return abandon(clients[index].exchange) }
+    if readiness.contains(.broken), isLost(index) { return abandon(clients[index].exchange) }
     if !readiness.isDisjoint(with: [.peerEnded, .broken]) { clients[index].peerEnded = true }
     // What came before the end is still to be had: receiving tells the rest.
     if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { clients[index].inputWaits = true }
     if readiness.contains(.writable), clients[index].exchange >= 0 { flushToClient(clients[index].exchange) }
     if clients[index].inputWaits { pump(client: index) }
+  }
+
+  /// Whether nothing can come of an exchange any more whose client's socket is gone in both directions. In a tunnel both
+  /// may have ended in good order: then what the client sent last is still to be read, or passed on.
+  private func isLost(_ index: Int32) -> Bool {
+    let exchange = clients[index].exchange
+    switch clients[index].state {
+    case .exchange: return true
+    case .tunnel: return exchanges[exchange].clientHasEnded && !exchanges[exchange].endedToClient
+    case .free, .proxyHeader, .idle, .head, .lingering: return false
+    }
   }
 
   /// Does what can be done with the client's input. Ends without input, or where the other side must act first.

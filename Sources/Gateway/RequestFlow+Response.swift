@@ -26,9 +26,11 @@ extension RequestFlow {
         setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
       }
       takeResponse(exchange, buffer)
+    case .wouldBlock where exchanges[exchange].isCutOff: serverBroke(exchange)
     case .wouldBlock: servers[index].inputWaits = false
-    case .ended: responseEnded(exchange)
-    case .failed: serverBroke(exchange)
+    // Behind a failed send the kernel reports a reset as an end.
+    case .ended where !exchanges[exchange].isCutOff: responseEnded(exchange)
+    case .ended, .failed: serverBroke(exchange)
     }
   }
 

@@ -14,6 +14,7 @@ extension RequestFlow {
     servers[server].state = .tunnel
     exchanges[exchange].stage = .response
     exchanges[exchange].isTunnel = true
+    exchanges[exchange].totalDeadline = .never
     exchanges[exchange].isReplayable = false
     let toServer = exchanges[exchange].toServer
     toServer.consume(exchanges[exchange].toServerSent)
@@ -136,8 +137,9 @@ extension RequestFlow {
   mutating func closeTunnel(_ exchange: Int32, reset: Bool) {
     metrics.add(to: .tunnelsClosed)
     exchanges[exchange].isTunnel = false
-    record(exchange)
+    // Before the record, which would break the connection off: the last bytes may still be on their way.
     releaseServer(of: exchange, isReusable: false, reset: reset)
+    record(exchange)
     close(client: exchanges[exchange].client, reset: reset)
   }
 }

@@ -127,6 +127,7 @@ extension RequestFlow {
   private mutating func use(_ server: Int32, for exchange: Int32) {
     servers[server].state = .busy
     servers[server].exchange = exchange
+    servers[server].served &+= 1
     exchanges[exchange].server = server
     exchanges[exchange].stage = .request
     exchanges[exchange].attempts &+= 1
@@ -145,15 +146,15 @@ extension RequestFlow {
 
   /// An event of an upstream's socket.
   mutating func serverReady(_ index: Int32, _ readiness: Readiness) {
-    if servers[index].state == .connecting {
-      guard !readiness.isDisjoint(with: [.writable, .broken]) else { return }
-      return connected(index)
-    }
     if readiness.contains(.peerEnded) { servers[index].peerEnded = true }
     if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { servers[index].inputWaits = true }
     let exchange = servers[index].exchange
-    if readiness.contains(.writable), exchange >= 0 {
-      let generation = servers[index].generation
+    let generation = servers[index].generation
+    if servers[index].state == .connecting {
+      guard !readiness.isDisjoint(with: [.writable, .broken]) else { return }
+      connected(index)
+      guard servers[index].generation == generation else { return }
+    } else if readiness.contains(.writable), exchange >= 0 {
       if servers[index].state == .tunnel { flushTunnel(toServerOf: exchange) } else { flushToServer(exchange) }
       guard servers[index].generation == generation else { return }
     }
@@ -201,11 +202,11 @@ extension RequestFlow {
 
   /// An attempt has failed before a response began: tries elsewhere if that is safe, otherwise tells the client.
   mutating func attemptFailed(_ exchange: Int32, _ failure: AttemptFailure) {
-    noteFailure(exchange)
     let server = exchanges[exchange].server
     let isStale =
       failure == .reset && server >= 0 && servers[server].isReused && exchanges[exchange].serverInput.isEmpty
       && exchanges[exchange].attempts < Self.staleLimit
+    if !isStale { noteFailure(exchange) }
     if retry(exchange, after: failure, isFree: isStale) { return }
     let isTimeout = failure == .timeout || exchanges[exchange].hasTimedOut
     refuse(exchange, isTimeout ? ProblemCatalogue.gatewayTimeout : ProblemCatalogue.badGateway)
@@ -297,7 +298,8 @@ extension RequestFlow {
     if servers[server].state != .connecting { exchanges[exchange].endpoint?.with { $0.requestEnded() } }
     let line = servers[server].line
     guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
-      let limits = exchanges[exchange].group?.with({ $0.pool }), pool.release(server, limits, now: world.now)
+      let limits = exchanges[exchange].group?.with({ $0.pool }),
+      servers[server].served < limits.maxRequestsPerConnection, pool.release(server, limits, now: world.now)
     else { return close(server: server, reset: reset) }
     servers[server].state = .idle
     servers[server].isReused = true

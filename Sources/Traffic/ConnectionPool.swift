@@ -163,11 +163,15 @@ public struct PoolLimits: BitwiseCopyable, Sendable {
   let maxConnectionsPerEndpoint: Int
   let maxIdlePerEndpoint: Int32
   let idleNanoseconds: Int64
+  /// Requests after which a connection is closed.
+  public let maxRequestsPerConnection: UInt32
 
   /// The numbers of `spec`.
   public init(_ spec: PoolSpec) {
     maxConnectionsPerEndpoint = spec.maxConnectionsPerEndpoint
     maxIdlePerEndpoint = Int32(clamping: spec.maxIdlePerEndpoint)
     idleNanoseconds = spec.idleTimeout.wholeNanoseconds
+    let most = spec.maxRequestsPerConnection
+    maxRequestsPerConnection = most == 0 ? .max : UInt32(clamping: most)
   }
 }

@@ -1,0 +1,217 @@
+// A gateway of one loop on a simulated network, with scripted clients before it and scripted origins behind it.
+
+import Cluster
+import Core
+import Crypto
+import Pipeline
+import Simulation
+import Testing
+import Traffic
+
+@testable import Gateway
+
+/// The parts of a configuration that tests vary; all of them are text of the file.
+struct FlowSetup: Sendable {
+  /// Members of the section `node`.
+  var node = ""
+  /// Members of the listener.
+  var listener = ""
+  /// How many endpoints the upstream "main" has, and its other members.
+  var endpoints = 1
+  var upstream = ""
+  /// Members of the upstream "other", which has one endpoint.
+  var other = ""
+  /// Members of the route that takes everything.
+  var route = "upstream: \"main\""
+  /// Further routes, each followed by a comma.
+  var routes = ""
+  /// Test-only policies of all routes, instead of the ones of the file.
+  var chain: [any Policy] = []
+
+  var text: String {
+    let main = (1...endpoints).map { "\"\(FlowBench.endpoint($0))\"" }.joined(separator: ", ")
+    return """
+      { listeners: [{ address: "\(FlowBench.port)", \(listener) }], accessLog: "off", node: { \(node) },
+        upstreams: {
+          main: { endpoints: [\(main)], \(upstream) },
+          other: { endpoints: ["\(FlowBench.otherEndpoint)"], \(other) },
+        },
+        routes: [\(routes) { id: "all", match: { path: "/*" }, \(route) }],
+      }
+      """
+  }
+
+  func blueprint() throws -> Blueprint {
+    let bytes = Array(text.utf8)
+    let session = OptionSession(
+      text: bytes, secrets: { _ in .failure(SecretFault("none")) }, toleratesMissingSecrets: false)
+    let outcome = JSONDocument.parse(bytes)
+    var options = OptionReader(try #require(outcome.document).root, session: session)
+    let file = BlueprintFile(&options)
+    options.finish()
+    let table = file.buildTable(options)
+    let errors = session.diagnostics.filter { $0.severity != .warning }.map { $0.text(file: "test") }
+    try #require(errors.isEmpty, "\(errors)")
+    var routes: ContiguousArray<RoutePlan> = []
+    for var draft in file.routes {
+      if !chain.isEmpty { draft.chain = PolicyChain(chain) }
+      routes.append(RoutePlan(draft))
+    }
+    return Blueprint(
+      file, table: try #require(table), routes: routes, keyRing: try #require(file.consumers.keyRing()),
+      digest: SHA256().digest(of: RawSpan(bytes)))
+  }
+}
+
+/// One gateway and its surroundings.
+final class FlowBench {
+  static let port = SocketAddress.ip(IPAddress(v4: 0x0a00_0001), port: 8080)
+  static let otherEndpoint = SocketAddress.ip(IPAddress(v4: 0x0a00_0201), port: 9000)
+  static func endpoint(_ number: Int) -> SocketAddress {
+    .ip(IPAddress(v4: 0x0a00_0100 + UInt32(number)), port: 9000)
+  }
+
+  let world: SimulatedWorld
+  let shared: NodeShared
+  let node: SimulatedNode<RequestFlow>
+  private let metrics = Metrics(loops: 1, problemCodes: ProblemCatalogue.all.map(\.code))
+  private let directory = UpstreamDirectory()
+  private(set) var plans: ContiguousArray<UpstreamPlan> = []
+
+  init(_ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough) throws {
+    let world = SimulatedWorld(seed: seed, conditions)
+    self.world = world
+    let blueprint = try setup.blueprint()
+    let shared = NodeShared(metrics: metrics, limits: blueprint.node.limits)
+    self.shared = shared
+    let plans = Self.plans(of: blueprint, directory, world.now)
+    self.plans = plans
+    let metrics = metrics
+    node = try world.start { loop in
+      var flow = RequestFlow(
+        world: loop, node: shared, loop: 0, blueprint: blueprint,
+        shared: BlueprintShared(blueprint, upstreams: plans, metrics: metrics),
+        quota: EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)), log: nil)
+      try flow.listen(blueprint.listeners)
+      return flow
+    }
+    world.settle()
+  }
+
+  private static func plans(
+    of blueprint: Blueprint, _ directory: UpstreamDirectory, _ now: Instant
+  ) -> ContiguousArray<UpstreamPlan> {
+    ContiguousArray(
+      blueprint.upstreams.map { UpstreamPlan(spec: $0, endpoints: directory.endpoints(of: $0, now: now)) })
+  }
+
+  /// What is known of an upstream.
+  func state(_ name: String = "main") -> UpstreamState { plans.first { $0.spec.name == name }!.state }
+
+  /// A counter of the loop.
+  func count(_ counter: Counter) -> UInt64 { metrics.loops[0].value(counter) }
+
+  /// A server at an endpoint of "main".
+  @discardableResult
+  func origin(_ number: Int = 1, _ answer: @escaping (Origin.Connection, WireMessage) -> Void = Origin.echo) -> Origin {
+    Origin(world, Self.endpoint(number), answer)
+  }
+
+  /// A server at the endpoint of "other".
+  @discardableResult
+  func otherOrigin(_ answer: @escaping (Origin.Connection, WireMessage) -> Void = Origin.echo) -> Origin {
+    Origin(world, Self.otherEndpoint, answer)
+  }
+
+  /// A client's connection, that sends `text` at once.
+  func client(_ text: String = "", from source: IPAddress = IPAddress(v4: 0xcb00_7101)) -> FlowClient {
+    let client = FlowClient(world.connect(to: Self.port, from: source))
+    if !text.isEmpty { client.peer.send(text) }
+    return client
+  }
+
+  /// Sends a request on a connection of its own and returns the response.
+  func exchange(_ request: String, sourceLocation: SourceLocation = #_sourceLocation) throws -> WireMessage {
+    let client = client(request)
+    world.run(within: .seconds(40)) { !client.responses.isEmpty || client.peer.isOver }
+    defer { client.peer.close() }
+    return try #require(client.responses.first, "no response", sourceLocation: sourceLocation)
+  }
+
+  /// Serves new requests under another configuration.
+  func reload(_ setup: FlowSetup) throws {
+    let blueprint = try setup.blueprint()
+    plans = Self.plans(of: blueprint, directory, world.now)
+    directory.retain(only: plans.map(\.endpoints))
+    shared.setLimits(blueprint.node.limits)
+    node.send(.configure(blueprint, BlueprintShared(blueprint, upstreams: plans, metrics: metrics)) { _ in })
+    world.run(for: .milliseconds(1))
+  }
+
+  /// Begins to drain, as the control loop does.
+  func drain(seconds: Int64) {
+    shared.beginDraining()
+    node.send(.drain(nanoseconds: seconds * 1_000_000_000))
+  }
+
+  /// Checks that nothing is left but idle upstream connections; clients must be gone.
+  func expectRest(sourceLocation: SourceLocation = #_sourceLocation) {
+    world.settle()
+    #expect(node.handler.clients.count == 0, "clients", sourceLocation: sourceLocation)
+    #expect(node.handler.exchanges.count == 0, "exchanges", sourceLocation: sourceLocation)
+    #expect(node.handler.servers.count == node.handler.pool.idleCount, "servers", sourceLocation: sourceLocation)
+    #expect(node.handler.pool.totalCount == node.handler.servers.count, "pool", sourceLocation: sourceLocation)
+    #expect(shared.ledger.total == 0, "ledger", sourceLocation: sourceLocation)
+    #expect(node.loop.openSockets == node.handler.servers.count + 1, "sockets", sourceLocation: sourceLocation)
+    #expect(count(.requestsStarted) == count(.requestsEnded), "requests", sourceLocation: sourceLocation)
+    var connections: Int32 = 0
+    for plan in plans {
+      connections += plan.state.connections
+      #expect(plan.state.pending == 0, "pending", sourceLocation: sourceLocation)
+      #expect(plan.state.requests == 0, "running", sourceLocation: sourceLocation)
+      #expect(plan.state.retries == 0, "retries", sourceLocation: sourceLocation)
+      for endpoint in plan.endpoints.endpoints {
+        #expect(endpoint.state.activeRequests == 0, "active", sourceLocation: sourceLocation)
+      }
+    }
+    #expect(Int(connections) == node.handler.servers.count, "connections", sourceLocation: sourceLocation)
+  }
+}
+
+/// A client of the gateway that reads responses by itself.
+final class FlowClient {
+  let peer: Peer
+  let reader = WireReader(isResponse: true)
+
+  init(_ peer: Peer) {
+    self.peer = peer
+    let reader = reader
+    var isEnded = false
+    peer.onChange = { peer in
+      reader.read(peer.take())
+      guard peer.isOver, !isEnded else { return }
+      isEnded = true
+      reader.end(torn: peer.wasReset)
+    }
+  }
+
+  var responses: [WireMessage] { reader.messages }
+  var statuses: [Int] { reader.messages.map(\.status) }
+
+  func send(_ text: String) { peer.send(text) }
+}
+
+/// A GET in full.
+func get(_ target: String, _ fields: String = "") -> String {
+  "GET \(target) HTTP/1.1\r\nHost: api.example\r\n\(fields)\r\n"
+}
+
+/// A POST with a body of known length.
+func post(_ target: String, _ body: String, _ fields: String = "") -> String {
+  "POST \(target) HTTP/1.1\r\nHost: api.example\r\nContent-Length: \(body.utf8.count)\r\n\(fields)\r\n\(body)"
+}
+
+/// A POST whose chunked body is given as it is on the wire.
+func postChunks(_ target: String, _ chunks: String, _ fields: String = "") -> String {
+  "POST \(target) HTTP/1.1\r\nHost: api.example\r\nTransfer-Encoding: chunked\r\n\(fields)\r\n\(chunks)"
+}
