@@ -39,7 +39,12 @@ def instructions(make, work):
     out = h.WORK / "callgrind.out"
     for old in h.WORK.glob("callgrind.out*"):
         old.unlink()
+    # Valgrind gives up on the compiler's debug information, and needs none.
+    bare = h.WORK / "sluice-bare"
+    if h.SLUICE.exists():
+        subprocess.run(["strip", "-g", "-o", str(bare), str(h.SLUICE)], check=True)
     server = make(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", "--quiet"])
+    server.command = [str(bare) if part == str(h.SLUICE) else part for part in server.command]
     if "nginx" in server.command:
         server.command += ["-g", "master_process off;"]  # callgrind follows one process
     with server:
