@@ -230,7 +230,7 @@ def wrk(port, seconds, connections=64, script=None, path="/"):
     done = re.search(r"(\d+) requests in ([\d.]+\w+)", output)
     errors = sum(int(n) for n in re.findall(r"(?:connect|read|write|timeout) (\d+)", output))
     refused = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    latency = {p: re.search(rf"{p}%\s+(\S+)", output) for p in ("50", "99")}
+    latency = {p: re.search(rf"^\s+{p}%\s+(\S+)", output, re.M) for p in ("50", "99")}
     return Load(
         int(done[1]), milliseconds(done[2]) / 1e3, errors + (int(refused[1]) if refused else 0),
         *(milliseconds(m[1]) if m else None for m in latency.values()),
