@@ -72,3 +72,12 @@ if Context.environment["FUZZ"] == "1" {
     .executableTarget(name: "sluice-fuzz", dependencies: ["Fuzz"], path: "Tests/FuzzEntry", swiftSettings: strict))
   package.products.append(.executable(name: "sluice-fuzz", targets: ["sluice-fuzz"]))
 }
+
+// Measured, never shipped: `benchmarks/run match` builds it.
+if Context.environment["BENCHMARK"] == "1" {
+  package.targets.append(
+    .executableTarget(
+      name: "route-match", dependencies: ["Core", "HTTP", "Traffic"], path: "benchmarks/scenarios/RouteMatch",
+      swiftSettings: strict))
+  package.products.append(.executable(name: "route-match", targets: ["route-match"]))
+}
