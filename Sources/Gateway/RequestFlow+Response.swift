@@ -91,6 +91,8 @@ extension RequestFlow {
     exchanges[exchange].isReplayable = false
     exchanges[exchange].status = UInt16(response.status)
     exchanges[exchange].serverKeepsAlive = response.keepsAlive
+    // From here on the limit is on pauses: the head may have come at the end of the time it had.
+    setDeadline(server: exchanges[exchange].server, after: exchanges[exchange].timeouts.idle)
     if exchanges[exchange].isMirror {
       exchanges[exchange].responseBody = BodyReader(response.framing(for: exchanges[exchange].method))
       return

@@ -35,6 +35,7 @@ extension RequestFlow {
   func nextWake() -> Instant {
     min(
       clientTimers.nextDeadline, serverTimers.nextDeadline, pool.nextExpiry, acceptResumesAt, drain.nextStep,
+      queuesMoveAt,
       log?.deadline ?? .never)
   }
 
@@ -104,7 +105,9 @@ extension RequestFlow {
     switch exchanges[exchange].stage {
     case .response, .flushing: breakOff(exchange, .deadline)
     case .head, .parked, .pending, .connecting, .request:
-      noteFailure(exchange)
+      if exchanges[exchange].server >= 0 { noteFailure(exchange) }
+      // The refusal has a time limit of its own.
+      exchanges[exchange].totalDeadline = .never
       refuse(exchange, ProblemCatalogue.gatewayTimeout)
     }
   }

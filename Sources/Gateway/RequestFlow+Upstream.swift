@@ -41,22 +41,7 @@ extension RequestFlow {
     return true
   }
 
-  /// The station `connect`: an idle connection to the endpoint, a new one, or a place in the queue.
-  mutating func connect(_ exchange: Int32, _ upstream: LoopUpstream) {
-    guard let endpoint = exchanges[exchange].endpoint else { return }
-    let id = endpoint.with { $0.id }
-    let idle = pool.takeIdle(endpoint: id)
-    if idle >= 0 {
-      metrics.add(to: .upstreamConnectionsReused)
-      return use(idle, for: exchange)
-    }
-    guard pool.canOpen(endpoint: id, upstream.pool),
-      CircuitBreaker.acquire(.connection, upstream.plan.spec.breaker, upstream.plan.state)
-    else { return enqueue(exchange, upstream) }
-    open(to: endpoint.with { $0 }, for: exchange, upstream)
-  }
-
-  private mutating func open(to endpoint: EndpointState, for exchange: Int32, _ upstream: LoopUpstream) {
+  mutating func open(to endpoint: EndpointState, for exchange: Int32, _ upstream: LoopUpstream) {
     guard let index = servers.take() else {
       CircuitBreaker.release(.connection, upstream.plan.state)
       return refuse(exchange, ProblemCatalogue.overloaded)
@@ -86,45 +71,8 @@ extension RequestFlow {
     setDeadline(server: index, after: exchanges[exchange].timeouts.connect)
   }
 
-  private mutating func enqueue(_ exchange: Int32, _ upstream: LoopUpstream) {
-    exchanges[exchange].stage = .pending
-    guard CircuitBreaker.acquire(.pending, upstream.plan.spec.breaker, upstream.plan.state) else {
-      return refuse(exchange, ProblemCatalogue.upstreamBusy)
-    }
-    metrics.add(to: .upstreamRequestsQueued)
-    exchanges[exchange].isQueued = true
-    let isIn = pending.append(exchange, line: upstream.line, limit: .max)
-    precondition(isIn)
-    let client = exchanges[exchange].client
-    guard client >= 0 else { return }
-    let deadline = world.now.advanced(byNanoseconds: exchanges[exchange].timeouts.response)
-    exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
-    setDeadline(client: client, after: exchanges[exchange].timeouts.response)
-  }
-
-  private mutating func leaveQueue(_ exchange: Int32) {
-    guard exchanges[exchange].isQueued else { return }
-    exchanges[exchange].isQueued = false
-    pending.remove(exchange)
-    exchanges[exchange].group?.with { CircuitBreaker.release(.pending, $0.plan.state) }
-  }
-
-  /// A connection of this upstream is free, or there is room for another: the longest waiting request tries again.
-  private mutating func serveQueue(_ line: Int32) {
-    let exchange = pending.takeFirst(line: line)
-    guard exchange >= 0 else { return }
-    if let total = exchanges[exchange].route?.with({ $0.timeouts.total }) {
-      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: total)
-    }
-    leaveQueue(exchange)
-    guard let upstream = exchanges[exchange].group?.with({ $0 }), pickEndpoint(exchange, upstream) else {
-      return refuse(exchange, ProblemCatalogue.noUpstream)
-    }
-    connect(exchange, upstream)
-  }
-
   /// The exchange goes on over this connection.
-  private mutating func use(_ server: Int32, for exchange: Int32) {
+  mutating func use(_ server: Int32, for exchange: Int32) {
     servers[server].state = .busy
     servers[server].exchange = exchange
     servers[server].served &+= 1
@@ -257,7 +205,9 @@ extension RequestFlow {
     exchanges[exchange].hasTimedOut = false
     exchanges[exchange].isCutOff = false
     exchanges[exchange].stage = .pending
-    if pickEndpoint(exchange, upstream) {
+    // Elsewhere if there is another endpoint, otherwise at the same.
+    if !pickEndpoint(exchange, upstream) { exchanges[exchange].tried = TriedEndpoints() }
+    if exchanges[exchange].position >= 0 || pickEndpoint(exchange, upstream) {
       connect(exchange, upstream)
     } else {
       refuse(exchange, ProblemCatalogue.badGateway)
@@ -277,7 +227,8 @@ extension RequestFlow {
   mutating func noteResponse(_ exchange: Int32) {
     let elapsed = world.now.nanoseconds(since: exchanges[exchange].attemptStartedAt)
     metrics.observe(.upstream, nanoseconds: elapsed)
-    if response.status >= 500 {
+    // What 500 says of is the request as likely as the endpoint.
+    if (502...504).contains(response.status) {
       noteFailure(exchange)
     } else {
       exchanges[exchange].endpoint?.with { $0.recordSuccess() }
@@ -304,7 +255,7 @@ extension RequestFlow {
     servers[server].state = .idle
     servers[server].isReused = true
     servers[server].deadline = .never
-    if pending.count(line: line) > 0 { serveQueue(line) }
+    noteRoom(line)
   }
 
   /// Breaks off whatever the exchange has going with its upstream.
@@ -325,7 +276,7 @@ extension RequestFlow {
     servers[index].deadline = .never
     metrics.add(to: .upstreamConnectionsClosed)
     servers.giveBack(index)
-    if pending.count(line: line) > 0 { serveQueue(line) }
+    noteRoom(line)
   }
 
   /// Gives back what an exchange has taken of its upstream's bounds.

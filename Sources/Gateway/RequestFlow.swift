@@ -46,6 +46,9 @@ public struct RequestFlow: ~Copyable, EventHandler {
   var serverTimers: TimerWheel
   var pool = ConnectionPool()
   var pending = PendingQueue()
+  /// Lines that may move at the end of this turn, and when all are looked at again.
+  var movingLines: ContiguousArray<Int32> = []
+  var queuesMoveAt = Instant.never
   /// Each upstream's line in ``pending``, by name: lines outlive configurations.
   var lines: [String: Int32] = [:]
 
@@ -219,6 +222,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
     metrics.observe(.turn, nanoseconds: world.previousTurnNanoseconds)
     workListedSockets()
     expireTimers()
+    moveQueues()
     log?.flush(now: world.now)
     if !listed.isEmpty { return world.now }
     return nextWake()

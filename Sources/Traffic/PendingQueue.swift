@@ -35,6 +35,9 @@ public struct PendingQueue {
     return true
   }
 
+  /// The exchange that has waited longest, which stays in its line; −1 if none waits.
+  public func first(line: Int32) -> Int32 { Int(line) < lines.count ? lines[Int(line)].first : -1 }
+
   /// Takes the exchange that has waited longest; −1 if none waits.
   public mutating func takeFirst(line: Int32) -> Int32 {
     guard Int(line) < lines.count else { return -1 }
