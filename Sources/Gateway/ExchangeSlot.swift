@@ -53,6 +53,8 @@ struct ExchangeSlot: SlabSlot {
   var holdsRequest = false
   var holdsRetry = false
   var isQueued = false
+  /// While parked: fields that must not be sent on.
+  var droppedFields: [Int] = []
   var hasTimedOut = false
 
   var requestBody = BodyReader()
@@ -151,6 +153,7 @@ struct ExchangeSlot: SlabSlot {
     holdsRequest = false
     holdsRetry = false
     isQueued = false
+    droppedFields = []
     hasTimedOut = false
     isReplayable = true
     toServerSent = 0

@@ -12,6 +12,9 @@ extension RequestFlow {
   /// Puts an exchange aside until its ticket is called.
   mutating func park(_ exchange: Int32) {
     exchanges[exchange].stage = .parked
+    // The loop's head is about to be used for others; what policies and the flow have struck out of it is not in the
+    // copy of its bytes.
+    exchanges[exchange].droppedFields = (0..<request.fieldCount).filter { request.field($0).isDropped }
     let client = exchanges[exchange].client
     let deadline = world.now.advanced(byNanoseconds: Self.longestPark)
     exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
@@ -27,8 +30,15 @@ extension RequestFlow {
     else { return }
     // The loop's own head has been used for other requests since: read it again from the exchange's copy.
     let head = exchanges[exchange].exchange.head
-    guard case .complete = request.parse(head, limits: limits.head) else { return abandon(exchange) }
+    // Under the limits of its own configuration: a reload may have lowered them.
+    let headLimits = FlowLimits(configuration.blueprint.node).head
+    guard case .complete = request.parse(head, limits: headLimits) else { return abandon(exchange) }
+    for index in exchanges[exchange].droppedFields { request.drop(index) }
+    exchanges[exchange].droppedFields = []
     let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
+      byNanoseconds: route.timeouts.total)
+    setDeadline(client: exchanges[exchange].client, after: limits.settings.bodyTimeout)
     exchanges[exchange].stage = .head
     decide(
       exchange, route, configuration, route.chain.resume(&exchanges[exchange].exchange, request, configuration.services)

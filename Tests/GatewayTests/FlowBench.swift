@@ -148,6 +148,13 @@ final class FlowBench {
     world.run(for: .milliseconds(1))
   }
 
+  /// Resumes a parked exchange, as a message to the loop would.
+  func resume(_ ticket: UInt64) {
+    node.handler.resume(ticket: ticket)
+    // A turn of the loop follows every message.
+    node.send(.endpoints(plans[0].endpoints))
+  }
+
   /// Begins to drain, as the control loop does.
   func drain(seconds: Int64) {
     shared.beginDraining()
