@@ -190,9 +190,12 @@ def test_total_deadline_of_a_route(origin, gateway):
     began = time.monotonic()
     with connect(g.port) as stream:
         stream.send(REQUEST)
-        response = stream.response()
+        try:
+            complete = stream.response().complete
+        except ConnectionResetError:
+            complete = False
     assert time.monotonic() - began < 5
-    assert not response.complete, "a body that was cut off looks complete"
+    assert not complete, "a body that was cut off looks complete"
 
 
 def test_ten_thousand_bytes_one_at_a_time_cost_little(origin, gateway):

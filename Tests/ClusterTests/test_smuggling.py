@@ -149,6 +149,7 @@ def test_malformed_request_is_refused_and_never_forwarded(house, name):
         response = stream.response()
         assert response.status in (expected if isinstance(expected, set) else {expected})
         assert response.get("Content-Type") == "application/problem+json"
+        assert set(response.json()["instance"].rsplit(":", 1)[1]) != {"0"}, "the refusal has no decision id"
         assert stream.rest() == b"", "something was answered behind the refusal"
     assert len(origin.requests) == before, f"the upstream received {origin.requests[before:]}"
 
