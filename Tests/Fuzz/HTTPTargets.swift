@@ -36,8 +36,9 @@ enum HTTPTargets {
     again.append(head.isHTTP10 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n")
     for index in 0..<head.fieldCount { again.appendField(head.name(of: index), head.value(of: index)) }
     again.append("\r\n")
+    // The space behind each colon may take the copy beyond the limits of the original.
     let copy = RequestHead()
-    precondition(copy.parse(again, limits: limits) == .complete(byteCount: again.count))
+    precondition(copy.parse(again, limits: HeadLimits()) == .complete(byteCount: again.count))
     precondition(copy.framing == head.framing && copy.keepsAlive == head.keepsAlive && copy.method == head.method)
     precondition(copy.fieldCount == head.fieldCount && copy.port == head.port)
     precondition(copy.bytes(copy.path).array == head.bytes(head.path).array)
@@ -71,7 +72,7 @@ enum HTTPTargets {
     for index in 0..<head.fieldCount { again.appendField(head.name(of: index), head.value(of: index)) }
     again.append("\r\n")
     let copy = ResponseHead()
-    precondition(copy.parse(again, limits: limits) == .complete(byteCount: again.count))
+    precondition(copy.parse(again, limits: HeadLimits()) == .complete(byteCount: again.count))
     precondition(copy.status == head.status && copy.keepsAlive == head.keepsAlive)
     precondition(copy.framing(for: .get) == head.framing(for: .get) && copy.fieldCount == head.fieldCount)
   }
