@@ -78,6 +78,7 @@ enum RequestWriter {
     request.dropAll(.xForwardedProto)
     request.dropAll(.xForwardedHost)
     request.dropAll(.xForwardedPort)
+    IdentityFields.dropAll(in: request)
   }
 
   private static func writeOwnFields(
