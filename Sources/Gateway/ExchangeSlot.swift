@@ -96,6 +96,8 @@ struct ExchangeSlot: SlabSlot {
   var clientPace = Pace()
   /// Something waits in ``toClient``.
   var waitsForClient = false
+  /// In the list of what is sent at the end of the turn.
+  var isPosted = false
   /// Informational responses passed on.
   var informationalCount: UInt8 = 0
   /// What the client has not taken yet.
@@ -160,6 +162,7 @@ struct ExchangeSlot: SlabSlot {
     isCutOff = false
     clientPace = Pace()
     waitsForClient = false
+    isPosted = false
     informationalCount = 0
     scanned = 0
     timeouts = FlowTimeouts()

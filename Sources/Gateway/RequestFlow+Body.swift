@@ -124,18 +124,17 @@ extension RequestFlow {
     guard server >= 0, servers[server].state == .busy, !exchanges[exchange].isCutOff else { return }
     let toServer = exchanges[exchange].toServer
     let sent = exchanges[exchange].toServerSent
-    if sent < toServer.count {
-      switch world.send(servers[server].socket, toServer.bytes.extracting(sent..<toServer.count)) {
-      case .count(let count):
-        metrics.add(count, to: .upstreamBytesSent)
-        exchanges[exchange].toServerSent = sent + count
-      case .wouldBlock: break
-      case .ended, .failed:
-        // It takes no more, but may have said why: a response that came before the end is a response.
-        exchanges[exchange].isCutOff = true
-        servers[server].inputWaits = true
-        return list(server: server)
-      }
+    guard sent < toServer.count else { return }
+    switch world.send(servers[server].socket, toServer.bytes.extracting(sent..<toServer.count)) {
+    case .count(let count):
+      metrics.add(count, to: .upstreamBytesSent)
+      exchanges[exchange].toServerSent = sent + count
+    case .wouldBlock: return
+    case .ended, .failed:
+      // It takes no more, but may have said why: a response that came before the end is a response.
+      exchanges[exchange].isCutOff = true
+      servers[server].inputWaits = true
+      return list(server: server)
     }
     if !exchanges[exchange].isReplayable {
       toServer.consume(exchanges[exchange].toServerSent)

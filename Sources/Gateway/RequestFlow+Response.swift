@@ -197,7 +197,7 @@ extension RequestFlow {
 
   // MARK: To the client
 
-  /// Sends `output`, or keeps what the client does not take.
+  /// Hands `output` over for sending at the end of the turn.
   mutating func flushOutput(_ exchange: Int32) {
     let client = exchanges[exchange].client
     guard client >= 0 else {
@@ -205,18 +205,12 @@ extension RequestFlow {
       if exchanges[exchange].stage == .flushing { finish(exchange) }
       return
     }
-    if exchanges[exchange].toClient.isEmpty, !output.isEmpty {
-      switch world.send(clients[client].socket, output.bytes) {
-      case .count(let count): clientTook(exchange, client, count, of: output)
-      case .wouldBlock: break
-      case .ended, .failed: return clientLeft(exchange)
-      }
-    }
-    if !output.isEmpty {
-      exchanges[exchange].toClient.append(output.bytes)
-      output.removeAll()
-    }
-    afterSending(exchange, client)
+    let toClient = exchanges[exchange].toClient
+    toClient.append(output.bytes)
+    output.removeAll()
+    if toClient.isEmpty { return afterSending(exchange, client) }
+    // Where the client has not taken earlier bytes, its socket will say when it can.
+    if !exchanges[exchange].waitsForClient { post(exchange) }
   }
 
   /// Sends `output` and then `bytes`, without copying what the client takes at once.
@@ -255,13 +249,14 @@ extension RequestFlow {
     switch world.send(clients[client].socket, toClient.bytes) {
     case .count(let count):
       clientTook(exchange, client, count, of: toClient)
+      guard exchanges[exchange].waitsForClient else { break }
       setDeadline(client: client, after: limits.settings.sendTimeout)
       let settings = limits.settings
       guard
         exchanges[exchange].clientPace.holds(
           after: count, now: world.now, minimum: settings.minimumSendRate, grace: settings.rateGrace)
       else { return breakOff(exchange, .slowReader) }
-    case .wouldBlock: return
+    case .wouldBlock: break
     case .ended, .failed: return clientLeft(exchange)
     }
     afterSending(exchange, client)

@@ -87,7 +87,7 @@ extension RequestFlow {
     }
     exchanges[exchange].attemptStartedAt = world.now
     exchanges[exchange].endpoint?.with { $0.requestStarted() }
-    flushToServer(exchange)
+    post(exchange)
   }
 
   // MARK: Events of upstream connections
