@@ -12,27 +12,31 @@ public final class ByteBuffer {
   public static let slack = 64
 
   @safe
-  private struct Storage {
-    var base: UnsafeMutableRawPointer
-    var start = 0
-    var end = 0
-    var capacity: Int
+  @usableFromInline
+  struct Storage {
+    @usableFromInline var base: UnsafeMutableRawPointer
+    @usableFromInline var start = 0
+    @usableFromInline var end = 0
+    @usableFromInline var capacity: Int
   }
 
   // Pinned, because every room touches buffers all the time; only this class's methods change it, one after another.
-  private let storage: Pinned<Storage>
+  @usableFromInline let storage: Pinned<Storage>
 
-  private var base: UnsafeMutableRawPointer {
+  @inlinable
+  var base: UnsafeMutableRawPointer {
     get { unsafe storage.value.base }
     set { unsafe storage.value.base = newValue }
   }
 
-  private var start: Int {
+  @inlinable
+  var start: Int {
     get { storage.value.start }
     set { storage.value.start = newValue }
   }
 
-  private var end: Int {
+  @inlinable
+  var end: Int {
     get { storage.value.end }
     set { storage.value.end = newValue }
   }
@@ -136,8 +140,10 @@ public final class ByteBuffer {
   }
 
   /// Lets `body` write at most `limit` bytes behind the last one; `body` returns how many it wrote.
+  @inlinable
+  @inline(__always)
   public func append(limit: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int) {
-    reserve(limit)
+    if limit < 0 || storage.value.capacity &- end < limit { reserve(limit) }
     let written = unsafe body(UnsafeMutableRawBufferPointer(start: base + end, count: limit))
     precondition(written >= 0 && written <= limit)
     end &+= written

@@ -15,12 +15,12 @@ extension AccessLog {
     }
     if !record.requestID.isEmpty {
       line.literal(",\"request\":\"")
-      line.text(head.extracting(record.requestID.offsets), limit: Limit.requestID)
+      line.text(head, record.requestID, limit: Limit.requestID)
       line.literal("\"")
     }
     if !record.userAgent.isEmpty {
       line.literal(",\"userAgent\":\"")
-      line.text(head.extracting(record.userAgent.offsets), limit: Limit.userAgent)
+      line.text(head, record.userAgent, limit: Limit.userAgent)
       line.literal("\"")
     }
   }
@@ -37,67 +37,18 @@ extension AccessLog {
     case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
     case .unavailable: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
     }
-    for index in 0..<limits.count {
-      let level = limits[index]
+    let levels = limits.span
+    for index in levels.indices {
       if index > 0 { line.byte(UInt8(ascii: ",")) }
-      line.literal("{\"")
       let name = first &+ Int32(truncatingIfNeeded: index)
       if first >= 0 && names.contains(name) {
-        line.literal("name\":\"")
         names.write(name, to: &line)
-        line.literal("\",\"")
+      } else {
+        line.literal("{\"remaining\":")
       }
-      line.literal("remaining\":")
-      line.decimal(level.remaining)
-      if level.isDenied { line.literal(",\"denied\":true}") } else { line.byte(UInt8(ascii: "}")) }
+      line.decimal(levels[index].remaining)
+      if levels[index].isDenied { line.literal(",\"denied\":true}") } else { line.byte(UInt8(ascii: "}")) }
     }
     line.literal("]}")
-  }
-
-  /// The most bytes that the line for `record` can take.
-  @inline(__always)
-  func bound(
-    _ record: AccessRecord, limits: LimitQuestion, names: AccessNames,
-    endpoints: NameTable
-  ) -> Int {
-    var foreign = min(Int(record.method.count), Limit.method) &+ min(Int(record.host.count), Limit.host)
-    foreign &+= min(Int(record.path.count), Limit.path) &+ min(Int(record.userAgent.count), Limit.userAgent)
-    foreign &+= min(Int(record.requestID.count), Limit.requestID)
-    var known = names.routes.count(record.route) &+ names.consumers.count(record.consumer)
-    known &+= names.keys.count(record.key) &+ endpoints.count(record.endpoint)
-    if record.firstLimit >= 0 {
-      for index in 0..<limits.count { known &+= names.limits.count(record.firstLimit &+ Int32(index)) }
-    }
-    return Self.fixedBytes &+ foreign &* AccessLogLine.growth &+ known &+ AccessLogLine.slack
-  }
-
-  /// Makes the beginning of all lines of a second.
-  @inline(never)
-  func stampSecond(_ time: WallTime) {
-    second.store(time.seconds, ordering: .relaxed)
-    let date = CivilDate(time)
-    let buffer = ByteBuffer(capacity: 32)
-    buffer.append("{\"time\":\"")
-    Self.append(date.year, digits: 4, to: buffer)
-    for (separator, value) in [
-      ("-", date.month), ("-", date.day), ("T", date.hour), (":", date.minute), (":", date.second),
-    ] {
-      buffer.append(utf8: separator)
-      Self.append(value, digits: 2, to: buffer)
-    }
-    buffer.append(".\0\0\0")
-    for index in 0..<4 {
-      let word = (0..<8).reduce(UInt64(0)) { $0 | UInt64(buffer[index * 8 + $1]) << UInt64($1 * 8) }
-      stamp[index].store(word.littleEndian, ordering: .relaxed)
-    }
-  }
-
-  private static func append(_ value: Int, digits: Int, to buffer: ByteBuffer) {
-    var scale = 1
-    for _ in 1..<digits { scale *= 10 }
-    while scale > 0 {
-      buffer.append(UInt8(truncatingIfNeeded: 48 + value / scale % 10))
-      scale /= 10
-    }
   }
 }

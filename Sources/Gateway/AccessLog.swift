@@ -9,7 +9,6 @@
 import Core
 import HTTP
 import Pipeline
-import Synchronization
 
 /// Formats the access log's lines. One object a loop; it remembers the current second.
 public final class AccessLog {
@@ -20,22 +19,22 @@ public final class AccessLog {
     static let path = 2_048
     static let userAgent = 256
     static let requestID = 128
+    static let all = method + host + path + userAgent + requestID
   }
 
-  /// Room for all that is not text of variable length: 25 members with their names, numbers and quotation marks, and
-  /// eight limits.
-  static let fixedBytes = 2_048
-
-  /// The second that ``stamp`` says. Both are atomic although one thread uses them: a variable of a class costs a check
-  /// for exclusive access each time it is read, an atomic constant none.
-  let second = Atomic<Int64>(.min)
-  /// `{"time":"2026-11-20T22:36:51.`, and three bytes of nothing.
-  let stamp = InlineArray<4, Atomic<UInt64>> { _ in Atomic(0) }
+  /// The second that ``stamp`` says, and `{"time":"2026-11-20T22:36:51.` with three bytes of nothing.
+  private var second = Int64.min
+  private var stamp = SIMD32<UInt8>()
   private static let stampBytes = 29
-  private let scratch = ByteBuffer(capacity: 64)
+  /// The client last logged, as text: one that keeps its connection asks again, and writing an address anew costs more
+  /// than any other part of the line.
+  private var client = IPAddress(high: 0, low: 0)
+  private var clientText = SIMD64<UInt8>()
+  private var clientCount = 0
+  private let clientScratch = ByteBuffer(capacity: SIMD64<UInt8>.scalarCount)
 
   /// A formatter.
-  public init() {}
+  public init() { rememberClient(client) }
 
   /// Appends the line for `record` to `block`.
   ///
@@ -46,11 +45,11 @@ public final class AccessLog {
     endpoints: NameTable, into block: ByteBuffer
   ) {
     let seconds = record.time.seconds
-    if seconds != second.load(ordering: .relaxed) { stampSecond(record.time) }
-    unsafe block.append(limit: bound(record, limits: limits, names: names, endpoints: endpoints)) { memory in
+    if seconds != second { stampSecond(record.time) }
+    if record.client != client { rememberClient(record.client) }
+    unsafe block.append(limit: Self.bound(record, names: names, endpoints: endpoints)) { memory in
       var line = unsafe AccessLogLine(memory)
-      for index in 0..<4 { line.word(stamp[index].load(ordering: .relaxed), at: index &* 8) }
-      line.skip(Self.stampBytes)
+      line.prefix(stamp, count: Self.stampBytes)
       line.microseconds(record.time.microseconds &- seconds &* 1_000_000)
       writeRequest(record, head, &line)
       writeOutcome(record, endpoints, &line)
@@ -62,25 +61,34 @@ public final class AccessLog {
     }
   }
 
+  /// The most bytes that the line for `record` can take.
+  @inline(__always)
+  private static func bound(_ record: AccessRecord, names: AccessNames, endpoints: NameTable) -> Int {
+    let given = Int(record.method.count) &+ Int(record.host.count) &+ Int(record.path.count)
+    let foreign = given &+ Int(record.userAgent.count) &+ Int(record.requestID.count)
+    let known = names.longest &+ endpoints.longest &+ (record.refusal?.utf8CodeUnitCount ?? 0)
+    return AccessLogLine.room(for: min(foreign, Limit.all) &* AccessLogLine.growth &+ known)
+  }
+
   @inline(__always)
   private func writeRequest(_ record: AccessRecord, _ head: RawSpan, _ line: inout AccessLogLine) {
     line.literal("Z\",\"decision\":\"")
     line.hexadecimal(record.decision.high)
     line.hexadecimal(record.decision.low)
     line.literal("\",\"client\":\"")
-    line.address(record.client, scratch: scratch)
+    line.prefix(clientText, count: clientCount)
     if !record.method.isEmpty {
       line.literal("\",\"method\":\"")
-      line.text(head.extracting(record.method.offsets), limit: Limit.method)
+      line.text(head, record.method, limit: Limit.method)
     }
     if record.isSecure { line.literal("\",\"scheme\":\"https") } else { line.literal("\",\"scheme\":\"http") }
     if !record.host.isEmpty {
       line.literal("\",\"host\":\"")
-      line.text(head.extracting(record.host.offsets), limit: Limit.host)
+      line.text(head, record.host, limit: Limit.host)
     }
     if !record.path.isEmpty {
       line.literal("\",\"path\":\"")
-      line.text(head.extracting(record.path.offsets), limit: Limit.path)
+      line.text(head, record.path, limit: Limit.path)
     }
     if record.isHTTP10 {
       line.literal("\",\"protocol\":\"HTTP/1.0\"")
@@ -116,27 +124,56 @@ public final class AccessLog {
     }
     if let code = record.refusal {
       line.literal(",\"refusal\":\"")
-      line.literal(code)
+      line.plain(code)
       line.literal("\"")
     }
   }
 
   @inline(__always)
   private func writeIdentity(_ record: AccessRecord, _ names: AccessNames, _ line: inout AccessLogLine) {
-    if names.routes.contains(record.route) {
-      line.literal(",\"route\":\"")
-      names.routes.write(record.route, to: &line)
-      line.literal("\"")
+    if names.routes.contains(record.route) { names.routes.write(record.route, to: &line) }
+    if names.consumers.contains(record.consumer) { names.consumers.write(record.consumer, to: &line) }
+    if names.keys.contains(record.key) { names.keys.write(record.key, to: &line) }
+  }
+}
+
+// MARK: - What stays the same from line to line
+
+extension AccessLog {
+  /// Makes the beginning of all lines of a second.
+  @inline(never)
+  private func stampSecond(_ time: WallTime) {
+    second = time.seconds
+    let date = CivilDate(time)
+    let buffer = ByteBuffer(capacity: SIMD32<UInt8>.scalarCount)
+    buffer.append("{\"time\":\"")
+    Self.append(date.year, digits: 4, to: buffer)
+    for (separator, value) in [
+      ("-", date.month), ("-", date.day), ("T", date.hour), (":", date.minute), (":", date.second),
+    ] {
+      buffer.append(utf8: separator)
+      Self.append(value, digits: 2, to: buffer)
     }
-    if names.consumers.contains(record.consumer) {
-      line.literal(",\"consumer\":\"")
-      names.consumers.write(record.consumer, to: &line)
-      line.literal("\"")
+    buffer.append(UInt8(ascii: "."))
+    for index in 0..<Self.stampBytes { stamp[index] = buffer[index] }
+  }
+
+  private static func append(_ value: Int, digits: Int, to buffer: ByteBuffer) {
+    var scale = 1
+    for _ in 1..<digits { scale *= 10 }
+    while scale > 0 {
+      buffer.append(UInt8(truncatingIfNeeded: 48 + value / scale % 10))
+      scale /= 10
     }
-    if names.keys.contains(record.key) {
-      line.literal(",\"key\":\"")
-      names.keys.write(record.key, to: &line)
-      line.literal("\"")
-    }
+  }
+
+  /// Makes the text of a client's address.
+  @inline(never)
+  private func rememberClient(_ address: IPAddress) {
+    client = address
+    clientScratch.removeAll()
+    address.append(to: clientScratch)
+    clientCount = clientScratch.count
+    for index in 0..<clientCount { clientText[index] = clientScratch[index] }
   }
 }

@@ -1,59 +1,90 @@
 import CLinux
 import Core
+import HTTP
 
 /// Writes the parts of one line of JSON into memory that was measured beforehand: no part asks for room, each is a few
-/// stores. Every method checks that it stays inside the memory.
+/// stores.
+///
+/// There are two kinds of parts. Those whose size the code alone decides (literals, numbers, identifiers) add up to
+/// ``fixedBytes`` at most, so they are not checked one by one except in debug builds. Those of any length (names, texts
+/// from outside) are checked: each must end ``fixedBytes`` before the memory does.
 @safe
 struct AccessLogLine: ~Copyable {
-  /// Bytes that a store may reach behind the text it adds.
-  static let slack = 32
+  /// Room for all parts of fixed size: 25 members with their names, numbers and quotation marks, and eight limits.
+  static let fixedBytes = 2_048
+  /// Bytes that a store may reach behind the part it adds.
+  static let slack = 64
+  /// The most bytes that escaping makes of one.
+  static let growth = 6
+
+  /// The memory that a line needs whose parts of any length have at most `bytes`.
+  static func room(for bytes: Int) -> Int { bytes &+ 2 &* fixedBytes &+ slack }
 
   private let base: UnsafeMutableRawPointer
-  private let capacity: Int
-  private(set) var count = 0
+  /// Where no part of any length may reach.
+  private let limit: UnsafeMutableRawPointer
+  private var cursor: UnsafeMutableRawPointer
 
   /// A line at the front of `memory`, which must outlive it.
   init(_ memory: UnsafeMutableRawBufferPointer) {
-    guard let base = memory.baseAddress else { fatalError("no memory for a line") }
+    guard let base = memory.baseAddress, memory.count >= Self.room(for: 0) else { fatalError("no memory for a line") }
     unsafe self.base = base
-    capacity = memory.count
+    unsafe limit = base + (memory.count - Self.fixedBytes - Self.slack)
+    unsafe cursor = base
   }
 
-  /// Where `count` more bytes go, and ``slack`` behind them.
+  /// How many bytes there are.
+  var count: Int { unsafe cursor - base }
+
+  /// Where the next `count` bytes go, of a part of fixed size.
   @inline(__always)
   private mutating func take(_ count: Int) -> UnsafeMutableRawPointer {
-    precondition(count >= 0 && capacity &- self.count >= count &+ Self.slack)
-    let place = unsafe base + self.count
-    self.count &+= count
+    let place = unsafe cursor
+    unsafe cursor = place + count
+    unsafe assert(cursor <= limit + Self.fixedBytes)
     return unsafe place
   }
 
-  /// Text that is JSON already.
+  /// Where the next `count` bytes go, of a part of any length.
+  @inline(__always)
+  private mutating func takeChecked(_ count: Int) -> UnsafeMutableRawPointer {
+    unsafe precondition(count >= 0 && limit - cursor >= count)
+    return unsafe take(count)
+  }
+
+  /// A constant that is JSON already.
   @inline(__always)
   mutating func literal(_ text: StaticString) {
     let count = text.utf8CodeUnitCount
     unsafe take(count).copyMemory(from: text.utf8Start, byteCount: count)
   }
 
-  /// Text that needs no escapes.
-  @inline(__always)
-  mutating func plain(_ bytes: RawSpan) {
-    let place = unsafe take(bytes.byteCount)
-    unsafe bytes.withUnsafeBytes { source in
-      if let start = source.baseAddress { unsafe place.copyMemory(from: start, byteCount: source.count) }
-    }
+  /// Text of the code's own that is JSON already.
+  mutating func plain(_ text: StaticString) {
+    let count = text.utf8CodeUnitCount
+    unsafe takeChecked(count).copyMemory(from: text.utf8Start, byteCount: count)
   }
 
-  /// Eight bytes, `offset` behind what is there, to be counted by ``skip(_:)``.
+  /// Text that is JSON already: `count` bytes of `bytes`, which must hold sixteen more behind them.
   @inline(__always)
-  func word(_ word: UInt64, at offset: Int) {
-    precondition(offset >= 0 && offset &+ 8 <= capacity &- count)
-    unsafe base.storeBytes(of: word, toByteOffset: count &+ offset, as: UInt64.self)
+  mutating func plain(_ bytes: RawSpan, from start: Int, count: Int) {
+    precondition(start >= 0 && count >= 0 && bytes.byteCount &- start >= count &+ 16)
+    let place = unsafe takeChecked(count)
+    var offset = 0
+    repeat {
+      // Checked by RawSpan; any sixteen bytes are such a vector.
+      let block = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: start &+ offset, as: SIMD16<UInt8>.self)
+      unsafe place.storeBytes(of: block, toByteOffset: offset, as: SIMD16<UInt8>.self)
+      offset &+= 16
+    } while offset < count
   }
 
-  /// Counts bytes that are there already.
+  /// The first `count` bytes of a vector.
   @inline(__always)
-  mutating func skip(_ count: Int) { _ = unsafe take(count) }
+  mutating func prefix<Vector: BitwiseCopyable>(_ vector: Vector, count: Int) {
+    assert(MemoryLayout<Vector>.size <= Self.slack && count <= MemoryLayout<Vector>.size)
+    unsafe take(count).storeBytes(of: vector, as: Vector.self)
+  }
 
   @inline(__always)
   mutating func byte(_ byte: UInt8) { unsafe take(1).storeBytes(of: byte, as: UInt8.self) }
@@ -61,147 +92,69 @@ struct AccessLogLine: ~Copyable {
   /// A number in decimal; negative ones as 0.
   @inline(__always)
   mutating func decimal(_ value: Int64) {
-    var rest = UInt64(truncatingIfNeeded: max(value, 0))
-    if rest < 10 { return byte(UInt8(truncatingIfNeeded: 48 &+ rest)) }
-    var digits = 2
-    var bound: UInt64 = 100
-    while rest >= bound && digits < 19 {
-      digits &+= 1
-      bound &*= 10
-    }
-    let place = unsafe take(digits)
-    while rest >= 10 {
-      digits &-= 2
-      let quotient = rest / 100
-      unsafe place.storeBytes(of: Self.pair(rest &- quotient &* 100), toByteOffset: digits, as: UInt16.self)
-      rest = quotient
-    }
-    if digits == 1 { unsafe place.storeBytes(of: UInt8(truncatingIfNeeded: 48 &+ rest), as: UInt8.self) }
+    let value = UInt64(truncatingIfNeeded: max(value, 0))
+    if value >= DecimalDigits.bound { return longDecimal(value) }
+    let (digits, count) = DecimalDigits.significant(value)
+    unsafe take(count).storeBytes(of: digits.littleEndian, as: UInt64.self)
   }
 
-  /// Six digits.
+  @inline(never)
+  private mutating func longDecimal(_ value: UInt64) {
+    decimal(Int64(value / DecimalDigits.bound))
+    unsafe take(8).storeBytes(of: DecimalDigits.eight(value % DecimalDigits.bound).littleEndian, as: UInt64.self)
+  }
+
+  /// Six digits of a number below a million.
   @inline(__always)
   mutating func microseconds(_ value: Int64) {
-    let value = UInt64(truncatingIfNeeded: value)
-    let place = unsafe take(6)
-    unsafe place.storeBytes(of: Self.pair(value / 10_000), as: UInt16.self)
-    unsafe place.storeBytes(of: Self.pair(value / 100 % 100), toByteOffset: 2, as: UInt16.self)
-    unsafe place.storeBytes(of: Self.pair(value % 100), toByteOffset: 4, as: UInt16.self)
+    unsafe take(6).storeBytes(
+      of: (DecimalDigits.eight(UInt64(truncatingIfNeeded: value)) &>> 16).littleEndian, as: UInt64.self)
   }
 
-  /// Two decimal digits of a number below 100, as they lie in memory.
-  @inline(__always)
-  private static func pair(_ value: UInt64) -> UInt16 {
-    let tens = (value &* 103) >> 10
-    return UInt16(truncatingIfNeeded: 0x3030 &+ tens &+ (value &- tens &* 10) << 8).littleEndian
-  }
-
-  /// Sixteen hexadecimal digits.
+  /// The sixteen hexadecimal digits of a number.
   @inline(__always)
   mutating func hexadecimal(_ value: UInt64) {
-    let place = unsafe take(16)
-    unsafe place.storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value >> 32)), as: UInt64.self)
-    unsafe place.storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value)), toByteOffset: 8, as: UInt64.self)
-  }
-
-  /// Eight hexadecimal digits as they lie in memory: every nibble spread to a byte of its own, then all eight made
-  /// letters at once.
-  @inline(__always)
-  private static func digits(_ value: UInt32) -> UInt64 {
-    var lanes = UInt64(value.byteSwapped)
-    lanes = (lanes | lanes << 16) & 0x0000_ffff_0000_ffff
-    lanes = (lanes | lanes << 8) & 0x00ff_00ff_00ff_00ff
-    let nibbles = (lanes >> 4) & 0x000f_000f_000f_000f | (lanes & 0x000f_000f_000f_000f) << 8
-    let letters = ((nibbles &+ 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101
-    return (nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39).littleEndian
-  }
-
-  /// An IPv4 address, or another one by way of `scratch`.
-  @inline(__always)
-  mutating func address(_ address: IPAddress, scratch: ByteBuffer) {
-    guard address.isV4 else {
-      scratch.removeAll()
-      address.append(to: scratch)
-      return plain(scratch.bytes)
-    }
-    let bits = address.v4
-    octet(bits >> 24)
-    byte(UInt8(ascii: "."))
-    octet(bits >> 16 & 255)
-    byte(UInt8(ascii: "."))
-    octet(bits >> 8 & 255)
-    byte(UInt8(ascii: "."))
-    octet(bits & 255)
-  }
-
-  @inline(__always)
-  private mutating func octet(_ value: UInt32) {
-    let hundreds = value / 100
-    let rest = UInt64(value &- hundreds &* 100)
-    if hundreds > 0 { byte(UInt8(truncatingIfNeeded: 48 &+ hundreds)) }
-    if value < 10 { return byte(UInt8(truncatingIfNeeded: 48 &+ rest)) }
-    unsafe take(2).storeBytes(of: Self.pair(rest), as: UInt16.self)
+    unsafe sluice_hexadecimal16(value, take(16).assumingMemoryBound(to: UInt8.self))
   }
 }
 
 // MARK: - Foreign text
 
 extension AccessLogLine {
-  /// The most bytes that escaping makes of one.
-  static let growth = 6
-
   /// Text from outside, at most its first `limit` bytes, escaped where JSON or a terminal would misread it.
   @inline(__always)
-  mutating func text(_ bytes: RawSpan, limit: Int) {
-    let bytes = bytes.byteCount > limit ? bytes.extracting(0..<limit) : bytes
-    if !copyWhole(bytes) { escape(bytes) }
-  }
-
-  /// Copies text that needs no escapes, sixteen bytes at a time, the last ones overlapping; otherwise adds nothing.
-  @inline(__always)
-  private mutating func copyWhole(_ bytes: RawSpan) -> Bool {
-    let total = bytes.byteCount
-    precondition(capacity &- count >= total &+ Self.slack)
-    if total < 16 { return copyShort(bytes) }
-    let last = total &- 16
-    var offset = 0
-    repeat {
-      offset = min(offset, last)
-      if !copyPair(bytes, offset, offset &+ 8) { return false }
-      offset &+= 16
-    } while offset < total
-    count &+= total
-    return true
-  }
-
-  @inline(__always)
-  private mutating func copyShort(_ bytes: RawSpan) -> Bool {
-    let total = bytes.byteCount
-    if total >= 8 {
-      guard copyPair(bytes, 0, total &- 8) else { return false }
-    } else {
-      let place = unsafe base + count
-      for offset in 0..<total {
-        let byte = Self.byte(of: bytes, at: offset)
-        if byte < 0x20 || byte >= 0x7f || byte == UInt8(ascii: "\"") || byte == UInt8(ascii: "\\") { return false }
-        unsafe place.storeBytes(of: byte, toByteOffset: offset, as: UInt8.self)
-      }
+  mutating func text(_ bytes: RawSpan, _ range: ByteRange, limit: Int) {
+    let count = min(Int(range.count), limit)
+    if !copyWhole(bytes, from: Int(range.start), count: count) {
+      escape(bytes.extracting(Int(range.start)..<(Int(range.start) &+ count)))
     }
-    count &+= total
-    return true
   }
 
-  /// Copies eight bytes from each of two offsets if none of them needs an escape; the caller has checked the room.
+  /// Copies text that needs no escapes, sixteen bytes at a time; otherwise adds nothing.
   @inline(__always)
-  private func copyPair(_ bytes: RawSpan, _ first: Int, _ second: Int) -> Bool {
-    // Checked by RawSpan; any eight bytes are a number.
-    let low = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: first, as: UInt64.self)
-    let high = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: second, as: UInt64.self)
-    if sluice_json_stop16(low, high) != 0 { return false }
-    let place = unsafe base + count
-    unsafe place.storeBytes(of: low, toByteOffset: first, as: UInt64.self)
-    unsafe place.storeBytes(of: high, toByteOffset: second, as: UInt64.self)
-    return true
+  private mutating func copyWhole(_ bytes: RawSpan, from start: Int, count: Int) -> Bool {
+    precondition(start >= 0 && count >= 0 && bytes.byteCount &- start >= count)
+    let place = unsafe takeChecked(count).assumingMemoryBound(to: UInt8.self)
+    let isWhole = unsafe bytes.withUnsafeBytes { source in
+      guard count > 0, let text = source.baseAddress else { return true }
+      var from = unsafe text.assumingMemoryBound(to: UInt8.self) + start
+      if source.count &- start < (count &+ 15) & ~15 {
+        // Whole blocks cannot be read so near the end; behind the copy they can.
+        unsafe place.update(from: from, count: count)
+        unsafe from = UnsafePointer(place)
+      }
+      var stops: UInt32 = 0
+      var offset = 0
+      while count &- offset > 16 {
+        stops |= unsafe sluice_json_copy16(from + offset, place + offset)
+        offset &+= 16
+      }
+      let beyond = UInt32(truncatingIfNeeded: 16 &- (count &- offset))
+      stops |= unsafe sluice_json_copy16(from + offset, place + offset) & 0xffff &>> beyond
+      return stops == 0
+    }
+    if !isWhole { unsafe cursor = UnsafeMutableRawPointer(place) }
+    return isWhole
   }
 
   /// One byte; RawSpan checks the offset.
@@ -212,6 +165,7 @@ extension AccessLogLine {
 
   @inline(never)
   private mutating func escape(_ bytes: RawSpan) {
+    unsafe precondition(limit - cursor >= bytes.byteCount &* Self.growth)
     var offset = 0
     while offset < bytes.byteCount {
       let first = Self.byte(of: bytes, at: offset)
@@ -230,7 +184,7 @@ extension AccessLogLine {
         escapeControl(Self.byte(of: bytes, at: offset &+ 1))
         offset &+= 2
       default:
-        plain(bytes.extracting(offset..<(offset &+ length)))
+        for index in 0..<length { byte(Self.byte(of: bytes, at: offset &+ index)) }
         offset &+= length
       }
     }

@@ -69,39 +69,56 @@ public final class AccessNames: Sendable {
   /// Names of limit levels, those of one route one after the other.
   public let limits: NameTable
 
+  /// What names can add to one line at most, in bytes.
+  let longest: Int
+
   /// The names of one configuration.
   public init(routes: [String], consumers: [String], keys: [String], limits: [String]) {
-    self.routes = NameTable(routes)
-    self.consumers = NameTable(consumers)
-    self.keys = NameTable(keys)
-    self.limits = NameTable(limits)
+    self.routes = NameTable(routes, before: ",\"route\":\"", after: "\"")
+    self.consumers = NameTable(consumers, before: ",\"consumer\":\"", after: "\"")
+    self.keys = NameTable(keys, before: ",\"key\":\"", after: "\"")
+    self.limits = NameTable(limits, before: "{\"name\":\"", after: "\",\"remaining\":")
+    let levels = self.limits.longest * LimitQuestion.capacity
+    longest = self.routes.longest + self.consumers.longest + self.keys.longest + levels
   }
 }
 
-/// Texts that stand ready as the inside of JSON strings, all in one array.
+/// Texts that stand ready as parts of a line of JSON, all in one array.
 public struct NameTable: Sendable {
   /// How much of a name is kept, in bytes: more than identifiers are allowed to have.
   public static let nameBytes = 256
 
   private let texts: [UInt8]
   private let ends: [UInt32]
+  /// The length of the longest part.
+  let longest: Int
 
-  /// The table of these names.
-  public init(_ names: [String]) {
+  /// The table of these names, as the inside of JSON strings.
+  public init(_ names: [String]) { self.init(names, before: "", after: "") }
+
+  /// The table of these names with what stands around each of them in a line.
+  init(_ names: [String], before: StaticString, after: StaticString) {
     let buffer = ByteBuffer()
     var ends: [UInt32] = [0]
     ends.reserveCapacity(names.count + 1)
+    var longest = 0
     for name in names {
       let bytes = Array(name.utf8.prefix(Self.nameBytes))
-      unsafe buffer.append(limit: Self.nameBytes * AccessLogLine.growth + AccessLogLine.slack) { memory in
+      unsafe buffer.append(limit: AccessLogLine.room(for: Self.nameBytes * AccessLogLine.growth)) { memory in
         var line = unsafe AccessLogLine(memory)
-        line.text(RawSpan(bytes), limit: Self.nameBytes)
+        line.plain(before)
+        line.text(RawSpan(bytes), ByteRange(start: 0, count: UInt32(bytes.count)), limit: Self.nameBytes)
+        line.plain(after)
+        longest = max(longest, line.count)
         return line.count
       }
       ends.append(UInt32(buffer.count))
     }
-    texts = (0..<buffer.count).map { buffer[$0] }
+    // What copies a part reads whole blocks of sixteen.
+    for _ in 0..<16 { buffer.append(0) }
+    texts = buffer.array
     self.ends = ends
+    self.longest = longest
   }
 
   /// How many names there are.
@@ -111,15 +128,10 @@ public struct NameTable: Sendable {
   @inline(__always)
   func contains(_ index: Int32) -> Bool { index >= 0 && Int(index) &+ 1 < ends.count }
 
-  /// How many bytes the name with this index has; 0 where there is none.
-  @inline(__always)
-  func count(_ index: Int32) -> Int {
-    contains(index) ? Int(ends[Int(index) &+ 1] &- ends[Int(index)]) : 0
-  }
-
-  /// Adds the name with an index that ``contains(_:)``.
+  /// Adds the part with an index that ``contains(_:)``.
   @inline(__always)
   func write(_ index: Int32, to line: inout AccessLogLine) {
-    line.plain(RawSpan(texts).extracting(Int(ends[Int(index)])..<Int(ends[Int(index) &+ 1])))
+    let start = Int(ends[Int(index)])
+    line.plain(RawSpan(texts), from: start, count: Int(ends[Int(index) &+ 1]) &- start)
   }
 }

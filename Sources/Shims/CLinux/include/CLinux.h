@@ -101,13 +101,23 @@ static inline uint32_t sluice_host_stop16(const uint8_t *p) {
                                     (sluice_bytes16)(v - '-' < 2) | (sluice_bytes16)(v == '_'));
 }
 
-/// A bit for each of the sixteen bytes of `a` and `b`, in memory order, that cannot stand in a JSON string as it is or
-/// would move a terminal: control characters, DEL, the quotation mark, the backslash, and what is beyond ASCII.
-static inline uint32_t sluice_json_stop16(uint64_t a, uint64_t b) {
-  typedef uint64_t pair __attribute__((vector_size(16)));
-  sluice_bytes16 v = (sluice_bytes16)(pair){a, b};
+/// Copies sixteen bytes. Returns a bit for each that cannot stand in a JSON string as it is or would move a terminal:
+/// control characters, DEL, the quotation mark, the backslash, and what is beyond ASCII.
+static inline uint32_t sluice_json_copy16(const uint8_t *from, uint8_t *to) {
+  sluice_bytes16 v = *(const sluice_bytes16 *)from;
+  *(sluice_bytes16 *)to = v;
   return sluice_top_bits16((sluice_bytes16)((sluice_signed16)v < 0x20) | (sluice_bytes16)(v == 0x22) |
                            (sluice_bytes16)(v == 0x5c) | (sluice_bytes16)(v == 0x7f));
+}
+
+/// Writes the sixteen lower-case hexadecimal digits of `value` to `to`.
+static inline void sluice_hexadecimal16(uint64_t value, uint8_t *to) {
+  typedef uint64_t pair __attribute__((vector_size(16)));
+  value = __builtin_bswap64(value);
+  sluice_bytes16 high = (sluice_bytes16)(pair){value >> 4 & 0x0f0f0f0f0f0f0f0f, 0};
+  sluice_bytes16 low = (sluice_bytes16)(pair){value & 0x0f0f0f0f0f0f0f0f, 0};
+  sluice_bytes16 v = __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  *(sluice_bytes16 *)to = v + '0' + ((sluice_bytes16)((sluice_signed16)v > 9) & ('a' - '0' - 10));
 }
 
 #endif
