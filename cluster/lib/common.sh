@@ -25,7 +25,12 @@ install_missing() {
     say "installing $package ($why)"
     packages+=("$package")
   done
-  ((${#packages[@]})) || return 0
+  ((${#packages[@]} == 0)) || apt_install "${packages[@]}"
+}
+
+# apt_install PACKAGE… installs, as root or through sudo; what apt says is shown only if it fails.
+apt_install() {
+  local packages=("$@")
   command -v apt-get >/dev/null || die "this machine has no apt; install by hand: ${packages[*]}"
   local as_root=()
   if [[ $(id -u) != 0 ]]; then
@@ -45,7 +50,12 @@ install_missing() {
 # The compiler is not in Debian; it is asked for, never fetched behind the user's back.
 need_swift() {
   local version
-  version=$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
+  if command -v swift >/dev/null && ! swift --version >/dev/null 2>&1; then
+    say "installing the libraries and the linker that the Swift toolchain needs on Debian"
+    apt_install binutils gcc git libc6-dev libcurl4 libedit2 libncurses6 libpython3.11 libsqlite3-0 libstdc++-12-dev libxml2 libz3-4 \
+      pkg-config tzdata zlib1g-dev
+  fi
+  version=$({ swift --version 2>/dev/null || true; } | sed -n 's/.*Swift version \([0-9]*\.[0-9]*\).*/\1/p' | head -n 1)
   if [[ -z $version || $(printf '%s\n6.3\n' "$version" | sort -V | head -n 1) != 6.3 ]]; then
     cat >&2 <<TEXT
 ${0##*/}: Swift 6.3 is needed, ${version:+found only }${version:-none was found}. Debian has no package of it; get it from swift.org with
