@@ -129,7 +129,7 @@ extension RequestFlow {
     case .count(let count):
       metrics.add(count, to: .upstreamBytesSent)
       exchanges[exchange].toServerSent = sent + count
-    case .wouldBlock: return
+    case .wouldBlock: break
     case .ended, .failed:
       // It takes no more, but may have said why: a response that came before the end is a response.
       exchanges[exchange].isCutOff = true

@@ -202,7 +202,7 @@ extension RequestFlow {
     let client = exchanges[exchange].client
     guard client >= 0 else {
       output.removeAll()
-      if exchanges[exchange].stage == .flushing { finish(exchange) }
+      if exchanges[exchange].stage == .flushing { finish(exchange) } else { listServerIfInputWaits(exchange) }
       return
     }
     let toClient = exchanges[exchange].toClient

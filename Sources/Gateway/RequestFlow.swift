@@ -228,7 +228,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
     moveQueues()
     sendPosted()
     log?.flush(now: world.now)
-    if !listed.isEmpty { return world.now }
+    if !listed.isEmpty || !movingLines.isEmpty { return world.now }
     return nextWake()
   }
 

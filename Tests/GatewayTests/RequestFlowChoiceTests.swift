@@ -36,6 +36,19 @@ struct RequestFlowChoiceTests {
     bench.expectRest()
   }
 
+  @Test("A mirror that breaks off inside its head is let go at once", arguments: [UInt64](1...6))
+  func brokenMirror(seed: UInt64) throws {
+    let bench = try FlowBench(Self.mirror, seed: seed, .calm)
+    bench.origin()
+    bench.otherOrigin { connection, _ in
+      connection.send("HTTP/1.1 200 OK\r\nContent-")
+      connection.close()
+    }
+    _ = try bench.exchange(get("/"))
+    bench.world.run(for: .seconds(1))
+    bench.expectRest()
+  }
+
   @Test("A mirror gets a copy of the whole request, and its answer goes nowhere", arguments: [UInt64](1...4))
   func mirrored(seed: UInt64) throws {
     let bench = try FlowBench(Self.mirror, seed: seed)
