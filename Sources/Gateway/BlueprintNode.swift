@@ -3,6 +3,7 @@
 // All durations below are nanoseconds and all sizes bytes, in 64 bits: nothing on the way of a request converts.
 
 import Core
+import HTTP
 import Pipeline
 
 /// The section `node`.
@@ -44,6 +45,8 @@ public struct NodeLimits: Equatable, Sendable {
   public var fieldCount: Int
   /// Bytes of a head; beyond, 431.
   public var headBytes: Int
+  /// Spellings of paths that are let through although servers disagree on what they mean; else 400.
+  public var paths: PathTolerance
   /// Bytes of a request body where the route says nothing; beyond, 413.
   public var bodyBytes: Int64
   /// Client connections of the node, all loops together.
@@ -86,6 +89,7 @@ public struct NodeLimits: Equatable, Sendable {
     requestLineBytes = 8192
     fieldCount = 100
     headBytes = 65_536
+    paths = []
     bodyBytes = 16 << 30
     connectionsPerNode = 65_536
     connectionsPerAddress = 65_536
@@ -110,6 +114,15 @@ public struct NodeLimits: Equatable, Sendable {
     headBytes = Int(
       options.size(
         "head", default: 65_536, in: 1024...1_048_576, "The largest request head, all fields together; beyond, 431."))
+    if options.bool(
+      "allowEncodedSlashes", default: false,
+      "Lets %2F and %5C in a path through, inside a segment; for APIs that put names with slashes into one segment.")
+    {
+      paths.insert(.encodedSlashes)
+    }
+    if options.bool("allowEmptySegments", default: false, "Lets two slashes in a row in a path through.") {
+      paths.insert(.emptySegments)
+    }
     bodyBytes = options.size(
       "body", default: bodyBytes, "The largest request body where the route sets no limit of its own; beyond, 413.")
     let perNode = options.integer(

@@ -9,6 +9,7 @@ struct FlowLimits {
   init(_ node: NodeSettings) {
     settings = node.limits
     head = HeadLimits(
-      requestLineBytes: settings.requestLineBytes, fieldCount: settings.fieldCount, headBytes: settings.headBytes)
+      requestLineBytes: settings.requestLineBytes, fieldCount: settings.fieldCount, headBytes: settings.headBytes,
+      paths: settings.paths)
   }
 }

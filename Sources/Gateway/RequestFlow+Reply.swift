@@ -29,7 +29,7 @@ extension RequestFlow {
 
   private static func isOfPath(_ fault: HTTPFault) -> Bool {
     switch fault {
-    case .encodedSeparator, .encodedControl, .malformedEscape, .encodedUnreserved, .dotSegment, .emptySegment: true
+    case .encodedSeparator, .encodedControl, .malformedEscape, .encodedDot, .dotSegment, .emptySegment: true
     default: false
     }
   }

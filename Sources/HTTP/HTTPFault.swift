@@ -12,7 +12,7 @@ public enum HTTPFault: UInt8, Error, CaseIterable, Sendable {
   // Request line and target.
   case malformedRequestLine, requestLineTooLong, malformedMethod, methodTooLong, connectNotSupported
   case unsupportedVersion, malformedTarget, fragmentInTarget, asteriskNotForMethod, authorityMismatch
-  case encodedSeparator, encodedControl, malformedEscape, encodedUnreserved, dotSegment, emptySegment
+  case encodedSeparator, encodedControl, malformedEscape, encodedDot, dotSegment, emptySegment
   // Fields of requests.
   case missingHost, repeatedHost, malformedHost, unmetExpectation
   // Responses.
@@ -43,7 +43,7 @@ public enum HTTPFault: UInt8, Error, CaseIterable, Sendable {
       fieldReason
     case .malformedRequestLine, .requestLineTooLong, .malformedMethod, .methodTooLong, .connectNotSupported,
       .unsupportedVersion, .malformedTarget, .fragmentInTarget, .asteriskNotForMethod, .authorityMismatch,
-      .encodedSeparator, .encodedControl, .malformedEscape, .encodedUnreserved, .dotSegment, .emptySegment,
+      .encodedSeparator, .encodedControl, .malformedEscape, .encodedDot, .dotSegment, .emptySegment,
       .missingHost, .repeatedHost, .malformedHost, .unmetExpectation:
       requestReason
     default: bodyReason
@@ -87,7 +87,7 @@ public enum HTTPFault: UInt8, Error, CaseIterable, Sendable {
     case .encodedSeparator: "an encoded slash or backslash in the path"
     case .encodedControl: "an encoded control byte in the path"
     case .malformedEscape: "a percent sign without two hexadecimal digits in the path"
-    case .encodedUnreserved: "the path encodes a character that needs no encoding"
+    case .encodedDot: "an encoded dot in the path"
     case .dotSegment: "a dot segment in the path"
     case .emptySegment: "an empty segment in the path"
     case .missingHost: "Host is missing"

@@ -66,6 +66,8 @@ public struct HeadLimits: BitwiseCopyable, Sendable {
   public var fieldCount: Int
   /// Bytes of the whole head with its last CRLF; beyond: 431. At most ``maximumHeadBytes``.
   public var headBytes: Int
+  /// Spellings of paths that are let through.
+  public var paths: PathTolerance
 
   /// The largest ``fieldCount``: the table of fields is reserved once for so many.
   public static let maximumFieldCount = 1_000
@@ -77,7 +79,10 @@ public struct HeadLimits: BitwiseCopyable, Sendable {
   public static let hostBytes = 255
 
   /// Limits that suit nearly everyone; values beyond the maxima are cut to them.
-  public init(requestLineBytes: Int = 8_192, fieldCount: Int = 100, headBytes: Int = 65_536) {
+  public init(
+    requestLineBytes: Int = 8_192, fieldCount: Int = 100, headBytes: Int = 65_536, paths: PathTolerance = []
+  ) {
+    self.paths = paths
     self.requestLineBytes = min(requestLineBytes, HeadLimits.maximumHeadBytes)
     self.fieldCount = min(fieldCount, HeadLimits.maximumFieldCount)
     self.headBytes = min(headBytes, HeadLimits.maximumHeadBytes)

@@ -21,13 +21,15 @@ extension RequestHead {
     let end = cursor.next(window, notBeyond: start &+ limits.requestLineBytes)
     if end < 0 { return end }
     facts.value = Facts()
-    let refusal = parseLine(window, start, end, &facts.value)
+    let refusal = parseLine(window, start, end, limits.paths, &facts.value)
     if refusal < 0 { return refusal }
     return table.scan(window, from: end &+ 2, cursor, limit: limits.fieldCount)
   }
 
   @inline(__always)
-  private func parseLine(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
+  private func parseLine(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance, _ line: inout Facts
+  ) -> Int {
     // "M / HTTP/1.1" has twelve bytes.
     if end &- start < 12 { return LineCursor.refusal(.malformedRequestLine) }
     let space = window.equal16(start, 32)
@@ -57,7 +59,7 @@ extension RequestHead {
     }
     line.isHTTP10 = version == Self.http10
     line.target = ByteRange(targetStart, upTo: targetEnd)
-    return parseTarget(window, targetStart, targetEnd, &line)
+    return parseTarget(window, targetStart, targetEnd, paths, &line)
   }
 
   private func checkMethod(_ window: borrowing HeadWindow, _ start: Int, count: Int, _ end: Int) -> Int {
@@ -80,7 +82,9 @@ extension RequestHead {
   }
 
   @inline(__always)
-  private func parseTarget(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
+  private func parseTarget(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance, _ line: inout Facts
+  ) -> Int {
     var pathStart = start
     if window.byte(start) != 47 {
       let result = parseOtherForm(window, start, end, &line)
@@ -88,7 +92,7 @@ extension RequestHead {
       if result == end { return 0 }
       pathStart = result
     }
-    return TargetReader.read(window, pathStart, end, &line)
+    return TargetReader.read(window, pathStart, end, paths, &line)
   }
 
   /// Asterisk-form and absolute-form (RFC 9112 section 3.2). The result is where the path begins, or `end` where

@@ -72,8 +72,8 @@ public final class RequestHead {
   public var methodText: ByteRange { facts.value.methodText }
   /// The whole request target as sent.
   public var target: ByteRange { facts.value.target }
-  /// The path as sent, still encoded: begins with `/`, or is `*`. It holds no dot segments, no empty segments, and no
-  /// escapes of separators or of characters that need none, so comparing bytes compares paths.
+  /// The path as sent, still encoded: begins with `/`, or is `*`. It holds no dot segments in any
+  /// spelling, and no empty segments or escaped slashes unless ``HeadLimits/paths`` lets them through.
   public var path: ByteRange { facts.value.path }
   /// The query as sent, without `?`; empty where there is none.
   public var query: ByteRange { facts.value.query }

@@ -2,11 +2,11 @@ import Core
 
 // Path and query of a request target.
 //
-// Routes and policies match the path as it was sent. That is safe only if no other spelling of the same path gets past
-// them to an upstream that decodes more than we do. So every path with a second spelling is refused instead of being
-// normalised: dot segments, empty segments, escapes of "/" and "\", of control bytes, and of unreserved characters
-// (RFC 3986 section 2.3: they "should not be created by URI producers"). Traefik's defaults for encoded characters are
-// the strictest we know; these go as far for the path, and leave the query, which nobody routes by spelling, alone.
+// Routes are chosen by what the segments of a path stand for, and the path goes on as it was sent. That is safe only if
+// no upstream sees other segments in it than we do. So a path that could be cut differently is refused instead of being
+// normalised: dot segments in any spelling, empty segments, escapes of "/" and "\" and of control bytes. Some APIs need
+// the second and the third (a name with a slash in it as one segment); `PathTolerance` lets them through. The query,
+// which nobody routes by spelling, is left alone.
 //
 // Beyond RFC 3986, what browsers send unencoded (WHATWG URL) is let through: [ ] | in paths, and \ ^ ` { | } in queries.
 
@@ -14,7 +14,8 @@ enum TargetReader {
   /// Reads a path that begins with `/`, and the query behind it; 0 or a refusal.
   @inline(__always)
   static func read(
-    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout RequestHead.Facts
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance,
+    _ line: inout RequestHead.Facts
   ) -> Int {
     var at = start
     var pathEnd = end
@@ -38,7 +39,7 @@ enum TargetReader {
       at &+= 16
     }
     line.path = ByteRange(start, upTo: pathEnd)
-    if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd) { return LineCursor.refusal(fault) }
+    if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd, paths) { return LineCursor.refusal(fault) }
     return pathEnd == end ? 0 : readQuery(window, pathEnd, end, &line)
   }
 
@@ -73,37 +74,67 @@ enum TargetReader {
 /// What a path must not hold; see the head of this file.
 enum PathRules {
   /// The first rule that the path from `start` up to `end` breaks, or nil.
-  static func fault(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> HTTPFault? {
+  static func fault(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ tolerance: PathTolerance
+  ) -> HTTPFault? {
     var index = start
     var segment = start
     while index < end {
       switch window.byte(index) {
       case 47:
-        if index > start, let fault = segmentFault(window, segment, index) { return fault }
+        if index > start, let fault = segmentFault(window, segment, index, tolerance) { return fault }
         segment = index + 1
       case 37:
         guard end - index > 2, let high = ByteClass.hexadecimalValue(window.byte(index + 1)),
           let low = ByteClass.hexadecimalValue(window.byte(index + 2))
         else { return .malformedEscape }
         let decoded = high << 4 | low
-        if decoded == 47 || decoded == 92 { return .encodedSeparator }
+        if decoded == 47 || decoded == 92, !tolerance.contains(.encodedSlashes) { return .encodedSeparator }
         if decoded < 32 || decoded == 127 { return .encodedControl }
-        if ByteClass.of(decoded).contains(.unreserved) { return .encodedUnreserved }
+        if decoded == 46 { return .encodedDot }
         index += 2
       default: break
       }
       index += 1
     }
     // An empty last segment is the slash at the end.
-    return segment == end ? nil : segmentFault(window, segment, end)
+    return segment == end ? nil : segmentFault(window, segment, end, tolerance)
   }
 
-  private static func segmentFault(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> HTTPFault? {
-    if start == end { return .emptySegment }
-    // Some servers cut parameters off before they look for dots: "..;x" climbs there.
-    var last = start
-    while last < end, window.byte(last) == 46 { last += 1 }
-    let isDots = last - start == 1 || last - start == 2
-    return isDots && (last == end || window.byte(last) == 59) ? .dotSegment : nil
+  private static func segmentFault(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ tolerance: PathTolerance
+  ) -> HTTPFault? {
+    if start == end { return tolerance.contains(.emptySegments) ? nil : .emptySegment }
+    // Some servers cut parameters off before they look for dots: "..;x" climbs there. Some decode a slash before they
+    // do: where it may be encoded, no part of a segment may be dots either.
+    var part = start
+    while part < end {
+      var last = part
+      while last < end, window.byte(last) == 46 { last += 1 }
+      let isDots = last - part == 1 || last - part == 2
+      if isDots, last == end || window.byte(last) == 59 || isEncodedSlash(window, last, end) { return .dotSegment }
+      while last < end, !isEncodedSlash(window, last, end) { last += 1 }
+      part = last + 3
+    }
+    return nil
   }
+
+  /// Whether an escape of "/" or "\\" begins at `index`.
+  private static func isEncodedSlash(_ window: borrowing HeadWindow, _ index: Int, _ end: Int) -> Bool {
+    guard end - index > 2, window.byte(index) == 37 else { return false }
+    let (high, low) = (window.byte(index + 1), window.byte(index + 2) | 0x20)
+    return high == 50 && low == 102 || high == 53 && low == 99
+  }
+}
+
+/// Paths that are refused unless somebody asks for them, since servers disagree on what they mean.
+public struct PathTolerance: OptionSet, BitwiseCopyable, Sendable {
+  /// The bits, as declared below.
+  public let rawValue: UInt8
+  /// The set with these bits.
+  public init(rawValue: UInt8) { self.rawValue = rawValue }
+  /// `%2F` and `%5C` inside a segment.
+  public static let encodedSlashes = PathTolerance(rawValue: 1)
+  /// Two slashes in a row.
+  public static let emptySegments = PathTolerance(rawValue: 2)
 }

@@ -42,8 +42,7 @@ public struct TraceParent: BitwiseCopyable, Hashable, Sendable {
   /// Appends the value in version 00.
   public func append(to buffer: ByteBuffer) {
     buffer.append("00-")
-    buffer.append(hexadecimal: traceHigh, minimumDigits: 16)
-    buffer.append(hexadecimal: traceLow, minimumDigits: 16)
+    buffer.append(hexadecimal: traceHigh, traceLow)
     buffer.append(UInt8(ascii: "-"))
     buffer.append(hexadecimal: span, minimumDigits: 16)
     buffer.append(UInt8(ascii: "-"))
