@@ -58,6 +58,23 @@ struct CounterShard {
     return state
   }
 
+  /// Takes the cost of a rate from its counter, if that exists and has room; otherwise changes nothing.
+  @inline(__always)
+  mutating func takeRate(_ level: inout QuotaLevel, _ time: DecisionTime) -> Bool {
+    guard case .rate(let interval, let burst) = level.rule else { return false }
+    let place = find(level.key)
+    guard place >= 0, case .rate(var state) = entries[place].state else { return false }
+    let bucket = GCRA(interval: interval, burst: burst)
+    let room = bucket.room(state, now: time.now)
+    guard room >= level.cost else { return false }
+    bucket.take(level.cost, from: &state, now: time.now)
+    entries[place].state = .rate(state)
+    entries[place].expiry = Expiry(isCivil: false, moment: state)
+    level.remaining = room &- level.cost
+    level.resetNanoseconds = bucket.restoration(state, now: time.now)
+    return true
+  }
+
   /// Adds an untouched counter, of which there are to be `capacity` at most. Returns its place, or −1 where all are held.
   mutating func insert(_ level: QuotaLevel, capacity: Int, _ time: DecisionTime) -> Int {
     sweep(2, time)

@@ -195,22 +195,17 @@ public final class ByteBuffer {
 
   /// Appends a number in decimal.
   public func append(decimal value: UInt64) {
-    if value < 10 { return append(48 &+ UInt8(truncatingIfNeeded: value)) }
-    if capacity &- end < 20 { reserve(20) }
-    var count = 2
-    var bound: UInt64 = 100
-    while count < 19, value >= bound {
-      count &+= 1
-      bound &*= 10
+    if value >= DecimalDigits.bound {
+      append(decimal: value / DecimalDigits.bound)
+      if capacity &- end < 8 { reserve(8) }
+      let digits = DecimalDigits.eight(value % DecimalDigits.bound)
+      unsafe (base + end).storeBytes(of: digits.littleEndian, as: UInt64.self)
+      end &+= 8
+      return
     }
-    if count == 19, value >= 10_000_000_000_000_000_000 { count = 20 }
-    var rest = value
-    var position = end &+ count
-    while position > end {
-      position &-= 1
-      unsafe (base + position).storeBytes(of: 48 &+ UInt8(truncatingIfNeeded: rest % 10), as: UInt8.self)
-      rest /= 10
-    }
+    if capacity &- end < 8 { reserve(8) }
+    let (digits, count) = DecimalDigits.significant(value)
+    unsafe (base + end).storeBytes(of: digits.littleEndian, as: UInt64.self)
     end &+= count
   }
 
@@ -218,8 +213,7 @@ public final class ByteBuffer {
   @inline(__always)
   public func append(hexadecimal value: UInt64, minimumDigits: Int = 1) {
     if capacity &- end < 16 { reserve(16) }
-    unsafe (base + end).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value >> 32)), as: UInt64.self)
-    unsafe (base + end + 8).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: value)), as: UInt64.self)
+    unsafe sluice_hexadecimal16(value, (base + end).assumingMemoryBound(to: UInt8.self))
     let needed = max((64 &- value.leadingZeroBitCount &+ 3) / 4, minimumDigits)
     if needed < 16 { unsafe memmove(base + end, base + (end &+ 16 &- needed), needed) }
     end &+= needed
@@ -228,24 +222,10 @@ public final class ByteBuffer {
   /// Appends the 32 hexadecimal digits of a 128-bit number.
   public func append(hexadecimal high: UInt64, _ low: UInt64) {
     if capacity &- end < 32 { reserve(32) }
-    let target = unsafe base + end
-    unsafe target.storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: high >> 32)), as: UInt64.self)
-    unsafe (target + 8).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: high)), as: UInt64.self)
-    unsafe (target + 16).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: low >> 32)), as: UInt64.self)
-    unsafe (target + 24).storeBytes(of: Self.digits(UInt32(truncatingIfNeeded: low)), as: UInt64.self)
+    let target = unsafe (base + end).assumingMemoryBound(to: UInt8.self)
+    unsafe sluice_hexadecimal16(high, target)
+    unsafe sluice_hexadecimal16(low, target + 16)
     end &+= 32
-  }
-
-  /// The eight hexadecimal digits of `value`, the first in the lowest byte: all nibbles at once.
-  @inline(__always)
-  private static func digits(_ value: UInt32) -> UInt64 {
-    var nibbles = UInt64(value)
-    nibbles = (nibbles | nibbles &<< 16) & 0x0000_ffff_0000_ffff
-    nibbles = (nibbles | nibbles &<< 8) & 0x00ff_00ff_00ff_00ff
-    nibbles = (nibbles | nibbles &<< 4) & 0x0f0f_0f0f_0f0f_0f0f
-    let letters = ((nibbles &+ 0x0606_0606_0606_0606) &>> 4) & 0x0101_0101_0101_0101
-    // "a" stands 39 behind where the digits would go on.
-    return (nibbles &+ 0x3030_3030_3030_3030 &+ letters &* 39).byteSwapped
   }
 }
 

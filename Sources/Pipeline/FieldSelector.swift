@@ -98,7 +98,8 @@ public enum IdentityFields {
 
   /// Drops every one that the client sent. A few ns a field.
   public static func dropAll(in request: RequestHead) {
-    for index in 0..<request.fieldCount {
+    guard let first = request.firstIndex(of: .other) else { return }
+    for index in first..<request.fieldCount {
       let field = request.field(index)
       // All begin with `x-` and have 10 to 31 letters; most fields are ruled out by that.
       guard field.name == .other && field.nameCount >= 10 && field.nameCount <= 31 else { continue }

@@ -31,6 +31,11 @@ extension RequestHook {
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict { .next }
 }
 
+extension EndHook {
+  /// Most that could have something to give back do.
+  public var hasWorkAtEnd: Bool { true }
+}
+
 /// A policy that looks at an upstream's final response head before it is passed on.
 public protocol ResponseHook: Policy {
   /// May drop fields of the response and add to ``Exchange/responseFields``.
@@ -39,6 +44,9 @@ public protocol ResponseHook: Policy {
 
 /// A policy that must give something back when an exchange is over.
 public protocol EndHook: Policy {
+  /// Whether it can ever have anything to give back; if not it is never called.
+  var hasWorkAtEnd: Bool { get }
+
   /// Called exactly once for every exchange in which this policy's turn came, however the exchange ended.
   func onEnd(_ exchange: inout Exchange, _ services: Services)
 }

@@ -24,7 +24,9 @@ public struct PolicyChain: Sendable {
     var endings: ContiguousArray<Ending> = []
     for policy in policies {
       if policy is any RequestHook { turns += 1 }
-      if let hook = policy as? any EndHook { endings.append(Ending(hook: hook, requiredTurns: turns)) }
+      if let hook = policy as? any EndHook, hook.hasWorkAtEnd {
+        endings.append(Ending(hook: hook, requiredTurns: turns))
+      }
     }
     endHooks = endings
   }

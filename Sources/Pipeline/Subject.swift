@@ -16,25 +16,46 @@ public enum Subject: UInt8, CaseIterable, Sendable {
   case address
 }
 
+/// What an exchange can be counted by: a few words, since to lend the exchange itself copies it.
+public struct Caller: Sendable, BitwiseCopyable {
+  /// See ``Exchange/consumer``.
+  public let consumer: Int32
+  /// See ``Exchange/key``.
+  public let key: Int32
+  /// See ``Exchange/route``.
+  public let route: Int32
+  /// See ``Exchange/client``.
+  public let client: IPAddress
+
+  /// Who sent the request of an exchange.
+  @inline(__always)
+  public init(_ exchange: inout Exchange) {
+    consumer = exchange.consumer
+    key = exchange.key
+    route = exchange.route
+    client = exchange.client
+  }
+}
+
 extension Services {
   /// What a text that a client chose is counted under.
   @inline(__always)
   public func key(ofChosen text: RawSpan) -> QuotaKey { QuotaKey(chosen: text, key: subjectKey) }
 
-  /// What `exchange` is counted under. A caller who lacks what is counted (no consumer, no tenant) is counted by address,
+  /// What `caller` is counted under. A caller who lacks what is counted (no consumer, no tenant) is counted by address,
   /// so that nobody escapes a limit by staying anonymous, and nobody uses up what others share.
   @inline(__always)
-  public func key(of subject: Subject, in exchange: borrowing Exchange) -> QuotaKey {
-    let consumer = exchange.consumer
+  public func key(of subject: Subject, _ caller: Caller) -> QuotaKey {
+    let consumer = caller.consumer
     switch subject {
-    case .route: if let key = routes.key(of: exchange.route) { return key }
+    case .route: if let key = routes.key(of: caller.route) { return key }
     case .address: break
     case .consumer: if consumer >= 0 { return keyRing.names(of: consumer).consumer }
     case .tenant: if consumer >= 0, let key = keyRing.names(of: consumer).tenant { return key }
     case .group: if consumer >= 0, let key = keyRing.names(of: consumer).group { return key }
-    case .key: if consumer >= 0 && exchange.key >= 0 { return keyRing.name(ofKey: exchange.key, of: consumer) }
+    case .key: if consumer >= 0 && caller.key >= 0 { return keyRing.name(ofKey: caller.key, of: consumer) }
     }
-    let address = exchange.client
+    let address = caller.client
     let network = address.isV4 ? address : IPAddress(high: address.high, low: 0)
     return QuotaKey(network, key: subjectKey)
   }

@@ -23,6 +23,8 @@ public final class ApiKey: RequestHook {
   static let keyBytes = 512
 
   private let field: FieldSelector?
+  /// The identity of ``field`` where heads know it: found without a look at the name.
+  private let knownField: FieldName
   private let parameter: [UInt8]
   private let acceptsBearer: Bool
   private let isOptional: Bool
@@ -64,6 +66,7 @@ public final class ApiKey: RequestHook {
       options.fail("Authorization holds either the bare key or a bearer token", at: "header", fix: "remove it")
     }
     field = selected
+    knownField = selected?.known ?? .other
     let place = selected.map { String(decoding: $0.text, as: UTF8.self) } ?? query
     let challenge = acceptsBearer ? "Bearer realm=\"sluice\"" : "ApiKey realm=\"sluice\", name=\"\(place)\""
     missingChallenge = Array("WWW-Authenticate: \(challenge)\r\n".utf8)
@@ -80,7 +83,12 @@ public final class ApiKey: RequestHook {
     IdentityFields.dropAll(in: request)
     var source: Source?
     var isAmbiguous = false
-    if let field, let index = field.firstIndex(in: request) {
+    if knownField != .other {
+      if let index = request.firstIndex(of: knownField) {
+        source = .field(index)
+        isAmbiguous = request.nextIndex(of: knownField, after: index) != nil
+      }
+    } else if let field, let index = field.firstIndex(in: request) {
       source = .field(index)
       isAmbiguous = field.nextIndex(in: request, after: index) != nil
     }

@@ -14,8 +14,6 @@ struct LimitLevel: Sendable {
   private let calendar: CivilCalendar?
   /// The name in the fields `RateLimit` and `RateLimit-Policy`, and in the log.
   private(set) var name: String
-  /// `RateLimit: "name";r=`.
-  private(set) var fieldStart: [UInt8] = []
   /// Whether the client is told about it.
   var isTold = true
 
@@ -63,7 +61,6 @@ struct LimitLevel: Sendable {
     identityParts = [instance, words.joined(separator: "+"), reading.kind]
     identity = Self.identity(identityParts, 0)
     nominalSeconds = reading.nominalSeconds
-    fieldStart = Array("RateLimit: \"\(self.name)\";r=".utf8)
   }
 
   /// The length that clients are told, in seconds; nil for concurrency.
@@ -89,7 +86,6 @@ struct LimitLevel: Sendable {
       name = "\(base)-\(number)"
       number += 1
     }
-    fieldStart = Array("RateLimit: \"\(name)\";r=".utf8)
   }
 
   /// The item of `RateLimit-Policy`.
@@ -140,11 +136,11 @@ struct LimitPart: Sendable {
 
   /// What this part is for a request. A request without the field is counted by address.
   @inline(__always)
-  func key(_ exchange: borrowing Exchange, _ request: RequestHead, _ services: Services) -> QuotaKey {
+  func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
     if let field, let index = field.firstIndex(in: request) {
       return services.key(ofChosen: request.value(of: index))
     }
-    return services.key(of: subject, in: exchange)
+    return services.key(of: subject, caller)
   }
 }
 

@@ -19,8 +19,9 @@ public final class RateLimit: RequestHook, EndHook {
 
   let levels: ContiguousArray<LimitLevel>
   private let tellsClients: Bool
-  /// `RateLimit-Policy: …` as a whole line, or nothing.
-  private let policyField: [UInt8]
+  /// For each level, what clients are told when it binds, up to the number: `RateLimit-Policy: …` as a whole line and
+  /// `RateLimit: "name";r=`; the line alone where the level is not told of.
+  private let openings: ContiguousArray<[UInt8]>
 
   /// How limits are kept over several nodes.
   enum Mode: String, CaseIterable { case auto, exact, leased }
@@ -47,7 +48,7 @@ public final class RateLimit: RequestHook, EndHook {
     }
     for index in levels.indices { levels[index].distinguish(from: levels.prefix(index)) }
     self.levels = ContiguousArray(levels)
-    policyField = Self.policyField(tellsClients ? levels : [])
+    openings = tellsClients ? Self.openings(self.levels) : []
   }
 
   /// The limits of several policies on one route, decided as one; nil where they are too many.
@@ -63,24 +64,29 @@ public final class RateLimit: RequestHook, EndHook {
     guard levels.count <= LimitQuestion.capacity else { return nil }
     self.levels = levels
     tellsClients = policies.contains(where: \.tellsClients)
-    policyField = Self.policyField(levels.filter(\.isTold))
+    openings = Self.openings(levels)
   }
 
-  private static func policyField(_ levels: some Collection<LimitLevel>) -> [UInt8] {
-    if levels.isEmpty { return [] }
-    return Array("RateLimit-Policy: \(levels.map(\.policyItem).joined(separator: ", "))\r\n".utf8)
+  private static func openings(_ levels: ContiguousArray<LimitLevel>) -> ContiguousArray<[UInt8]> {
+    let items = levels.filter(\.isTold).map(\.policyItem).joined(separator: ", ")
+    let policy = items.isEmpty ? "" : "RateLimit-Policy: \(items)\r\n"
+    return ContiguousArray(levels.map { Array((policy + ($0.isTold ? "RateLimit: \"\($0.name)\";r=" : "")).utf8) })
   }
+
+  /// Only slots are given back; without them no exchange need be looked at again.
+  public var hasWorkAtEnd: Bool { levels.contains(where: \.isConcurrency) }
 
   /// Asks for all limits at once.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     precondition(exchange.limits.count == 0, "the limits of a route are joined, so that they are decided once")
     let now = services.world.now
     let civil = services.quota.civilTime(now: now, wall: services.world.wallTime)
+    let caller = Caller(&exchange)
     for index in levels.indices {
       let period = levels[index].period(at: civil)
       var key = levels[index].identity
       for position in levels[index].parts.indices {
-        key = key.combined(with: levels[index].parts[position].key(exchange, request, services))
+        key = key.combined(with: levels[index].parts[position].key(caller, request, services))
       }
       exchange.limits.append(
         QuotaLevel(key: key, rule: levels[index].rule, cost: levels[index].cost, period: period))
@@ -123,9 +129,8 @@ public final class RateLimit: RequestHook, EndHook {
   }
 
   private func tell(_ fields: ByteBuffer, _ index: Int, remaining: Int64, seconds: Int64) {
-    fields.append(policyField)
+    fields.append(openings[index])
     guard levels[index].isTold else { return }
-    fields.append(levels[index].fieldStart)
     fields.append(decimal: UInt64(remaining))
     // Nobody knows when a running request ends.
     if seconds >= 0 && !levels[index].isConcurrency {
