@@ -169,11 +169,12 @@ public final class ByteBuffer {
   }
 
   /// Appends the text of a literal of two characters or more.
+  @inlinable
   @inline(__always)
   public func append(_ text: StaticString) {
     precondition(text.hasPointerRepresentation)
     let count = text.utf8CodeUnitCount
-    if capacity &- end < count { reserve(count) }
+    if storage.value.capacity &- end < count { reserve(count) }
     unsafe memcpy(base + end, text.utf8Start, count)
     end &+= count
   }

@@ -28,7 +28,7 @@ extension AccessLog {
   /// `"limits"`: how they were decided together, and how each level stands.
   @inline(never)
   func writeLimits(
-    _ limits: LimitQuestion, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
+    _ limits: inout LimitQuestion, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
   ) {
     switch limits.decision {
     case .none: return
@@ -37,8 +37,7 @@ extension AccessLog {
     case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
     case .unavailable: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
     }
-    let levels = limits.span
-    for index in levels.indices {
+    for index in 0..<limits.count {
       if index > 0 { line.byte(UInt8(ascii: ",")) }
       let name = first &+ Int32(truncatingIfNeeded: index)
       if first >= 0 && names.contains(name) {
@@ -46,8 +45,8 @@ extension AccessLog {
       } else {
         line.literal("{\"remaining\":")
       }
-      line.decimal(levels[index].remaining)
-      if levels[index].isDenied { line.literal(",\"denied\":true}") } else { line.byte(UInt8(ascii: "}")) }
+      line.decimal(limits[index].remaining)
+      if limits[index].isDenied { line.literal(",\"denied\":true}") } else { line.byte(UInt8(ascii: "}")) }
     }
     line.literal("]}")
   }

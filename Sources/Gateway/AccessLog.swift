@@ -39,9 +39,10 @@ public final class AccessLog {
   /// Appends the line for `record` to `block`.
   ///
   /// `head` is what the record's ranges lie in, `limits` how the request's limits were decided, `endpoints` the texts
-  /// of upstream addresses. Costs some hundred instructions and no allocation unless the block must grow.
+  /// of upstream addresses. Costs some hundred instructions and no allocation unless the block must grow. `limits` is
+  /// `inout` only because its levels can then be read where they lie, without a copy of them all; nothing changes.
   public func write(
-    _ record: AccessRecord, head: RawSpan, limits: LimitQuestion, names: AccessNames,
+    _ record: AccessRecord, head: RawSpan, limits: inout LimitQuestion, names: AccessNames,
     endpoints: NameTable, into block: ByteBuffer
   ) {
     let seconds = record.time.seconds
@@ -55,10 +56,19 @@ public final class AccessLog {
       writeOutcome(record, endpoints, &line)
       writeIdentity(record, names, &line)
       writeCorrelation(record, head, &line)
-      if limits.decision != .none { writeLimits(limits, first: record.firstLimit, names.limits, &line) }
+      if limits.decision != .none { writeLimits(&limits, first: record.firstLimit, names.limits, &line) }
       line.literal("}\n")
       return line.count
     }
+  }
+
+  /// The same for limits that cannot be lent; copies them.
+  public func write(
+    _ record: AccessRecord, head: RawSpan, limits: LimitQuestion, names: AccessNames,
+    endpoints: NameTable, into block: ByteBuffer
+  ) {
+    var limits = limits
+    write(record, head: head, limits: &limits, names: names, endpoints: endpoints, into: block)
   }
 
   /// The most bytes that the line for `record` can take.

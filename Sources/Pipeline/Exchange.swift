@@ -53,7 +53,7 @@ public struct Exchange {
 
   private var headStorage: ByteBuffer?
   private var requestFieldStorage: ByteBuffer?
-  private var responseFieldStorage: ByteBuffer?
+  @usableFromInline var responseFieldStorage: ByteBuffer?
   private var replyBodyStorage: ByteBuffer?
   private var changedQueryStorage: ByteBuffer?
   private var hasChangedQuery = false
@@ -72,6 +72,7 @@ public struct Exchange {
   }
 
   /// Lines `Name: value\r\n` for whatever response the client gets, the gateway's own ones included.
+  @inlinable
   public var responseFields: ByteBuffer {
     @inline(__always) mutating get { Self.buffer(&responseFieldStorage) }
   }
@@ -138,8 +139,9 @@ public struct Exchange {
     hasChangedQuery = false
   }
 
+  @inlinable
   @inline(__always)
-  private static func buffer(_ storage: inout ByteBuffer?) -> ByteBuffer {
+  static func buffer(_ storage: inout ByteBuffer?) -> ByteBuffer {
     if let buffer = storage { return buffer }
     let buffer = ByteBuffer()
     storage = buffer

@@ -205,12 +205,6 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
     }
   }
 
-  /// The levels where they lie: to read one by its index from a question that cannot be changed copies all of them.
-  public var span: Span<QuotaLevel> {
-    @_lifetime(borrow self)
-    @inline(__always) get { levels.span.extracting(first: count) }
-  }
-
   /// Finds the level that matters most to the caller: of those that denied the one that takes longest, otherwise the one
   /// with the least left. It is kept, since reading a level anywhere but in place copies all of them.
   public mutating func findBinding() {

@@ -105,6 +105,7 @@ public final class RateLimit: RequestHook, EndHook {
     services.quota.release(&exchange.limits, now: services.world.now)
   }
 
+  @inline(__always)
   private func judge(_ exchange: inout Exchange) -> Verdict {
     switch exchange.limits.decision {
     case .none, .waiting: return .wait
@@ -128,6 +129,7 @@ public final class RateLimit: RequestHook, EndHook {
     return .refuse(Refusal(ProblemCatalogue.rateLimited, retryAfterSeconds: retryAfter))
   }
 
+  @inline(__always)
   private func tell(_ fields: ByteBuffer, _ index: Int, remaining: Int64, seconds: Int64) {
     fields.append(openings[index])
     guard levels[index].isTold else { return }
