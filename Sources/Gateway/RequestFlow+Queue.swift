@@ -102,7 +102,7 @@ extension RequestFlow {
   mutating func moveQueues() {
     if queuesMoveAt <= world.now {
       queuesMoveAt = .never
-      for line in lines.values where pending.count(line: line) > 0 {
+      for line in 0..<Int32(lines.count) where pending.count(line: line) > 0 {
         noteRoom(line)
         queuesMoveAt = world.now.advanced(byNanoseconds: Self.queuePace)
       }

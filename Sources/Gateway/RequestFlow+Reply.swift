@@ -79,6 +79,7 @@ extension RequestFlow {
   /// Sends an answer of the gateway's own and ends the exchange.
   private mutating func send(_ exchange: Int32, status: UInt16) {
     dropServer(of: exchange)
+    if status != 413 { skipBody(exchange) }
     exchanges[exchange].status = status
     exchanges[exchange].stage = .flushing
     exchanges[exchange].responseFraming = .length(0)
@@ -86,7 +87,7 @@ extension RequestFlow {
     output.removeAll()
     guard client >= 0 else { return finish(exchange) }
     let body = exchanges[exchange].exchange.replyBodyIfAny
-    // A body that has not been read could only be skipped by reading it: the connection ends instead.
+    // The rest of a body could only be skipped by waiting for it: the connection ends instead.
     decidePersistence(client, exchange)
     if node.isDraining { clients[client].closesAfterResponse = true }
     dateField.update(world.wallTime)
@@ -96,6 +97,25 @@ extension RequestFlow {
     if let body, exchanges[exchange].method != .head { output.append(body.bytes) }
     setDeadline(client: client, after: limits.settings.sendTimeout)
     flushOutput(exchange)
+  }
+
+  /// Drops what has come of a body that nobody will read: where that is all of it, the connection can go on. Only as long
+  /// as nothing of the body has been interpreted, so that there is no doubt where it begins.
+  private mutating func skipBody(_ exchange: Int32) {
+    let client = exchanges[exchange].client
+    let isUntouched = exchanges[exchange].stage == .head || exchanges[exchange].stage == .parked
+    guard isUntouched, client >= 0, !clients[client].closesAfterResponse else { return }
+    let buffer = exchanges[exchange].clientInput
+    while !exchanges[exchange].requestBody.isComplete {
+      switch exchanges[exchange].requestBody.next(buffer.bytes) {
+      case .data(let skip, let count): buffer.consume(skip + count)
+      case .trailer(_, let consumed), .end(let consumed): buffer.consume(consumed)
+      case .incomplete(let consumed): return buffer.consume(consumed)
+      case .malformed:
+        clients[client].closesAfterResponse = true
+        return
+      }
+    }
   }
 
   /// The head did not arrive in time: the client is told before the connection ends (RFC 9110 section 15.5.9).

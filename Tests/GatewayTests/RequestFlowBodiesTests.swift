@@ -31,6 +31,36 @@ struct RequestFlowBodiesTests {
   }
 
   @Test(
+    "An answer of the gateway's own to a request whose body is broken or still to come closes the connection",
+    arguments: [
+      "POST /local HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\n\r\nhalf", postChunks("/local", "3\r\nab"),
+      postChunks("/local", "zz\r\n"), postChunks("/local", "3\r\nabcd\r\n0\r\n\r\n"),
+    ])
+  func unreadBody(request: String) throws {
+    let bench = try FlowBench(FlowSetup(routes: RequestFlowMessagesTests.local), .calm)
+    let client = bench.client(request)
+    bench.world.run(for: .milliseconds(100))
+    if !client.peer.isOver { client.send(get("/local")) }
+    bench.world.run(for: .seconds(8))
+    #expect(client.statuses == [200])
+    #expect(client.responses.first?["connection"] == "close")
+    client.peer.close()
+    bench.expectRest()
+  }
+
+  @Test("A body that came whole with a request that is answered at once is skipped, and the next request served")
+  func skippedBody() throws {
+    let bench = try FlowBench(FlowSetup(routes: RequestFlowMessagesTests.local), .calm)
+    bench.origin()
+    let client = bench.client(
+      post("/local", get("/evil")) + postChunks("/local", "3\r\nabc\r\n0\r\nT: 1\r\n\r\n") + get("/next"))
+    bench.world.run { client.responses.count == 3 }
+    #expect(client.responses.map(\.text) == ["here", "here", "GET /next "])
+    client.peer.close()
+    bench.expectRest()
+  }
+
+  @Test(
     "A body of exactly the limit passes",
     arguments: [
       post("/", String(repeating: "x", count: 100)),

@@ -120,6 +120,26 @@ struct RequestFlowRetryTests {
     bench.expectRest()
   }
 
+  @Test(
+    "An endpoint that fails again and again is left alone for a while, and then tried again", arguments: [UInt64](1...4)
+  )
+  func ejected(seed: UInt64) throws {
+    let bench = try FlowBench(
+      FlowSetup(
+        endpoints: 2,
+        upstream:
+          "balance: \"round-robin\", ejection: { consecutiveFailures: 2, baseTime: \"10s\" }, retries: { attempts: 1 }"),
+      seed: seed)
+    let bad = bench.origin(1) { connection, _ in connection.peer.reset() }
+    bench.origin(2)
+    for _ in 0..<20 { #expect(try bench.exchange(get("/")).status == 200) }
+    #expect(bad.requests.count == 2)
+    bench.world.run(for: .seconds(11))
+    for _ in 0..<4 { #expect(try bench.exchange(get("/")).status == 200) }
+    #expect(bad.requests.count > 2)
+    bench.expectRest()
+  }
+
   @Test("Retries run within their budget")
   func budget() throws {
     let bench = try FlowBench(
