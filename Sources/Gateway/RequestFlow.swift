@@ -131,7 +131,12 @@ public struct RequestFlow: ~Copyable, EventHandler {
     if !request.keepsAlive { clients[client].closesAfterResponse = true }
     ClientIdentity.establish(
       &exchanges[index], request, trusted: configuration.blueprint.node.trustedProxies, world: world)
-    setDeadline(client: client, after: limits.settings.bodyTimeout)
+    if exchanges[index].requestBody.isComplete {
+      // Nothing is due from the client until it has an answer.
+      clients[client].deadline = .never
+    } else {
+      setDeadline(client: client, after: limits.settings.bodyTimeout)
+    }
   }
 
   /// The route that takes the request; answers by itself where there is none.
@@ -148,7 +153,9 @@ public struct RequestFlow: ~Copyable, EventHandler {
       exchanges[exchange].exchange.bodyLimit = route.bodyLimit
       exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
         byNanoseconds: route.timeouts.total)
-      clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
+      if route.timeouts.total != .max {
+        clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
+      }
       return route
     case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
     case .methodNotAllowed(let allowed):

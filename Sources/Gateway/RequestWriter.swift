@@ -29,6 +29,13 @@ enum RequestWriter {
   private static func writeLine(
     _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, into buffer: ByteBuffer
   ) {
+    let isUnchanged = route.rewrite.isIdentity && slot.exchange.changedQuery == nil
+    if isUnchanged, !request.isHTTP10, request.path.start == request.target.start {
+      // An origin-form target goes on as it is, and so does the line around it.
+      let start = request.methodText.start
+      let end = UInt32(request.target.end + " HTTP/1.1\r\n".utf8.count)
+      return buffer.append(request.bytes(ByteRange(start: start, count: end - start)))
+    }
     buffer.append(request.bytes(request.methodText))
     buffer.append(UInt8(ascii: " "))
     let path = request.bytes(request.path)

@@ -53,6 +53,9 @@ enum ResponseWriter {
   }
 
   private static func writeStatusLine(_ response: ResponseHead, into buffer: ByteBuffer) {
+    if !response.isHTTP10, !response.reason.isEmpty {
+      return buffer.append(response.bytes(ByteRange(start: 0, count: UInt32(response.reason.end + 2))))
+    }
     buffer.append("HTTP/1.1 ")
     buffer.append(decimal: UInt64(response.status))
     buffer.append(UInt8(ascii: " "))
