@@ -70,13 +70,17 @@ struct AccessLogLine: ~Copyable {
   mutating func plain(_ bytes: RawSpan, from start: Int, count: Int) {
     precondition(start >= 0 && count >= 0 && bytes.byteCount &- start >= count &+ 16)
     let place = unsafe takeChecked(count)
-    var offset = 0
-    repeat {
-      // Checked by RawSpan; any sixteen bytes are such a vector.
-      let block = unsafe bytes.unsafeLoadUnaligned(fromByteOffset: start &+ offset, as: SIMD16<UInt8>.self)
-      unsafe place.storeBytes(of: block, toByteOffset: offset, as: SIMD16<UInt8>.self)
-      offset &+= 16
-    } while offset < count
+    unsafe bytes.withUnsafeBytes { source in
+      guard let text = source.baseAddress else { return }
+      let from = unsafe text + start
+      var offset = 0
+      repeat {
+        // At most fifteen bytes beyond the text, which there are on both sides.
+        let block = unsafe from.loadUnaligned(fromByteOffset: offset, as: SIMD16<UInt8>.self)
+        unsafe place.storeBytes(of: block, toByteOffset: offset, as: SIMD16<UInt8>.self)
+        offset &+= 16
+      } while offset < count
+    }
   }
 
   /// The first `count` bytes of a vector.

@@ -20,8 +20,11 @@ public final class RateLimit: RequestHook, EndHook {
   let levels: ContiguousArray<LimitLevel>
   private let tellsClients: Bool
   /// For each level, what clients are told when it binds, up to the number: `RateLimit-Policy: …` as a whole line and
-  /// `RateLimit: "name";r=`; the line alone where the level is not told of.
-  private let openings: ContiguousArray<[UInt8]>
+  /// `RateLimit: "name";r=`; the line alone where the level is not told of. One behind the other, so that no reference
+  /// to an array of its own is taken for one.
+  private let openings: [UInt8]
+  /// Where each of them begins, and where the last ends.
+  private let openingBounds: ContiguousArray<Int>
 
   /// How limits are kept over several nodes.
   enum Mode: String, CaseIterable { case auto, exact, leased }
@@ -48,7 +51,7 @@ public final class RateLimit: RequestHook, EndHook {
     }
     for index in levels.indices { levels[index].distinguish(from: levels.prefix(index)) }
     self.levels = ContiguousArray(levels)
-    openings = tellsClients ? Self.openings(self.levels) : []
+    (openings, openingBounds) = Self.openings(self.levels)
   }
 
   /// The limits of several policies on one route, decided as one; nil where they are too many.
@@ -64,13 +67,19 @@ public final class RateLimit: RequestHook, EndHook {
     guard levels.count <= LimitQuestion.capacity else { return nil }
     self.levels = levels
     tellsClients = policies.contains(where: \.tellsClients)
-    openings = Self.openings(levels)
+    (openings, openingBounds) = Self.openings(levels)
   }
 
-  private static func openings(_ levels: ContiguousArray<LimitLevel>) -> ContiguousArray<[UInt8]> {
+  private static func openings(_ levels: ContiguousArray<LimitLevel>) -> ([UInt8], ContiguousArray<Int>) {
     let items = levels.filter(\.isTold).map(\.policyItem).joined(separator: ", ")
     let policy = items.isEmpty ? "" : "RateLimit-Policy: \(items)\r\n"
-    return ContiguousArray(levels.map { Array((policy + ($0.isTold ? "RateLimit: \"\($0.name)\";r=" : "")).utf8) })
+    var bytes: [UInt8] = []
+    var bounds: ContiguousArray = [0]
+    for level in levels {
+      bytes += Array((policy + (level.isTold ? "RateLimit: \"\(level.name)\";r=" : "")).utf8)
+      bounds.append(bytes.count)
+    }
+    return (bytes, bounds)
   }
 
   /// Only slots are given back; without them no exchange need be looked at again.
@@ -131,7 +140,9 @@ public final class RateLimit: RequestHook, EndHook {
 
   @inline(__always)
   private func tell(_ fields: ByteBuffer, _ index: Int, remaining: Int64, seconds: Int64) {
-    fields.append(openings[index])
+    let openings = openings
+    let bytes = RawSpan(openings)
+    fields.append(bytes.extracting(openingBounds[index]..<openingBounds[index &+ 1]))
     guard levels[index].isTold else { return }
     fields.append(decimal: UInt64(remaining))
     // Nobody knows when a running request ends.
