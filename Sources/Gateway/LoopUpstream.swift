@@ -10,6 +10,8 @@ final class LoopUpstream {
   /// Time limits in nanoseconds, where a route says nothing else.
   let timeouts: FlowTimeouts
   let pool: PoolLimits
+  private let state: UpstreamState
+  private let maxConnections: Int
   /// The endpoints' addresses as the log shows them.
   private(set) var endpointNames: NameTable
 
@@ -19,11 +21,16 @@ final class LoopUpstream {
     balancer = Balancer(plan, random: random)
     endpointNames = Self.names(of: plan.endpoints)
     pool = PoolLimits(plan.spec.pool)
+    state = plan.state
+    maxConnections = plan.spec.breaker.maxConnections
     let limits = plan.spec.timeouts
     timeouts = FlowTimeouts(
       connect: limits.connect.wholeNanoseconds, response: limits.response.wholeNanoseconds,
       idle: limits.idle.wholeNanoseconds)
   }
+
+  /// Whether all loops together have as many connections to it as they may.
+  var isAtBound: Bool { Int(state.connections) >= maxConnections }
 
   /// Goes on with other endpoints.
   func adopt(_ endpoints: EndpointSet) {

@@ -92,6 +92,13 @@ extension RequestFlow {
     exchanges[exchange].group?.with { CircuitBreaker.release(.pending, $0.plan.state) }
   }
 
+  /// Whether a connection that lies idle here could keep another loop waiting, which cannot take it over.
+  @inline(__always)
+  func keepsOthersWaiting(_ exchange: Int32, _ line: Int32) -> Bool {
+    guard hasSiblings, exchanges[exchange].group?.with({ $0.isAtBound }) == true else { return false }
+    return pending.count(line: line) == 0
+  }
+
   /// A connection of this upstream is free, or there is room for another: the line moves at the end of the turn.
   mutating func noteRoom(_ line: Int32) {
     guard pending.count(line: line) > 0, !movingLines.contains(line) else { return }

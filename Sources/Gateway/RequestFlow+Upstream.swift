@@ -250,7 +250,8 @@ extension RequestFlow {
     let line = servers[server].line
     guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
       let limits = exchanges[exchange].group?.with({ $0.pool }),
-      servers[server].served < limits.maxRequestsPerConnection, pool.release(server, limits, now: world.now)
+      servers[server].served < limits.maxRequestsPerConnection, !keepsOthersWaiting(exchange, line),
+      pool.release(server, limits, now: world.now)
     else { return close(server: server, reset: reset) }
     servers[server].state = .idle
     servers[server].isReused = true

@@ -32,6 +32,8 @@ public struct RequestFlow: ~Copyable, EventHandler {
   let world: any World
   let node: NodeShared
   let metrics: LoopMetrics
+  /// Whether other loops count against the same bounds.
+  let hasSiblings: Bool
   let quota: any Quota
   let hasher = SHA256()
   var configuration: LoopConfiguration
@@ -83,6 +85,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
     self.quota = quota
     self.log = log
     metrics = node.metrics.loops[loop]
+    hasSiblings = node.metrics.loops.count > 1
     limits = FlowLimits(blueprint.node)
     var lines: [String: Int32] = [:]
     configuration = LoopConfiguration(

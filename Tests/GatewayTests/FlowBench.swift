@@ -74,11 +74,15 @@ final class FlowBench {
   let world: SimulatedWorld
   let shared: NodeShared
   let node: SimulatedNode<RequestFlow>
-  private let metrics = Metrics(loops: 1, problemCodes: ProblemCatalogue.all.map(\.code))
+  /// All loops of the gateway; most tests have one, ``node``.
+  let nodes: [SimulatedNode<RequestFlow>]
+  private let metrics: Metrics
   private let directory = UpstreamDirectory()
   private(set) var plans: ContiguousArray<UpstreamPlan> = []
 
-  init(_ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough) throws {
+  init(_ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough, loops: Int = 1) throws {
+    let metrics = Metrics(loops: loops, problemCodes: ProblemCatalogue.all.map(\.code))
+    self.metrics = metrics
     let world = SimulatedWorld(seed: seed, conditions)
     self.world = world
     let blueprint = try setup.blueprint()
@@ -86,15 +90,17 @@ final class FlowBench {
     self.shared = shared
     let plans = Self.plans(of: blueprint, directory, world.now)
     self.plans = plans
-    let metrics = metrics
-    node = try world.start { loop in
-      var flow = RequestFlow(
-        world: loop, node: shared, loop: 0, blueprint: blueprint,
-        shared: BlueprintShared(blueprint, upstreams: plans, metrics: metrics),
-        quota: EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)), log: nil)
-      try flow.listen(blueprint.listeners)
-      return flow
+    nodes = try (0..<loops).map { index in
+      try world.start("loop \(index)") { loop in
+        var flow = RequestFlow(
+          world: loop, node: shared, loop: index, blueprint: blueprint,
+          shared: BlueprintShared(blueprint, upstreams: plans, metrics: metrics),
+          quota: EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)), log: nil)
+        try flow.listen(blueprint.listeners)
+        return flow
+      }
     }
+    node = nodes[0]
     world.settle()
   }
 

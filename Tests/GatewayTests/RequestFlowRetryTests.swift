@@ -230,6 +230,22 @@ struct RequestFlowRetryTests {
     bench.expectRest()
   }
 
+  @Test("Loops that share a bound do not starve each other with what lies idle", arguments: [UInt64](1...4))
+  func severalLoops(seed: UInt64) throws {
+    let bench = try FlowBench(FlowSetup(upstream: "limits: { connections: 1 }"), seed: seed, loops: 3)
+    bench.origin { connection, request in
+      connection.peer.after(.milliseconds(30)) { _ in Origin.echo(connection, request) }
+    }
+    let clients = (0..<12).map { bench.client(get("/\($0)")) }
+    bench.world.run(for: .seconds(4))
+    #expect(clients.allSatisfy { $0.statuses == [200] })
+    #expect(bench.nodes.count { $0.handler.clients.count > 0 } > 1)
+    for client in clients { client.peer.close() }
+    bench.world.settle()
+    #expect(bench.nodes.allSatisfy { $0.handler.exchanges.count == 0 && $0.handler.clients.count == 0 })
+    #expect(Int(bench.state().connections) == bench.nodes.reduce(0) { $0 + $1.handler.servers.count })
+  }
+
   @Test(
     "When an upstream dies everybody who waits for it learns it, and nobody else's response suffers",
     arguments: [UInt64](1...8))
