@@ -110,7 +110,7 @@ extension RequestFlow {
     record.firstLimit = configuration.firstLimit(ofRoute: record.route)
     record.endpoint = exchanges[exchange].position
     accessLog.write(
-      record, head: head.bytes, limits: exchanges[exchange].exchange.limits, names: configuration.names,
+      record, head: head.bytes, limits: &exchanges[exchange].exchange.limits, names: configuration.names,
       endpoints: configuration.endpointNames(ofUpstream: exchanges[exchange].upstream), into: log.buffer)
     log.endLine(now: world.now)
   }

@@ -6,6 +6,7 @@ Nothing sleeps for luck: `until` waits for a condition with a deadline, and ever
 import json
 import os
 import pathlib
+import random
 import re
 from signal import SIGHUP, SIGTERM
 import socket
@@ -19,10 +20,24 @@ SLUICE = pathlib.Path(os.environ.get("SLUICE_BINARY", ROOT / ".build" / "release
 PATIENCE = 10.0
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+_next_port = random.randrange(18_000)
+
+
+def free_port(count=1):
+    """The first of `count` ports that nobody has, below those from which the kernel picks for outgoing connections: one
+    of these could be taken between the question and its use."""
+    global _next_port
+    while True:
+        port = 12_000 + _next_port % 18_000
+        _next_port += count
+        try:
+            for number in range(port, port + count):
+                with socket.socket() as s:
+                    s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                    s.bind(("127.0.0.1", number))
+            return port
+        except OSError:
+            continue
 
 
 def until(condition, what, seconds=PATIENCE):

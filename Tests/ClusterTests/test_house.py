@@ -20,16 +20,9 @@ def script(name, *arguments, **options):
     )
 
 
-def four_free_ports():
-    while True:
-        port = free_port()
-        if port < 60000 and not any(accepts(port + n) for n in range(4)):
-            return port
-
-
 @pytest.fixture
 def up():
-    port = four_free_ports()
+    port = free_port(4)
     done = script("up", "--port", str(port))
     assert done.returncode == 0, done.stdout + done.stderr
     yield port, done.stdout
@@ -65,7 +58,7 @@ def test_a_second_run_changes_nothing(up):
 def test_a_taken_port_is_said():
     import socket
 
-    port = four_free_ports()
+    port = free_port(4)
     with socket.create_server(("127.0.0.1", port + 1)):
         done = script("up", "--port", str(port))
     assert done.returncode == 1 and f"port {port + 1} is taken" in done.stderr
@@ -73,7 +66,7 @@ def test_a_taken_port_is_said():
 
 
 def test_ctrl_c_in_the_foreground_stops_everything():
-    port = four_free_ports()
+    port = free_port(4)
     process = subprocess.Popen(
         [str(ROOT / "cluster" / "up"), "--port", str(port), "--foreground"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
