@@ -34,8 +34,10 @@ extension RequestFlow {
     }
   }
 
-  /// Refuses with an entry of the catalogue.
-  mutating func refuse(_ exchange: Int32, _ problem: Problem) { refuse(exchange, Refusal(problem)) }
+  /// Refuses with an entry of the catalogue. What is short now (503) may be had again in a second.
+  mutating func refuse(_ exchange: Int32, _ problem: Problem) {
+    refuse(exchange, Refusal(problem, retryAfterSeconds: problem.status == 503 ? 1 : -1))
+  }
 
   /// Refuses with a problem document (RFC 9457). What the upstream was doing for this exchange is broken off.
   mutating func refuse(_ exchange: Int32, _ refusal: Refusal) {
