@@ -56,10 +56,6 @@ public enum ProblemCatalogue {
   public static var methodNotAllowed: Problem {
     Problem(405, "method-not-allowed", "Method not allowed", "The field Allow names the methods of this resource.")
   }
-  /// The request was sent to a gateway that does not serve this host.
-  public static var misdirected: Problem {
-    Problem(421, "misdirected-request", "Misdirected request", "This listener does not serve the requested host.")
-  }
 
   // MARK: Identity
 
@@ -113,10 +109,6 @@ public enum ProblemCatalogue {
   public static var overloaded: Problem {
     Problem(503, "overloaded", "Overloaded", "The gateway has no capacity for this request at the moment.")
   }
-  /// The node is going away.
-  public static var draining: Problem {
-    Problem(503, "draining", "Shutting down", "This node is shutting down. Repeat the request on a new connection.")
-  }
 
   // MARK: Upstream
 
@@ -143,7 +135,7 @@ public enum ProblemCatalogue {
     [
       keyAmbiguous, malformedPath, malformedRequest, keyInvalid, keyMissing, addressDenied, consumerNotAllowed,
       originDenied, noRoute, methodNotAllowed, requestTimeout, bodyTooLarge, targetTooLong, expectationFailed,
-      misdirected, concurrencyLimited, rateLimited, headTooLarge, notImplemented, badGateway, draining, overloaded,
+      concurrencyLimited, rateLimited, headTooLarge, notImplemented, badGateway, overloaded,
       quotaUnavailable, upstreamBusy, noUpstream, gatewayTimeout, versionNotSupported,
     ]
   }
