@@ -276,8 +276,13 @@ public struct RequestFlow: ~Copyable, EventHandler {
     posted.append(UInt64(exchanges[exchange].generation) << 32 | UInt64(UInt32(bitPattern: exchange)))
   }
 
-  /// Sends what this turn has produced. What is posted meanwhile is sent too.
+  /// Sends what this turn has produced: everything for upstreams first, so that they are at work while clients are
+  /// served. What is posted meanwhile is sent too.
   private mutating func sendPosted() {
+    for raw in posted {
+      let exchange = Int32(truncatingIfNeeded: raw)
+      if exchanges[exchange].generation == UInt32(truncatingIfNeeded: raw >> 32) { flushToServer(exchange) }
+    }
     var index = 0
     while index < posted.count {
       let exchange = Int32(truncatingIfNeeded: posted[index])
