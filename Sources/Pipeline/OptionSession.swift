@@ -108,7 +108,10 @@ public final class OptionSession {
     let diagnostic = Diagnostic(
       severity, line: place.line, column: place.column, path: struckOut(path), message: struckOut(message),
       fix: struckOut(fix))
-    found.append((offset, diagnostic))
+    // A mistake that a value and what is made of it both notice is one mistake.
+    if !found.contains(where: { $0.offset == offset && $0.diagnostic == diagnostic }) {
+      found.append((offset, diagnostic))
+    }
   }
 
   /// `text` without any secret. Very short ones would tear words apart and hide nothing: only their quoted form goes.

@@ -194,3 +194,16 @@ struct BlueprintUpstreamsTests {
     #expect((blueprint != nil) == isAllowed)
   }
 }
+
+@Suite("Remarks on a file") struct BlueprintRemarksTests {
+  @Test("a mistake that several readers notice is said once")
+  func once() {
+    let text = """
+      { listeners: ["127.0.0.1:8080"], upstreams: { a: { endpoints: ["127.0.0.1:9001"] } },
+        routes: [{ id: "r", match: { path: "/x/**" }, upstream: "a" }] }
+      """
+    let found = readBlueprint(text).found
+    #expect(found.count == 1)
+    #expect(found.first?.contains("routes[0].match.path") == true)
+  }
+}
