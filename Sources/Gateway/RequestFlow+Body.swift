@@ -89,7 +89,8 @@ extension RequestFlow {
         }
         buffer.consume(skip + count)
       case .trailer(let field, let consumed):
-        if let field {
+        // Some upstreams merge trailers into the head, where these would be believed.
+        if let field, !IdentityFields.contains(buffer.bytes.extracting(field.name.offsets)) {
           if !exchanges[exchange].hasTrailers { toServer.append("0\r\n") }
           exchanges[exchange].hasTrailers = true
           appendTrailer(field, of: buffer, to: toServer)

@@ -167,9 +167,11 @@ public struct ChunkedDecoder: BitwiseCopyable, Sendable {
   }
 
   /// Whether a field means something only before the body (RFC 9110 section 6.5.1). Names that we know are forbidden
-  /// unless they are harmless; of unknown ones, those that others treat as modifiers.
+  /// unless they are harmless; of unknown ones, those that others treat as modifiers, and those with a `_`, which are known
+  /// ones to whoever takes it for a `-`.
   private static func isForbidden(_ name: RawSpan) -> Bool {
-    switch FieldName.of(name) {
+    if name.holds(95) { return true }
+    return switch FieldName.of(name) {
     case .etag, .server, .date, .lastModified, .rateLimit, .rateLimitPolicy: false
     case .other:
       name.hasPrefix("x-forwarded-") || name.hasPrefix("proxy-") || name.hasPrefix("if-")

@@ -46,12 +46,13 @@ public struct FieldSelector: Sendable {
     return nil
   }
 
-  /// Marks every such field as not to be passed on.
+  /// Marks every such field as not to be passed on, and every one that is called so by whoever takes `_` for `-`, as CGI
+  /// and its heirs do: what the gateway removes or sets must not reach them under the other spelling.
   public func dropAll(in head: RequestHead) {
-    var index = firstIndex(in: head)
-    while let found = index {
-      head.drop(found)
-      index = nextIndex(in: head, after: found)
+    for index in 0..<head.fieldCount {
+      let field = head.field(index)
+      guard field.name == known, !field.isDropped else { continue }
+      if known != .other || head.name(of: index).equals(dashed: RawSpan(lowercased)) { head.drop(index) }
     }
   }
 
@@ -84,32 +85,62 @@ extension RawSpan {
   }
 }
 
-/// The fields by which upstreams learn who calls. Only the gateway may set them.
+extension RawSpan {
+  /// Whether it is `lowercase`, which holds no capital letters, with letters of either case and `_` and
+  /// `-` being one.
+  fileprivate func equals(dashed lowercase: RawSpan) -> Bool {
+    guard byteCount == lowercase.byteCount else { return false }
+    for offset in 0..<byteCount {
+      let (byte, wanted) = (self[byte: offset], lowercase[byte: offset])
+      if byte == wanted || byte == 95 && wanted == 45 || byte == 45 && wanted == 95 { continue }
+      if byte < 65 || byte > 90 || byte | 32 != wanted { return false }
+    }
+    return true
+  }
+}
+
+/// The fields by which upstreams learn who calls, from where, and for what. Only the gateway may set them.
 public enum IdentityFields {
-  /// All of them in lower case. The first four are what this gateway sends; the others are what gateways it may replace
-  /// send, and an upstream may still believe them.
+  /// All of them in lower case, but for those that begin with ``prefix``. The first four are what this gateway sends; the
+  /// others are what gateways it may replace send, and an upstream may still believe them. The last two make frameworks
+  /// serve another path than the one that was routed.
   static let names: [[UInt8]] = [
     "x-consumer-id", "x-consumer-tenant", "x-consumer-groups", "x-consumer-key",
     "x-consumer-username", "x-consumer-custom-id", "x-credential-identifier", "x-credential-username",
     "x-anonymous-consumer", "x-authenticated-userid", "x-authenticated-scope", "x-authenticated-groups",
-    "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-forwarded-user", "x-forwarded-email",
-    "x-forwarded-groups", "x-forwarded-preferred-username", "x-remote-user", "x-userinfo",
+    "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-remote-user", "x-remote-groups",
+    "x-userinfo", "remote-user", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-originating-ip",
+    "x-remote-ip", "x-remote-addr", "x-envoy-external-address", "true-client-ip", "cf-connecting-ip",
+    "fastly-client-ip", "x-original-url", "x-rewrite-url",
   ].map { Array($0.utf8) }
+
+  /// What is said of earlier hops, by these letters and any others behind them.
+  private static let prefix = Array("x-forwarded-".utf8)
+
+  /// The bytes of the shortest of them.
+  private static let shortest = 10
 
   /// Drops every one that the client sent. A few ns a field.
   public static func dropAll(in request: RequestHead) {
     guard let first = request.firstIndex(of: .other) else { return }
     for index in first..<request.fieldCount {
       let field = request.field(index)
-      // All begin with `x-` and have 10 to 31 letters; most fields are ruled out by that.
-      guard field.name == .other && field.nameCount >= 10 && field.nameCount <= 31 else { continue }
-      if isOne(request.name(of: index)) { request.drop(index) }
+      guard field.name == .other && Int(field.nameCount) >= shortest else { continue }
+      if contains(request.name(of: index)) { request.drop(index) }
     }
   }
 
-  private static func isOne(_ name: RawSpan) -> Bool {
-    guard name[byte: 0] | 32 == 120 && name[byte: 1] == 45 else { return false }
-    for candidate in names where name.equals(lowercase: RawSpan(candidate)) { return true }
+  /// Whether a field is one of them, also with `_` for `-`; see ``FieldSelector/dropAll(in:)-(RequestHead)``.
+  public static func contains(_ name: RawSpan) -> Bool {
+    // Few other fields begin like them; most are ruled out by that.
+    guard name.byteCount >= shortest else { return false }
+    switch name[byte: 0] | 32 {
+    case 120 where name[byte: 1] == 45 || name[byte: 1] == 95, 99, 102, 114, 116: break
+    default: return false
+    }
+    let start = min(prefix.count, name.byteCount)
+    if name.extracting(0..<start).equals(dashed: RawSpan(prefix)) { return true }
+    for candidate in names where name.equals(dashed: RawSpan(candidate)) { return true }
     return false
   }
 }

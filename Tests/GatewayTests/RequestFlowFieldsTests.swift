@@ -50,6 +50,23 @@ struct RequestFlowFieldsTests {
     #expect(response["x-request-id"] == request["x-request-id"])
   }
 
+  @Test(
+    "Whatever an upstream may take for the caller's identity or way never comes from a stranger, in head or trailers",
+    arguments: [
+      "X_Consumer_Id", "X-Consumer_Id", "x_forwarded_user", "X-Forwarded-Prefix", "X-Forwarded-Ssl",
+      "X_Forwarded_Client_Cert", "X_Real_IP", "True-Client-IP", "Remote_User", "X-Original-URL", "X-UserInfo",
+    ])
+  func forgedIdentity(name: String) throws {
+    let bench = try FlowBench()
+    let origin = bench.origin()
+    let line = "\(name): forged\r\n"
+    _ = try bench.exchange(postChunks("/", "1\r\na\r\n0\r\n\(line)X-Sum: 1\r\n\r\n", line + "X-Open: 1\r\n"))
+    let request = try #require(origin.requests.first)
+    #expect(request[name.lowercased()] == nil)
+    #expect(request["x-open"] == "1")
+    #expect(request.trailers.keys.sorted() == ["x-sum"])
+  }
+
   @Test("What a trusted proxy says is continued")
   func trusted() throws {
     let bench = try FlowBench(FlowSetup(node: "trustedProxies: [\"203.0.113.0/24\"]"))

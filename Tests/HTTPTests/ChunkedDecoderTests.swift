@@ -112,6 +112,14 @@ struct ChunkedDecoderTests {
     }
   }
 
+  @Test(
+    "A trailer with an underscore, which CGI takes for a dash, is forbidden",
+    arguments: ["Content_Length", "x_forwarded_for", "X_A"])
+  func underscores(name: String) {
+    let decoded = Self.decode("0\r\n\(name): 1\r\n\r\n", step: 10_000)
+    #expect(decoded.trailers.isEmpty && decoded.forbidden == ["\(name)=1"])
+  }
+
   @Test("Framing that has been understood is consumed, so a slow sender keeps nothing in the buffer")
   func consumption() {
     var decoder = ChunkedDecoder()

@@ -45,6 +45,13 @@ struct HeadersTests {
     #expect(bench.send("GET / HTTP/1.1\nHost: a").requestFields.hasPrefix("X-A: //\r\nX-B: <192.0.2.1> GET /\r\nX-D: "))
   }
 
+  @Test("What is removed or set does not pass in another spelling that CGI takes for the same")
+  func underscores() throws {
+    let bench = try bench("{ type: \"headers\", request: { set: { \"X-A-B\": \"1\" }, remove: [\"x_c\"] } }")
+    let outcome = bench.send("GET / HTTP/1.1\nHost: a\nX_A_B: 0\nx-a_b: 0\nX-C: 0\nX_C: 0\nX_A: 0")
+    #expect(outcome.passed == ["host", "x_a"])
+  }
+
   @Test("Setting replaces all fields of the name, adding keeps them, removing drops them, in any case")
   func changes() throws {
     let bench = try bench(
