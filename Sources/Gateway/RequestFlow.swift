@@ -146,22 +146,14 @@ public struct RequestFlow: ~Copyable, EventHandler {
   private mutating func match(_ exchange: Int32, _ configuration: LoopConfiguration) -> RoutePlan? {
     let blueprint = configuration.blueprint
     switch blueprint.table.match(request, captures: &exchanges[exchange].captures) {
-    case .route(let index):
-      let route = blueprint.routes[Int(index)]
-      exchanges[exchange].exchange.route = index
-      exchanges[exchange].route = Borrowed(route)
-      exchanges[exchange].series = configuration.series(ofRoute: index)
-      exchanges[exchange].hasResponseHooks = route.chain.hasResponseHooks
-      exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
-      exchanges[exchange].exchange.bodyLimit = route.bodyLimit
-      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-        byNanoseconds: route.timeouts.total)
-      if route.timeouts.total != .max {
-        clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
-      }
-      return route
+    case .route(let index): return take(exchange, index, configuration)
     case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
     case .methodNotAllowed(let allowed):
+      if let index = blueprint.table.matchPreflight(request, captures: &exchanges[exchange].captures),
+        blueprint.routes[Int(index)].chain.answersPreflights
+      {
+        return take(exchange, index, configuration)
+      }
       let fields = exchanges[exchange].exchange.responseFields
       fields.append("Allow: ")
       blueprint.table.appendMethods(allowed, to: fields)
@@ -169,6 +161,23 @@ public struct RequestFlow: ~Copyable, EventHandler {
       refuse(exchange, ProblemCatalogue.methodNotAllowed)
     }
     return nil
+  }
+
+  /// The exchange goes by this route.
+  private mutating func take(_ exchange: Int32, _ index: Int32, _ configuration: LoopConfiguration) -> RoutePlan {
+    let route = configuration.blueprint.routes[Int(index)]
+    exchanges[exchange].exchange.route = index
+    exchanges[exchange].route = Borrowed(route)
+    exchanges[exchange].series = configuration.series(ofRoute: index)
+    exchanges[exchange].hasResponseHooks = route.chain.hasResponseHooks
+    exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
+    exchanges[exchange].exchange.bodyLimit = route.bodyLimit
+    exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
+      byNanoseconds: route.timeouts.total)
+    if route.timeouts.total != .max {
+      clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
+    }
+    return route
   }
 
   /// What must hold of the message itself before any policy spends time on it.

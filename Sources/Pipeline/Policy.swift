@@ -22,11 +22,17 @@ public protocol RequestHook: Policy {
   /// Judges the request, and may change what is sent upstream or returned.
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
 
+  /// Whether it answers or refuses every CORS preflight, so that none is ever sent upstream.
+  var answersPreflights: Bool { get }
+
   /// Goes on after a ``Verdict/wait`` that this policy answered: what it waited for is in the exchange by now.
   func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
 }
 
 extension RequestHook {
+  /// Few do.
+  public var answersPreflights: Bool { false }
+
   /// A policy that never waits is never resumed.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict { .next }
 }

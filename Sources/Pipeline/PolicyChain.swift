@@ -31,6 +31,8 @@ public struct PolicyChain: Sendable {
     endHooks = endings
   }
 
+  /// Whether a policy answers CORS preflights by itself.
+  public var answersPreflights: Bool { requestHooks.contains { $0.answersPreflights } }
   /// Whether any policy looks at responses.
   public var hasResponseHooks: Bool { !responseHooks.isEmpty }
   /// Whether any policy has something to give back at the end.

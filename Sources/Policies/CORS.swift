@@ -65,6 +65,9 @@ public final class CORS: RequestHook, ResponseHook {
     exposeLine = shown.isEmpty ? [] : Array("Access-Control-Expose-Headers: \(shown)\r\n".utf8)
   }
 
+  /// All of them.
+  public var answersPreflights: Bool { true }
+
   /// Answers preflights, and prepares the fields of other responses.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     let origin = request.firstIndex(of: .origin)

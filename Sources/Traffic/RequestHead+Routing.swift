@@ -60,16 +60,19 @@ private func isName(_ found: RawSpan, _ name: RawSpan) -> Bool {
 }
 
 extension RouteTable {
-  /// The route that takes a request, and for a CORS preflight (`OPTIONS` with `Origin` and
-  /// `Access-Control-Request-Method`) that no route takes as `OPTIONS`, the route that will take the request it asks
-  /// about: so that the policies of that route answer it.
+  /// The route that takes a request.
   public func match(_ head: RequestHead, captures: inout RouteCaptures) -> RouteDecision {
-    let decision = match(request: head, captures: &captures)
-    guard head.method == .options, case .methodNotAllowed = decision, head.firstIndex(of: .origin) != nil,
-      let line = head.firstIndex(of: .accessControlRequestMethod)
-    else { return decision }
-    let asked = match(request: head, asMethod: head.value(of: line), captures: &captures)
-    if case .route = asked { return asked }
-    return decision
+    match(request: head, captures: &captures)
+  }
+
+  /// For a CORS preflight (`OPTIONS` with `Origin` and `Access-Control-Request-Method`) that no route takes as `OPTIONS`,
+  /// the route that will take the request it asks about; nil for everything else. Only a route that answers preflights by
+  /// itself may be given one: any other would send upstream what its methods exclude.
+  public func matchPreflight(_ head: RequestHead, captures: inout RouteCaptures) -> Int32? {
+    guard head.method == .options, head.firstIndex(of: .origin) != nil,
+      let line = head.firstIndex(of: .accessControlRequestMethod),
+      case .route(let index) = match(request: head, asMethod: head.value(of: line), captures: &captures)
+    else { return nil }
+    return index
   }
 }

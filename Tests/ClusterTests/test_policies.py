@@ -210,6 +210,14 @@ def test_ip_filter(origin, gateway):
     assert len(up.requests) == 1
 
 
+def test_preflight_is_no_way_around_methods(origin, gateway):
+    up = origin()
+    g = gateway(up, routes=[{"id": "a", "match": {"path": "/*", "methods": ["GET"]}, "upstream": "origin"}])
+    fields = [("Origin", "https://o.example.com"), ("Access-Control-Request-Method", "GET")]
+    refused = ask(g.port, "OPTIONS", headers=fields)
+    assert refused.status == 405 and refused.get("Allow") == "GET" and up.requests == []
+
+
 def test_cors(origin, gateway):
     up = origin(lambda stream, r: stream.send(ok(b"", ("Access-Control-Allow-Origin", "*"))))
     policy = {"type": "cors", "origins": ["https://app.example.com"], "methods": ["GET", "PUT"], "headers": ["X-API-Key"]}

@@ -179,7 +179,7 @@ struct RouteTableTests {
     #expect(table.route("PUT", "h", "/") == 0)
   }
 
-  @Test("A parsed head is routed, and a preflight finds the route that it asks about")
+  @Test("A parsed head is routed by its own method, and a preflight can find the route that it asks about")
   func parsedHead() throws {
     let table = try compiled(RouteMatch(host: "h", path: "/a/{id}", methods: ["PUT"]))
     func decision(_ head: String) throws -> RouteDecision {
@@ -189,6 +189,7 @@ struct RouteTableTests {
       let result = request.parse(buffer, limits: HeadLimits())
       try #require(result == .complete(byteCount: head.utf8.count))
       var captures = RouteCaptures()
+      if let index = table.matchPreflight(request, captures: &captures) { return .route(index) }
       return table.match(request, captures: &captures)
     }
     let put = MethodSet(rawValue: 1 << 3)
