@@ -4,7 +4,8 @@ import Core
 ///
 /// Holes are the captures of the route by name, and `{*}` for what the star of the path took, without its first slash;
 /// where it is allowed, also `{scheme}`, `{host}` (with port), `{path}`, and `{query}`, which brings its question mark
-/// along if there is a query. All are filled with bytes as they stand in the request, that is encoded.
+/// along if there is a query. All are filled with bytes as they stand in the request, that is encoded; in the value of a
+/// query parameter what would end it is encoded, too.
 public struct PathTemplate: Hashable, Sendable {
   enum Part: Hashable, Sendable {
     case literal([UInt8])
@@ -137,6 +138,22 @@ extension PathTemplate {
           buffer.append(UInt8(ascii: "?"))
           buffer.append(source.query)
         }
+      }
+    }
+  }
+
+  /// Appends the value of a query parameter: what a path may hold as it is but would end the value there, or mean something
+  /// else, is encoded, so that no client adds parameters of its own.
+  func appendQueryValue(_ source: borrowing TemplateSource, to buffer: ByteBuffer) {
+    let text = ByteBuffer(capacity: source.path.byteCount + 64)
+    append(source, isSecure: false, to: text)
+    for offset in 0..<text.count {
+      switch text[offset] {
+      case UInt8(ascii: "&"): buffer.append("%26")
+      case UInt8(ascii: "+"): buffer.append("%2B")
+      case UInt8(ascii: ";"): buffer.append("%3B")
+      case UInt8(ascii: "="): buffer.append("%3D")
+      case let byte: buffer.append(byte)
       }
     }
   }

@@ -142,7 +142,7 @@ public struct Rewrite: Hashable, Sendable {
       separator = UInt8(ascii: "&")
       buffer.append(setting.name)
       buffer.append(UInt8(ascii: "="))
-      setting.value.append(source, isSecure: false, to: buffer)
+      setting.value.appendQueryValue(source, to: buffer)
     }
   }
 

@@ -51,6 +51,13 @@ struct RewriteTests {
     #expect(try target(Rewrite(removeQuery: ["x"]), "/7?x") == "/7")
   }
 
+  @Test("What a client writes into a captured segment stays one value of one parameter")
+  func queryInjection() throws {
+    let value = try PathTemplate("{id}", kind: .queryValue, captureNames: ["id"])
+    let rewrite = Rewrite(setQuery: [.init(name: "id", value: value)])
+    #expect(try target(rewrite, "/1&admin=1;b+%20c", pattern: "/{id}").hasSuffix("?id=1%26admin%3D1%3Bb%2B%20c"))
+  }
+
   @Test("A rewrite without a part that changes anything says so")
   func identity() throws {
     #expect(Rewrite().isIdentity)
