@@ -22,6 +22,9 @@ extension HeadTable {
     | bit(.authorization) | bit(.cookie) | bit(.setCookie) | bit(.cacheControl) | bit(.forwarded)
     | bit(.xForwardedFor) | bit(.xForwardedHost) | bit(.xForwardedProto) | bit(.xForwardedPort) | bit(.xRealIp)
 
+  /// Options of Connection taken; each is compared with every field, so that more would make a head dear to read.
+  private static let optionLimit = 32
+
   private static let chunked: UInt64 = 0x64_656b_6e75_6863
   private static let close: UInt64 = 0x65_736f_6c63
   private static let keepAliveHead: UInt64 = 0x696c_612d_7065_656b
@@ -57,10 +60,13 @@ extension HeadTable {
   ) -> Int {
     for name in FieldName.allCases where present & Self.bit(name) != 0 { dropAll(name) }
     var index = firstIndex(of: .connection)
+    var optionCount = 0
     while let found = index {
       let value = window.span(self[found].valueRange)
       var list = ListReader(value)
       while let member = list.next() {
+        optionCount += 1
+        if optionCount > Self.optionLimit { return LineCursor.refusal(.malformedConnection) }
         if let fault = readOption(value.extracting(member), window, &options) { return LineCursor.refusal(fault) }
       }
       index = nextIndex(of: .connection, after: found)

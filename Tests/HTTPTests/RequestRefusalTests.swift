@@ -182,6 +182,7 @@ struct RequestRefusalTests {
     Refusal(get("Connection: x-forwarded-for\r\n"), .connectionNamesEssential),
     Refusal(get("Connection: authorization\r\n"), .connectionNamesEssential),
     Refusal(get("Connection: close x\r\n"), .malformedConnection),
+    Refusal(get("Connection: a\(String(repeating: ",a", count: 32))\r\n"), .malformedConnection),
     Refusal(get("Connection: \"close\"\r\n"), .malformedConnection),
   ]
 
