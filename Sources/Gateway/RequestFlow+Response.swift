@@ -22,6 +22,7 @@ extension RequestFlow {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
+      guard !isUnasked(exchange, index) else { return serverBroke(exchange) }
       if exchanges[exchange].stage == .response {
         setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
       }
@@ -32,6 +33,13 @@ extension RequestFlow {
     case .ended where !exchanges[exchange].isCutOff: responseEnded(exchange)
     case .ended, .failed: serverBroke(exchange)
     }
+  }
+
+  /// Whether bytes on a connection from the pool came before a byte of this request was sent: they belong to an earlier
+  /// response, and would be taken for this client's.
+  private func isUnasked(_ exchange: Int32, _ server: Int32) -> Bool {
+    exchanges[exchange].toServerSent == 0 && exchanges[exchange].isReplayable && servers[server].isReused
+      && exchanges[exchange].stage == .request
   }
 
   private mutating func takeResponse(_ exchange: Int32, _ buffer: ByteBuffer) {

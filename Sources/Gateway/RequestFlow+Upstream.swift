@@ -103,7 +103,12 @@ extension RequestFlow {
       connected(index)
       guard servers[index].generation == generation else { return }
     } else if readiness.contains(.writable), exchange >= 0 {
-      if servers[index].state == .tunnel { flushTunnel(toServerOf: exchange) } else { flushToServer(exchange) }
+      if servers[index].state == .tunnel {
+        flushTunnel(toServerOf: exchange)
+      } else if !exchanges[exchange].isPosted {
+        // What is posted goes out at the end of the turn, behind the look at what came before it was asked for.
+        flushToServer(exchange)
+      }
       guard servers[index].generation == generation else { return }
     }
     if servers[index].inputWaits { pump(server: index) }

@@ -53,6 +53,27 @@ struct RequestFlowUpstreamTests {
     bench.expectRest()
   }
 
+  @Test("What an upstream sends between two requests is nobody's response", arguments: [-20, 0, 1, 20])
+  func surplusResponse(delay: Int) throws {
+    var conditions = Conditions.calm
+    conditions.turnDelay = .microseconds(50) ... .microseconds(50)
+    let bench = try FlowBench(FlowSetup(), conditions)
+    let origin = bench.origin()
+    let client = bench.client(get("/1"))
+    bench.world.run { client.responses.count == 1 }
+    bench.world.run(for: .milliseconds(1))
+    // Both arrive before the same turn, in this order. Once the request has been sent, nobody can tell.
+    client.peer.after(.microseconds(max(0, -delay))) { _ in client.send(get("/2")) }
+    client.peer.after(.microseconds(max(0, delay))) { _ in
+      origin.connections[0].send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+    }
+    bench.world.run { client.responses.count == 2 }
+    #expect(client.responses.last?.text == "GET /2 ")
+    #expect(origin.connections.count == 2)
+    client.peer.close()
+    bench.expectRest()
+  }
+
   @Test("A reset in a body without a length is not its end", arguments: [UInt64](1...4))
   func resetUntilClose(seed: UInt64) throws {
     let bench = try FlowBench(seed: seed)
