@@ -10,6 +10,8 @@ public final class RoutePlan: Sendable {
   public let chain: PolicyChain
   /// What is done with a request that the policies let pass.
   public let action: RouteAction
+  /// The upstream that gets all requests; −1 where there is a choice, or nothing is forwarded.
+  public let onlyUpstream: Int32
   /// How its target changes on the way.
   public let rewrite: Rewrite
   /// The largest request body in bytes; beyond, 413.
@@ -25,6 +27,11 @@ public final class RoutePlan: Sendable {
     id = draft.id
     chain = draft.chain
     action = draft.action
+    if case .forward(let split, _) = draft.action, split.upstreams.count == 1 {
+      onlyUpstream = split.upstreams[0]
+    } else {
+      onlyUpstream = -1
+    }
     rewrite = draft.rewrite
     bodyLimit = draft.bodyLimit
     timeouts = draft.timeouts

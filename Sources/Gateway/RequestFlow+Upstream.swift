@@ -6,16 +6,22 @@ import Pipeline
 import Traffic
 
 extension RequestFlow {
-  /// The station `route`: picks the upstream.
+  /// The station `route`: picks the upstream, or answers by itself where none is asked.
   mutating func chooseUpstream(
-    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration, _ split: WeightedSplit,
-    _ sticky: HashKey?
-  ) -> LoopUpstream {
-    let index: Int32
-    if let sticky {
-      index = split.pick(stickyHash: affinityHash(exchange, sticky))
-    } else {
-      index = split.pick(random: world.random())
+    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration
+  ) -> LoopUpstream? {
+    var index = route.onlyUpstream
+    if index < 0 {
+      switch route.action {
+      case .forward(let split, let sticky?): index = split.pick(stickyHash: affinityHash(exchange, sticky))
+      case .forward(let split, nil): index = split.pick(random: world.random())
+      case .redirect(let redirect):
+        answer(exchange, redirect)
+        return nil
+      case .answer:
+        refuse(exchange, ProblemCatalogue.noRoute)
+        return nil
+      }
     }
     let upstream = configuration.upstreams[Int(index)]
     exchanges[exchange].upstream = index

@@ -195,12 +195,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
     if case .length(let count) = request.framing, count > exchanges[exchange].exchange.bodyLimit {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
-    let upstream: LoopUpstream
-    switch route.action {
-    case .forward(let split, let sticky): upstream = chooseUpstream(exchange, route, configuration, split, sticky)
-    case .redirect(let redirect): return answer(exchange, redirect)
-    case .answer: return refuse(exchange, ProblemCatalogue.noRoute)
-    }
+    guard let upstream = chooseUpstream(exchange, route, configuration) else { return }
     guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else {
       return refuse(exchange, ProblemCatalogue.upstreamBusy)
     }
