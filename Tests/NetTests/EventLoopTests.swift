@@ -72,6 +72,7 @@ import Testing
   func exhausted() async {
     await #expect(processExitsWith: .success) {
       let echo = try RunningEcho()
+      let client = try Client(for: echo.address)
       var limit = rlimit(rlim_cur: 64, rlim_max: 64)
       _ = unsafe setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit)
       var fillers: [Int32] = []
@@ -80,9 +81,8 @@ import Testing
         if filler < 0 { break }
         fillers.append(filler)
       }
-      _ = Glibc.close(fillers.removeLast())
-      // It takes the last descriptor: the kernel completes the connection, the server cannot accept it.
-      let client = try Client(echo.address)
+      // None is left: the kernel completes the connection, the server cannot accept it.
+      try client.connect(to: echo.address)
       _ = client.send([1, 2, 3])
       var waiting = pollfd(fd: client.descriptor.number, events: Int16(POLLIN), revents: 0)
       let early = unsafe poll(&waiting, 1, 100)

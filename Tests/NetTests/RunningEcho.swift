@@ -65,11 +65,20 @@ final class RunningEcho: Sendable {
 final class Client: Sendable {
   let descriptor: Descriptor
 
-  init(_ address: SocketAddress) throws {
+  /// A client that has its descriptor and no connection yet.
+  init(for address: SocketAddress) throws {
     let native = try #require(NativeAddress(address))
-    let number = socket(native.family, Int32(SOCK_STREAM.rawValue), 0)
-    descriptor = Descriptor(number)
-    let code = unsafe native.withPointer { unsafe Glibc.connect(number, $0, $1) }
+    descriptor = Descriptor(socket(native.family, Int32(SOCK_STREAM.rawValue), 0))
+  }
+
+  convenience init(_ address: SocketAddress) throws {
+    try self.init(for: address)
+    try connect(to: address)
+  }
+
+  func connect(to address: SocketAddress) throws {
+    let native = try #require(NativeAddress(address))
+    let code = unsafe native.withPointer { unsafe Glibc.connect(descriptor.number, $0, $1) }
     try #require(code == 0)
   }
 
