@@ -11,46 +11,21 @@ public final class ByteBuffer {
   /// Readable bytes behind the last one, for scans that take 64 at a time.
   public static let slack = 64
 
-  @safe
-  @usableFromInline
-  struct Storage {
-    @usableFromInline var base: UnsafeMutableRawPointer
-    @usableFromInline var start = 0
-    @usableFromInline var end = 0
-    @usableFromInline var capacity: Int
-  }
-
-  // Pinned, because every room touches buffers all the time; only this class's methods change it, one after another.
-  @usableFromInline let storage: Pinned<Storage>
-
-  @inlinable
-  var base: UnsafeMutableRawPointer {
-    get { unsafe storage.value.base }
-    set { unsafe storage.value.base = newValue }
-  }
-
-  @inlinable
-  var start: Int {
-    get { storage.value.start }
-    set { storage.value.start = newValue }
-  }
-
-  @inlinable
-  var end: Int {
-    get { storage.value.end }
-    set { storage.value.end = newValue }
-  }
+  // Plain properties: every room touches buffers all the time, and a second object would be a second cache line. The
+  // build without exclusivity checks (release) makes them as cheap as a pointer's.
+  @usableFromInline var base: UnsafeMutableRawPointer
+  @usableFromInline var start = 0
+  @usableFromInline var end = 0
+  @usableFromInline var room: Int
 
   /// How many bytes fit without a new allocation.
-  public private(set) var capacity: Int {
-    get { storage.value.capacity }
-    set { storage.value.capacity = newValue }
-  }
+  public var capacity: Int { room }
 
   /// An empty buffer that holds `capacity` bytes before it grows; 0 allocates nothing but the slack.
   public init(capacity: Int = 0) {
     precondition(capacity >= 0)
-    storage = unsafe Pinned(Storage(base: Self.allocate(capacity), capacity: capacity))
+    room = capacity
+    unsafe base = Self.allocate(capacity)
   }
 
   deinit { unsafe base.deallocate() }
@@ -117,13 +92,13 @@ public final class ByteBuffer {
     guard self.capacity > capacity else { return }
     unsafe base.deallocate()
     unsafe base = Self.allocate(capacity)
-    self.capacity = capacity
+    room = capacity
   }
 
   /// Makes room for `count` more bytes: moves what waits to the front or into larger storage.
   public func reserve(_ count: Int) {
     precondition(count >= 0)
-    guard capacity &- end < count else { return }
+    guard room &- end < count else { return }
     let waiting = self.count
     if capacity - waiting >= count {
       unsafe memmove(base, base + start, waiting)
@@ -133,7 +108,7 @@ public final class ByteBuffer {
       unsafe memcpy(memory, base + start, waiting)
       unsafe base.deallocate()
       unsafe base = memory
-      capacity = larger
+      room = larger
     }
     start = 0
     end = waiting
@@ -143,7 +118,7 @@ public final class ByteBuffer {
   @inlinable
   @inline(__always)
   public func append(limit: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int) {
-    if limit < 0 || storage.value.capacity &- end < limit { reserve(limit) }
+    if limit < 0 || room &- end < limit { reserve(limit) }
     let written = unsafe body(UnsafeMutableRawBufferPointer(start: base + end, count: limit))
     precondition(written >= 0 && written <= limit)
     end &+= written
@@ -151,7 +126,7 @@ public final class ByteBuffer {
 
   /// Appends one byte.
   public func append(_ byte: UInt8) {
-    if capacity == end { reserve(1) }
+    if room == end { reserve(1) }
     unsafe (base + end).storeBytes(of: byte, as: UInt8.self)
     end &+= 1
   }
@@ -160,7 +135,7 @@ public final class ByteBuffer {
   public func append(_ bytes: RawSpan) {
     let count = bytes.byteCount
     if count == 0 { return }
-    if capacity &- end < count { reserve(count) }
+    if room &- end < count { reserve(count) }
     let target = unsafe base + end
     unsafe bytes.withUnsafeBytes { source in
       if let address = source.baseAddress { unsafe memcpy(target, address, count) }
@@ -174,7 +149,7 @@ public final class ByteBuffer {
   public func append(_ text: StaticString) {
     precondition(text.hasPointerRepresentation)
     let count = text.utf8CodeUnitCount
-    if storage.value.capacity &- end < count { reserve(count) }
+    if room &- end < count { reserve(count) }
     unsafe memcpy(base + end, text.utf8Start, count)
     end &+= count
   }
@@ -198,13 +173,13 @@ public final class ByteBuffer {
   public func append(decimal value: UInt64) {
     if value >= DecimalDigits.bound {
       append(decimal: value / DecimalDigits.bound)
-      if capacity &- end < 8 { reserve(8) }
+      if room &- end < 8 { reserve(8) }
       let digits = DecimalDigits.eight(value % DecimalDigits.bound)
       unsafe (base + end).storeBytes(of: digits.littleEndian, as: UInt64.self)
       end &+= 8
       return
     }
-    if capacity &- end < 8 { reserve(8) }
+    if room &- end < 8 { reserve(8) }
     let (digits, count) = DecimalDigits.significant(value)
     unsafe (base + end).storeBytes(of: digits.littleEndian, as: UInt64.self)
     end &+= count
@@ -213,7 +188,7 @@ public final class ByteBuffer {
   /// Appends a number in lower-case hexadecimal, padded with zeros to `minimumDigits`, 1 to 16.
   @inline(__always)
   public func append(hexadecimal value: UInt64, minimumDigits: Int = 1) {
-    if capacity &- end < 16 { reserve(16) }
+    if room &- end < 16 { reserve(16) }
     unsafe sluice_hexadecimal16(value, (base + end).assumingMemoryBound(to: UInt8.self))
     let needed = max((64 &- value.leadingZeroBitCount &+ 3) / 4, minimumDigits)
     if needed < 16 { unsafe memmove(base + end, base + (end &+ 16 &- needed), needed) }
@@ -222,7 +197,7 @@ public final class ByteBuffer {
 
   /// Appends the 32 hexadecimal digits of a 128-bit number.
   public func append(hexadecimal high: UInt64, _ low: UInt64) {
-    if capacity &- end < 32 { reserve(32) }
+    if room &- end < 32 { reserve(32) }
     let target = unsafe (base + end).assumingMemoryBound(to: UInt8.self)
     unsafe sluice_hexadecimal16(high, target)
     unsafe sluice_hexadecimal16(low, target + 16)
