@@ -70,12 +70,21 @@ extension RequestFlow {
   mutating func answer(_ exchange: Int32, _ redirect: Redirect) {
     let fields = exchanges[exchange].exchange.responseFields
     fields.append("Location: ")
-    redirect.appendLocation(
-      path: request.bytes(request.path), query: request.bytes(request.query),
-      authority: request.bytes(request.authority), isSecure: exchanges[exchange].exchange.isSecure,
-      captures: exchanges[exchange].captures, to: fields)
+    // What a policy took out of the query, a key above all, goes to no other place either.
+    if let changed = exchanges[exchange].exchange.changedQuery {
+      appendLocation(exchange, redirect, query: changed.bytes, to: fields)
+    } else {
+      let request = request
+      appendLocation(exchange, redirect, query: request.bytes(request.query), to: fields)
+    }
     fields.append("\r\n")
     send(exchange, status: redirect.status)
+  }
+
+  private func appendLocation(_ exchange: Int32, _ redirect: Redirect, query: RawSpan, to fields: ByteBuffer) {
+    redirect.appendLocation(
+      path: request.bytes(request.path), query: query, authority: request.bytes(request.authority),
+      isSecure: exchanges[exchange].exchange.isSecure, captures: exchanges[exchange].captures, to: fields)
   }
 
   /// Sends an answer of the gateway's own and ends the exchange.

@@ -210,6 +210,15 @@ def test_ip_filter(origin, gateway):
     assert len(up.requests) == 1
 
 
+def test_a_key_in_the_query_is_not_redirected(gateway):
+    key = {"id": "k", "sha256": hashlib.sha256(b"a-key-in-the-query").hexdigest()}
+    g = gateway("127.0.0.1:9", consumers=[{"id": "one", "keys": [key]}], routes=[{
+        "id": "a", "match": {"path": "/*"}, "policies": [{"type": "api-key", "query": "key"}],
+        "redirect": {"status": 302, "location": "https://elsewhere.example{path}{query}"}}])
+    reply = ask(g.port, path="/b?x=1&key=a-key-in-the-query&y=2")
+    assert reply.status == 302 and reply.get("Location") == "https://elsewhere.example/b?x=1&y=2"
+
+
 def test_preflight_is_no_way_around_methods(origin, gateway):
     up = origin()
     g = gateway(up, routes=[{"id": "a", "match": {"path": "/*", "methods": ["GET"]}, "upstream": "origin"}])
