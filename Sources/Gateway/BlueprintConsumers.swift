@@ -104,7 +104,7 @@ extension OptionReader {
 extension OptionFormat {
   static let digest = OptionFormat(
     "64 hexadecimal digits", example: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
-    pattern: "^[0-9A-Fa-f]{64}$")
+    pattern: "^[0-9A-Fa-f]{64}$", hidesMistakes: true)
   static let moment = OptionFormat(
     "a moment as RFC 3339 writes it", example: "2026-03-01T09:30:00Z", pattern: "^[0-9]{4}-[0-9]{2}-[0-9]{2}(T.*)?$")
 }

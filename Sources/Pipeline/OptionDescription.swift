@@ -61,9 +61,12 @@ public struct OptionFormat: Sendable {
   public let example: String
   /// A regular expression (ECMA 262) that every such text matches; nil where none is worth it.
   public let pattern: String?
+  /// Whether a text that does not have it may be a secret in the wrong place, which no message may repeat.
+  public let hidesMistakes: Bool
 
   /// A form of text.
-  public init(_ name: String, example: String, pattern: String? = nil) {
+  public init(_ name: String, example: String, pattern: String? = nil, hidesMistakes: Bool = false) {
+    self.hidesMistakes = hidesMistakes
     self.name = name
     self.example = example
     self.pattern = pattern

@@ -205,7 +205,8 @@ extension OptionReader {
     _ key: String, element: Int? = nil, _ text: String, _ format: OptionFormat, _ parse: (String) -> T?
   ) -> T? {
     if let value = parse(text) { return value }
-    fail("\"\(text)\" is not \(format.name)", at: key, element: element, fix: "write it like \"\(format.example)\"")
+    let found = format.hidesMistakes ? "the text" : "\"\(text)\""
+    fail("\(found) is not \(format.name)", at: key, element: element, fix: "write it like \"\(format.example)\"")
     return nil
   }
 

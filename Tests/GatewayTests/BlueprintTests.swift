@@ -160,6 +160,10 @@ struct BlueprintTests {
       "3:140: consumers[0].keys[1].sha256: another key has this digest: nobody could say whose it is; make a new key",
       "3:219: consumers[1].id: the consumer \"c\" is there for the second time; rename one of the two, or remove it"),
     BrokenFile(
+      "a key where its digest belongs, which is not repeated",
+      file("consumers: [{ id: \"c\", keys: [{ id: \"k\", sha256: \"the-key-itself\" }] }]"),
+      "2:50: consumers[0].keys[0].sha256: the text is not 64 hexadecimal digits; write it like \"\(digest)\""),
+    BrokenFile(
       "upstreams that cannot work",
       "{ listeners: [\"unix:/s\"], upstreams: { a: { endpoints: [] },\n"
         + "b: { endpoints: [\"h\", \"h:0\"], balance: \"fastest\", retries: { on: [\"404\"] }, health: { path: \"x\" } } } }",
