@@ -12,10 +12,14 @@ public enum ClientAddress {
   /// Entries looked at before the search stops at the last trusted one.
   public static let hopLimit = 32
 
+  /// The unspecified address, which no list of particular networks admits: who cannot be told from a liar.
+  public static let unknown = IPAddress(high: 0, low: 0)
+
   /// The address of the client of `head`, which arrived from `peer`.
   ///
   /// An untrusted peer is the client whatever it says. Where both Forwarded and X-Forwarded-For are present they must
-  /// lead to the same address, else the peer counts: a trusted proxy maintains one of them, and which one is unknown.
+  /// lead to the same address, else ``unknown`` is the client: a trusted proxy maintains one of them, and which one nobody
+  /// knows. To take the peer then would let any client pass for the proxy, by one field that the proxy leaves alone.
   /// An entry that is no address (`unknown`, an obfuscated name, nonsense) ends the search at the proxy that wrote it.
   public static func find(_ head: RequestHead, peer: IPAddress, isTrusted: (IPAddress) -> Bool) -> IPAddress {
     let hasForwarded = head.firstIndex(of: .forwarded) != nil
@@ -23,7 +27,7 @@ public enum ClientAddress {
     guard hasForwarded || hasLegacy, isTrusted(peer) else { return peer }
     let standard = hasForwarded ? walk(head, .forwarded, peer, isTrusted) : peer
     let legacy = hasLegacy ? walk(head, .xForwardedFor, peer, isTrusted) : peer
-    if hasForwarded && hasLegacy && standard != legacy { return peer }
+    if hasForwarded && hasLegacy && standard != legacy { return unknown }
     return hasForwarded ? standard : legacy
   }
 
