@@ -129,16 +129,6 @@ public struct Exchange {
     changedQueryStorage?.removeAll(keeping: Self.keptBytes)
   }
 
-  /// Gives all buffers back: for a slot that will stay idle.
-  public mutating func releaseBuffers() {
-    headStorage = nil
-    requestFieldStorage = nil
-    responseFieldStorage = nil
-    replyBodyStorage = nil
-    changedQueryStorage = nil
-    hasChangedQuery = false
-  }
-
   @inlinable
   @inline(__always)
   static func buffer(_ storage: inout ByteBuffer?) -> ByteBuffer {

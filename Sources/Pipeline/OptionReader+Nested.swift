@@ -28,27 +28,6 @@ extension OptionReader {
     return values
   }
 
-  /// An array of words out of `E`'s raw values; the wrong ones are recorded and left out.
-  public mutating func choiceList<E: RawRepresentable<String> & CaseIterable>(
-    _ key: String, default standard: [E] = [], isRequired: Bool = false, _ help: String
-  ) -> [E] {
-    let words = E.allCases.map(\.rawValue)
-    var wrong: [(Int, String)] = []
-    let values = textList(
-      key, .choice(words), default: standard.map(\.rawValue), isRequired: isRequired, allowsSingle: false, help
-    ) { element, text in
-      let value = E(rawValue: text)
-      if value == nil { wrong.append((element, text)) }
-      return value
-    }
-    let list = words.map { "\"\($0)\"" }.joined(separator: ", ")
-    for (element, text) in wrong {
-      let fix = Suggestion.fix(text, among: words, otherwise: "write one of \(list)")
-      fail("\"\(text)\" is not possible here", at: key, element: element, fix: fix)
-    }
-    return values
-  }
-
   private mutating func textList<T>(
     _ key: String, _ kind: OptionDescription.Kind, default standard: [String], isRequired: Bool, allowsSingle: Bool,
     _ help: String, _ convert: (_ element: Int, _ text: String) -> T?

@@ -79,16 +79,4 @@ extension OptionReader {
     return nil
   }
 
-  /// An array of whole numbers with a default.
-  public mutating func integerList(
-    _ key: String, in range: ClosedRange<Int64>, default standard: [Int64] = [], _ help: String
-  ) -> [Int64] {
-    if isDescribing {
-      let text = "[\(standard.map { "\($0)" }.joined(separator: ", "))]"
-      describe(key, .list(.integer(range), allowsSingle: false), isRequired: false, default: text, help)
-      return standard
-    }
-    guard let values = elements(key, isRequired: false, allowsSingle: false) else { return standard }
-    return values.enumerated().compactMap { integer(of: $1, key, element: $0, range) }
-  }
 }

@@ -71,8 +71,6 @@ public struct RetryConditions: Hashable, Sendable {
     (500...599).contains(status) && statusBits >> UInt128(status - 500) & 1 == 1
   }
 
-  /// Whether any status is.
-  public var hasStatuses: Bool { statusBits != 0 }
 }
 
 /// How a try failed.
