@@ -350,6 +350,7 @@ class Gateway:
         temporary.rename(self.file)
 
     def start(self, wait=True):
+        assert self.process is None or self.process.poll() is not None, "it runs already, and nobody would end the first"
         with open(self.errors, "wb") as errors, open(self.stdout or self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [str(SLUICE), "run", "-c", str(self.file)], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
