@@ -27,7 +27,9 @@ struct AccessLogLine: ~Copyable {
 
   /// A line at the front of `memory`, which must outlive it.
   init(_ memory: UnsafeMutableRawBufferPointer) {
-    guard let base = memory.baseAddress, memory.count >= Self.room(for: 0) else { fatalError("no memory for a line") }
+    guard let base = memory.baseAddress, memory.count >= Self.room(for: 0) else {
+      preconditionFailure("a line needs at least room(for: 0) bytes")
+    }
     unsafe self.base = base
     unsafe limit = base + (memory.count - Self.fixedBytes - Self.slack)
     unsafe cursor = base

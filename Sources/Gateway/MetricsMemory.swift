@@ -19,6 +19,7 @@ struct CounterMemory: @unchecked Sendable {
   init(count: Int) {
     precondition(count > 0)
     // Zero bytes are the representation of Atomic(0).
+    // Made at the start or on a reload; a process without memory for its counters has none for requests either.
     guard let memory = unsafe calloc(count, 8) else { fatalError("out of memory for \(count) counters") }
     unsafe cells = memory.bindMemory(to: Atomic<UInt64>.self, capacity: count)
     self.count = count
@@ -27,7 +28,7 @@ struct CounterMemory: @unchecked Sendable {
   /// The memory that ``address`` named; it must still be allocated.
   fileprivate init(address: UInt, count: Int) {
     guard let cells = unsafe UnsafeMutablePointer<Atomic<UInt64>>(bitPattern: address) else {
-      fatalError("null counters")
+      preconditionFailure("the address of no counters")
     }
     unsafe self.cells = cells
     self.count = count
@@ -67,6 +68,7 @@ struct CounterTable<Columns: CounterColumns>: @unchecked Sendable {
 
   init(count: Int) {
     precondition(count > 0)
+    // As above: there is nobody who could go on without it.
     guard let memory = unsafe calloc(count, 8) else { fatalError("out of memory for \(count) rows") }
     unsafe rows = memory.bindMemory(to: Atomic<UInt>.self, capacity: count)
     self.count = count

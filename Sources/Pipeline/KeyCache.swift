@@ -46,6 +46,7 @@ final class KeyCache {
     while groups < keyCount && groups < Self.maximumCount / Self.ways { groups *= 2 }
     shift = UInt64(64 - groups.trailingZeroBitCount)
     // Cleared by the kernel as it is used: an idle cache takes no memory.
+    // Made once a loop at its start, where Swift's own allocations would end the process likewise.
     guard let memory = unsafe calloc(groups * Self.ways, MemoryLayout<Slot>.stride) else { fatalError("out of memory") }
     unsafe slots = memory.bindMemory(to: Slot.self, capacity: groups * Self.ways)
     unsafe secret = UnsafeMutablePointer<UInt64>.allocate(capacity: Self.secretCount)

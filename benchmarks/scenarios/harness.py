@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEERS = HERE.parent / "peers"
-WORK = HERE.parent / "work"
+WORK = HERE.parent / "measured"
 SLUICE = ROOT / ".build" / "release" / "sluice"
 
 BODY = "x" * 100 + "."  # 101 bytes, the body that all published figures of this project use
