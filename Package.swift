@@ -28,6 +28,8 @@ let package = Package(
     .target(name: "CLinux", path: "Sources/Shims/CLinux"),
     .systemLibrary(
       name: "COpenSSL", path: "Sources/Shims/COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+    // Without pkgConfig: what hiredis says there holds a flag that SwiftPM refuses with a warning.
+    .systemLibrary(name: "CHiredis", path: "Sources/Shims/CHiredis", providers: [.apt(["libhiredis-dev"])]),
     room("Core", ["CLinux"]),
     room("HTTP", ["CLinux", "Core"]),
     room("Net", ["CLinux", "Core"]),
@@ -36,7 +38,7 @@ let package = Package(
     room("Admin", ["Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
-    room("Cluster", ["Core", "Crypto", "Pipeline"]),
+    room("Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"]),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
     .executableTarget(
       name: "Commands", dependencies: ["Admin", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline"],
@@ -57,7 +59,7 @@ let package = Package(
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("CryptoTests", ["Core", "Crypto"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),
-    tests("QuotaTests", ["Cluster", "Core", "Crypto", "Pipeline"]),
+    tests("QuotaTests", ["CHiredis", "Cluster", "Core", "Crypto", "Pipeline", "Simulation"]),
     .target(
       name: "Fuzz", dependencies: ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
       exclude: ["Corpus"], swiftSettings: strict),
