@@ -1,6 +1,6 @@
 import Core
 
-/// A kind of refusal: one entry of the ``ProblemCatalogue``.
+/// A kind of refusal: an entry of the ``ProblemCatalogue``, or one of the admin API's own.
 public struct Problem: Sendable {
   /// The HTTP status, 400 to 599.
   public let status: UInt16
@@ -10,6 +10,8 @@ public struct Problem: Sendable {
   public let title: StaticString
   /// What it means for the caller and what to do.
   public let detail: StaticString
+  /// Its name in the catalogue; nil for the admin API's own.
+  public let entry: ProblemCatalogue.Entry?
 
   /// An entry; `title` and `detail` are ASCII without quotation marks, backslashes and control characters.
   @inlinable
@@ -18,6 +20,19 @@ public struct Problem: Sendable {
     self.code = code
     self.title = title
     self.detail = detail
+    entry = nil
+  }
+
+  /// An entry of the catalogue.
+  init(
+    _ entry: ProblemCatalogue.Entry, _ status: UInt16, _ code: StaticString, _ title: StaticString,
+    _ detail: StaticString
+  ) {
+    self.status = status
+    self.code = code
+    self.title = title
+    self.detail = detail
+    self.entry = entry
   }
 
   /// The media type of problem documents (RFC 9457 section 3).

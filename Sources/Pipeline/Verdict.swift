@@ -13,7 +13,7 @@ public enum Phase: UInt8, CaseIterable, Sendable {
 }
 
 /// What a policy decided about a request.
-public enum Verdict: Sendable {
+public enum Verdict: Sendable, BitwiseCopyable {
   /// Nothing stands against it.
   case next
   /// The client is refused, with a problem document.
@@ -24,24 +24,24 @@ public enum Verdict: Sendable {
   case wait
 }
 
-/// Why a client is refused.
-public struct Refusal: Sendable {
-  /// The entry of the catalogue.
-  public let problem: Problem
+/// Why a client is refused. A few bytes, and a ``Verdict`` no more, so that policies answer in a register.
+public struct Refusal: Sendable, BitwiseCopyable {
+  /// Which entry of the catalogue.
+  public let entry: ProblemCatalogue.Entry
   /// Seconds after which a repetition makes sense, sent as `Retry-After`; −1 for none.
   public let retryAfterSeconds: Int32
 
-  /// The refusal for `problem`.
-  @inlinable
+  /// The refusal for `problem`, which must be one of the catalogue.
   public init(_ problem: Problem, retryAfterSeconds: Int32 = -1) {
-    self.problem = problem
+    guard let entry = problem.entry else { preconditionFailure("clients are refused by what is in the catalogue") }
+    self.entry = entry
     self.retryAfterSeconds = retryAfterSeconds
   }
 
+  /// The entry of the catalogue.
+  public var problem: Problem { entry.problem }
   /// The HTTP status.
-  @inlinable
   public var status: UInt16 { problem.status }
   /// The stable code.
-  @inlinable
   public var code: StaticString { problem.code }
 }
