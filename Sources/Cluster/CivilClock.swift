@@ -9,7 +9,13 @@ struct CivilClock {
   private var lastCivil = WallTime(microseconds: .min)
 
   /// The civil time at the monotonic moment `now`, while the wall clock shows `wall`.
+  @inline(__always)
   mutating func advance(now: Instant, wall: WallTime) -> WallTime {
+    // Most requests come in a turn of the loop that has brought others before.
+    now == lastNow && wall <= lastCivil ? lastCivil : move(now, wall)
+  }
+
+  private mutating func move(_ now: Instant, _ wall: WallTime) -> WallTime {
     let elapsed = max(0, now.nanoseconds(since: lastNow))
     if lastCivil.microseconds == .min {
       lastCivil = wall

@@ -4,20 +4,11 @@ import Pipeline
 ///
 /// Counters are spread over shards so that no growth copies more than one of them. Dead entries are found by a hand that
 /// moves on by two with every new counter, so clearing up costs the one who makes the mess.
-struct CounterShard {
-  struct Entry: Sendable, BitwiseCopyable {
-    var key: QuotaKey
-    var expiry: Expiry
-    var state: CounterState
-    /// The next free place behind this one, where it is free itself; −1 for none.
-    var nextFree: Int32 = -1
-    var isFree = false
-  }
-
+struct CounterShard: ~Copyable {
   /// Entries that are looked at to find the one to give up when the shard is full.
   private static let evictionSample = 16
 
-  private(set) var entries: ContiguousArray<Entry> = []
+  private var entries = CounterEntries()
   /// High half: the tag of the key; low half: the entry's place + 1. 0: empty.
   private var index = ContiguousArray<UInt64>(repeating: 0, count: 16)
   private var firstFree: Int32 = -1
@@ -60,18 +51,16 @@ struct CounterShard {
 
   /// Takes the cost of a rate from its counter, if that exists and has room; otherwise changes nothing.
   @inline(__always)
-  mutating func takeRate(_ level: inout QuotaLevel, _ time: DecisionTime) -> Bool {
-    guard case .rate(let interval, let burst) = level.rule else { return false }
+  mutating func takeRate(_ level: inout QuotaLevel, _ bucket: GCRA, now: Int64) -> Bool {
     let place = find(level.key)
     guard place >= 0, case .rate(var state) = entries[place].state else { return false }
-    let bucket = GCRA(interval: interval, burst: burst)
-    let room = bucket.room(state, now: time.now)
+    let room = bucket.room(state, now: now)
     guard room >= level.cost else { return false }
-    bucket.take(level.cost, from: &state, now: time.now)
+    bucket.take(level.cost, from: &state, now: now)
     entries[place].state = .rate(state)
     entries[place].expiry = Expiry(isCivil: false, moment: state)
     level.remaining = room &- level.cost
-    level.resetNanoseconds = bucket.restoration(state, now: time.now)
+    level.resetNanoseconds = bucket.restoration(state, now: now)
     return true
   }
 
@@ -80,7 +69,7 @@ struct CounterShard {
     sweep(2, time)
     if count >= capacity && !evict(time) { return -1 }
     // Held, until the first unit is taken a moment later: it must not be swept before that.
-    let entry = Entry(key: level.key, expiry: .held, state: CounterState(for: level.rule))
+    let entry = CounterEntry(key: level.key, expiry: .held, state: CounterState(for: level.rule))
     let place: Int
     if firstFree >= 0 {
       place = Int(firstFree)
@@ -161,7 +150,7 @@ struct CounterShard {
 
   private mutating func grow() {
     index = ContiguousArray(repeating: 0, count: index.count * 2)
-    for place in entries.indices where !entries[place].isFree { link(place, Self.tag(entries[place].key)) }
+    for place in 0..<entries.count where !entries[place].isFree { link(place, Self.tag(entries[place].key)) }
   }
 
   private mutating func link(_ place: Int, _ tag: UInt64) {

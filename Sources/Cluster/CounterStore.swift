@@ -24,6 +24,7 @@ public final class CounterStore: Sendable {
   public var statistics: (count: Int, evictedCount: Int) { counters.withLock { $0.statistics } }
 
   /// Decides `question`, all levels or none.
+  @inline(__always)
   func decide(_ question: inout LimitQuestion, _ time: DecisionTime) {
     counters.withLock { $0.decide(&question, time) }
   }
@@ -35,34 +36,49 @@ public final class CounterStore: Sendable {
 }
 
 /// What the lock of a ``CounterStore`` guards.
-private struct Counters {
+private struct Counters: ~Copyable {
   private static let shardCount = 64
-  private var shards: ContiguousArray<CounterShard>
+  // Not an array, whose every change would ask first whether it is shared; see `CounterEntries`.
+  private var shards: InlineArray<64, CounterShard>
   private let shardCapacity: Int
   private var latest = DecisionTime(now: .min, civil: .min)
 
   init(capacity: Int) {
-    shards = ContiguousArray(repeating: CounterShard(), count: Self.shardCount)
+    shards = InlineArray { _ in CounterShard() }
     shardCapacity = capacity / Self.shardCount
   }
 
   var statistics: (count: Int, evictedCount: Int) {
-    shards.reduce(into: (0, 0)) {
-      $0.0 += $1.count
-      $0.1 += $1.evictedCount
+    var sum = (0, 0)
+    for index in shards.indices {
+      sum.0 += shards[index].count
+      sum.1 += shards[index].evictedCount
     }
+    return sum
   }
 
   @inline(__always)
   private static func shard(_ key: QuotaKey) -> Int { Int(truncatingIfNeeded: key.high) & (shardCount &- 1) }
 
+  @inline(__always)
   mutating func decide(_ question: inout LimitQuestion, _ asked: DecisionTime) {
     // Loops read their clocks once a turn, so a later caller may carry an earlier time. Decisions have one order, and so
     // must their times.
     latest.now = max(latest.now, asked.now)
     latest.civil = max(latest.civil, asked.civil)
-    let time = latest
-    if question.count == 1 && takeRate(&question, time) { return }
+    // The commonest question in one go: a single level that is a rate, has its counter and admits.
+    if question.count == 1, case .rate(let interval, let burst) = question[0].rule,
+      shards[Self.shard(question[0].key)].takeRate(
+        &question[0], GCRA(interval: interval, burst: burst), now: latest.now)
+    {
+      question.decision = .admitted
+      return
+    }
+    decideLevels(&question, latest)
+  }
+
+  @inline(never)
+  private mutating func decideLevels(_ question: inout LimitQuestion, _ time: DecisionTime) {
     var places = InlineArray<8, Int32>(repeating: -1)
     var isDenied = false
     var isMissing = false
@@ -87,15 +103,6 @@ private struct Counters {
     } else {
       take(&question, time, places)
     }
-  }
-
-  /// The commonest question in one go: a single level that is a rate, has its counter and admits. False for any other, and
-  /// nothing has changed then.
-  @inline(__always)
-  private mutating func takeRate(_ question: inout LimitQuestion, _ time: DecisionTime) -> Bool {
-    guard shards[Self.shard(question[0].key)].takeRate(&question[0], time) else { return false }
-    question.decision = .admitted
-    return true
   }
 
   private mutating func take(_ question: inout LimitQuestion, _ time: DecisionTime, _ places: InlineArray<8, Int32>) {

@@ -19,7 +19,9 @@ struct GCRA: Sendable {
   /// Units that can be had at `now`.
   func room(_ state: State, now: Int64) -> Int64 {
     let debt = max(state, now) &- now
-    return debt >= tolerance ? 0 : (tolerance &- debt) / interval
+    if debt >= tolerance { return 0 }
+    // Neither is negative, and without signs a division needs no check for overflow.
+    return Int64(bitPattern: UInt64(bitPattern: tolerance &- debt) / UInt64(bitPattern: interval))
   }
 
   /// Takes `cost` units, for which there must be room.
