@@ -77,6 +77,20 @@ public struct Exchange {
     @inline(__always) mutating get { Self.buffer(&responseFieldStorage) }
   }
 
+  /// Lets `body` write at most `limit` bytes to ``responseFields``; returns how many. Counts no reference to the buffer.
+  @inlinable
+  @inline(__always)
+  public mutating func appendResponseFields(limit: Int, _ body: (UnsafeMutableRawBufferPointer) -> Int) {
+    let buffer: Unmanaged<ByteBuffer>
+    if let storage = responseFieldStorage {
+      unsafe buffer = .passUnretained(storage)
+    } else {
+      unsafe buffer = .passUnretained(responseFields)
+    }
+    // The exchange keeps the buffer, and nothing that `body` can reach replaces it.
+    unsafe buffer._withUnsafeGuaranteedRef { unsafe $0.append(limit: limit, body) }
+  }
+
   /// The body of the gateway's own answer after ``Verdict/reply``.
   public var replyBody: ByteBuffer {
     @inline(__always) mutating get { Self.buffer(&replyBodyStorage) }

@@ -46,27 +46,31 @@ public final class KeyRing: Sendable {
   /// The consumers, in the order of the configuration.
   public let consumers: ContiguousArray<Consumer>
 
-  private let entries: ContiguousArray<Entry>
+  @usableFromInline let entries: ContiguousArray<Entry>
   private let table: ContiguousArray<Int32>
-  private let names: ContiguousArray<ConsumerNames>
+  @usableFromInline let names: ContiguousArray<ConsumerNames>
 
   /// One key, as plain data.
-  private struct Entry: BitwiseCopyable {
+  @usableFromInline
+  struct Entry: BitwiseCopyable, Sendable {
     let digest: Digest
     let notBefore: Int64
     let expires: Int64
     let consumer: Int32
     let key: Int32
-    let keyName: QuotaKey
+    /// Whether it is valid at any time.
+    let isForever: Bool
+    @usableFromInline let keyName: QuotaKey
   }
 
   /// What limits count a consumer under.
-  struct ConsumerNames: BitwiseCopyable {
-    let consumer: QuotaKey
+  @usableFromInline
+  struct ConsumerNames: BitwiseCopyable, Sendable {
+    @usableFromInline let consumer: QuotaKey
     let tenant: QuotaKey?
     let group: QuotaKey?
     /// Where the consumer's keys begin among all.
-    let firstEntry: Int32
+    @usableFromInline let firstEntry: Int32
   }
 
   /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is.
@@ -86,6 +90,7 @@ public final class KeyRing: Sendable {
           Entry(
             digest: key.digest, notBefore: key.notBefore?.microseconds ?? .min,
             expires: key.expires?.microseconds ?? .max, consumer: Int32(index), key: Int32(position),
+            isForever: key.notBefore == nil && key.expires == nil,
             keyName: QuotaKey(configured: "key", consumer.id, key.id)))
       }
     }
@@ -143,18 +148,22 @@ public final class KeyRing: Sendable {
 
   /// What the entry at `index` stands for at a moment.
   @inline(__always)
-  func match(_ index: Int32, at time: WallTime) -> KeyMatch {
+  func match(_ index: Int32, at time: @autoclosure () -> WallTime) -> KeyMatch {
     let entry = entries[Int(index)]
+    if entry.isForever { return .valid(consumer: entry.consumer, key: entry.key) }
+    let time = time()
     if time.microseconds < entry.notBefore { return .notYetValid(consumer: entry.consumer, key: entry.key) }
     if time.microseconds >= entry.expires { return .expired(consumer: entry.consumer, key: entry.key) }
     return .valid(consumer: entry.consumer, key: entry.key)
   }
 
   /// What limits count the consumer at `index` under.
+  @inlinable
   @inline(__always)
   func names(of index: Int32) -> ConsumerNames { names[Int(index)] }
 
   /// What limits count a consumer's key under.
+  @inlinable
   @inline(__always)
   func name(ofKey key: Int32, of consumer: Int32) -> QuotaKey {
     entries[Int(names[Int(consumer)].firstEntry &+ key)].keyName

@@ -67,6 +67,7 @@ public struct QuotaKey: Hashable, Sendable, BitwiseCopyable {
 
   /// The name of both together; the order matters. Both must be hashes already: this only mixes them.
   @inlinable
+  @inline(__always)
   public func combined(with other: QuotaKey) -> QuotaKey {
     let first = (low ^ 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: other.low ^ high)
     let second = (high ^ 0xc2b2_ae3d_27d4_eb4f).multipliedFullWidth(by: other.high ^ (low << 32 | low >> 32))
@@ -167,8 +168,8 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   private var levels: InlineArray<8, QuotaLevel>
   /// How many levels there are.
   public private(set) var count = 0
-  /// The level that ``findBinding()`` found; nil before, and where there are no levels.
-  public private(set) var bindingIndex: Int?
+  /// The level that ``findBinding()`` found, or −1.
+  private var binding = -1
   /// How it was decided.
   public var decision = LimitDecision.none
 
@@ -189,7 +190,7 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   /// Forgets all levels.
   public mutating func removeAll() {
     count = 0
-    bindingIndex = nil
+    binding = -1
     decision = .none
   }
 
@@ -205,11 +206,18 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
     }
   }
 
+  /// The level that ``findBinding()`` found; nil before, and where there are no levels.
+  public var bindingIndex: Int? { binding < 0 ? nil : binding }
+
   /// Finds the level that matters most to the caller: of those that denied the one that takes longest, otherwise the one
   /// with the least left. It is kept, since reading a level anywhere but in place copies all of them.
+  @inline(__always)
   public mutating func findBinding() {
-    bindingIndex = count == 0 ? nil : 0
-    guard count > 1 else { return }
+    binding = count &- 1
+    if count > 1 { compareLevels() }
+  }
+
+  private mutating func compareLevels() {
     var best = 0
     for index in 1..<count {
       let isDenied = levels[index].isDenied
@@ -222,6 +230,6 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
         best = index
       }
     }
-    bindingIndex = best
+    binding = best
   }
 }

@@ -97,8 +97,17 @@ struct LimitLevel: Sendable {
   /// Whether it limits requests at the same time.
   var isConcurrency: Bool { nominalSeconds == nil }
 
+  /// What is counted, where that is one thing, no field of the request, and not in periods of a calendar.
+  var plainSubject: Subject? { parts.count == 1 && calendar == nil ? parts[0].plainSubject : nil }
+
+  /// The counter of this limit that a request draws on.
+  func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
+    var key = identity
+    for part in parts { key = key.combined(with: part.key(caller, request, services)) }
+    return key
+  }
+
   /// The calendar period at `civil`; nothing for other kinds.
-  @inline(__always)
   func period(at civil: WallTime) -> CivilPeriod {
     calendar?.period(at: civil) ?? CivilPeriod(start: civil, end: civil)
   }
@@ -108,6 +117,9 @@ struct LimitLevel: Sendable {
 struct LimitPart: Sendable {
   private let subject: Subject
   private let field: FieldSelector?
+
+  /// What is counted, where that is no field of the request.
+  var plainSubject: Subject? { field == nil ? subject : nil }
 
   /// Whether `word` may stand behind `per`.
   static func isKnown(_ word: String) -> Bool {
@@ -135,7 +147,6 @@ struct LimitPart: Sendable {
   }
 
   /// What this part is for a request. A request without the field is counted by address.
-  @inline(__always)
   func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
     if let field, let index = field.firstIndex(in: request) {
       return services.key(ofChosen: request.value(of: index))

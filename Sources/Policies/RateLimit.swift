@@ -19,12 +19,10 @@ public final class RateLimit: RequestHook, EndHook {
 
   let levels: ContiguousArray<LimitLevel>
   private let tellsClients: Bool
-  /// For each level, what clients are told when it binds, up to the number: `RateLimit-Policy: …` as a whole line and
-  /// `RateLimit: "name";r=`; the line alone where the level is not told of. One behind the other, so that no reference
-  /// to an array of its own is taken for one.
+  /// Each level again, as plain data.
+  private let steps: ContiguousArray<LimitStep>
+  /// What clients are told when a level binds, up to the number, one behind the other; ``LimitStep`` says where.
   private let openings: [UInt8]
-  /// Where each of them begins, and where the last ends.
-  private let openingBounds: ContiguousArray<Int>
 
   /// How limits are kept over several nodes.
   enum Mode: String, CaseIterable { case auto, exact, leased }
@@ -51,7 +49,7 @@ public final class RateLimit: RequestHook, EndHook {
     }
     for index in levels.indices { levels[index].distinguish(from: levels.prefix(index)) }
     self.levels = ContiguousArray(levels)
-    (openings, openingBounds) = Self.openings(self.levels)
+    (steps, openings) = LimitStep.all(self.levels)
   }
 
   /// The limits of several policies on one route, decided as one; nil where they are too many.
@@ -67,19 +65,7 @@ public final class RateLimit: RequestHook, EndHook {
     guard levels.count <= LimitQuestion.capacity else { return nil }
     self.levels = levels
     tellsClients = policies.contains(where: \.tellsClients)
-    (openings, openingBounds) = Self.openings(levels)
-  }
-
-  private static func openings(_ levels: ContiguousArray<LimitLevel>) -> ([UInt8], ContiguousArray<Int>) {
-    let items = levels.filter(\.isTold).map(\.policyItem).joined(separator: ", ")
-    let policy = items.isEmpty ? "" : "RateLimit-Policy: \(items)\r\n"
-    var bytes: [UInt8] = []
-    var bounds: ContiguousArray = [0]
-    for level in levels {
-      bytes += Array((policy + (level.isTold ? "RateLimit: \"\(level.name)\";r=" : "")).utf8)
-      bounds.append(bytes.count)
-    }
-    return (bytes, bounds)
+    (steps, openings) = LimitStep.all(levels)
   }
 
   /// Only slots are given back; without them no exchange need be looked at again.
@@ -90,18 +76,37 @@ public final class RateLimit: RequestHook, EndHook {
     precondition(exchange.limits.count == 0, "the limits of a route are joined, so that they are decided once")
     let now = services.world.now
     let civil = services.quota.civilTime(now: now, wall: services.world.wallTime)
-    let caller = Caller(&exchange)
-    for index in levels.indices {
-      let period = levels[index].period(at: civil)
-      var key = levels[index].identity
-      for position in levels[index].parts.indices {
-        key = key.combined(with: levels[index].parts[position].key(caller, request, services))
-      }
-      exchange.limits.append(
-        QuotaLevel(key: key, rule: levels[index].rule, cost: levels[index].cost, period: period))
+    if steps.count == 1 {
+      ask(0, &exchange, request, services, civil)
+    } else {
+      for index in steps.indices { ask(index, &exchange, request, services, civil) }
     }
     services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
     return judge(&exchange)
+  }
+
+  /// Adds the question for a level.
+  @inline(__always)
+  private func ask(
+    _ index: Int, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ civil: WallTime
+  ) {
+    let step = steps[index]
+    guard step.isPlain else { return askMore(index, &exchange, request, services, civil) }
+    let key = step.identity.combined(with: services.key(of: step.subject, &exchange))
+    exchange.limits.append(
+      QuotaLevel(key: key, rule: step.rule, cost: step.cost, period: CivilPeriod(start: civil, end: civil)))
+  }
+
+  /// Adds the question for a level that counts by more than one thing, by a field of the request or in a calendar.
+  @inline(never)
+  private func askMore(
+    _ index: Int, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ civil: WallTime
+  ) {
+    let level = levels[index]
+    exchange.limits.append(
+      QuotaLevel(
+        key: level.key(Caller(&exchange), request, services), rule: level.rule, cost: level.cost,
+        period: level.period(at: civil)))
   }
 
   /// The quota has answered.
@@ -116,6 +121,14 @@ public final class RateLimit: RequestHook, EndHook {
 
   @inline(__always)
   private func judge(_ exchange: inout Exchange) -> Verdict {
+    guard exchange.limits.decision == .admitted else { return judgeUnadmitted(&exchange) }
+    exchange.limits.findBinding()
+    if tellsClients, let index = exchange.limits.bindingIndex { tell(&exchange, index) }
+    return .next
+  }
+
+  @inline(never)
+  private func judgeUnadmitted(_ exchange: inout Exchange) -> Verdict {
     switch exchange.limits.decision {
     case .none, .waiting: return .wait
     case .unavailable: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
@@ -123,38 +136,31 @@ public final class RateLimit: RequestHook, EndHook {
     }
     exchange.limits.findBinding()
     guard let index = exchange.limits.bindingIndex else { return .next }
+    if tellsClients { tell(&exchange, index) }
     let reset = exchange.limits[index].resetNanoseconds
-    let seconds = Self.seconds(reset)
-    if tellsClients {
-      tell(
-        exchange.responseFields, index, remaining: exchange.limits[index].remaining,
-        seconds: reset == .max ? -1 : seconds)
-    }
-    if exchange.limits.decision == .admitted { return .next }
-    let retryAfter = reset == .max ? -1 : Int32(clamping: seconds)
-    if levels[index].isConcurrency {
-      return .refuse(Refusal(ProblemCatalogue.concurrencyLimited, retryAfterSeconds: retryAfter))
-    }
-    return .refuse(Refusal(ProblemCatalogue.rateLimited, retryAfterSeconds: retryAfter))
+    let retryAfter = reset == .max ? -1 : Int32(clamping: Self.seconds(reset))
+    let problem =
+      steps[index].isConcurrency ? ProblemCatalogue.concurrencyLimited : ProblemCatalogue.rateLimited
+    return .refuse(Refusal(problem, retryAfterSeconds: retryAfter))
   }
 
+  /// Tells the client about the level that binds.
   @inline(__always)
-  private func tell(_ fields: ByteBuffer, _ index: Int, remaining: Int64, seconds: Int64) {
-    let openings = openings
-    let bytes = RawSpan(openings)
-    fields.append(bytes.extracting(openingBounds[index]..<openingBounds[index &+ 1]))
-    guard levels[index].isTold else { return }
-    fields.append(decimal: UInt64(remaining))
-    // Nobody knows when a running request ends.
-    if seconds >= 0 && !levels[index].isConcurrency {
-      fields.append(";t=")
-      fields.append(decimal: UInt64(seconds))
-    }
-    fields.append("\r\n")
+  private func tell(_ exchange: inout Exchange, _ index: Int) {
+    let step = steps[index]
+    let reset = exchange.limits[index].resetNanoseconds
+    let text = LimitFieldText(
+      opening: step.openingStart..<step.openingEnd, isTold: step.isTold,
+      remaining: UInt64(exchange.limits[index].remaining),
+      // Nobody knows when a running request ends.
+      seconds: reset == .max || step.isConcurrency ? nil : Self.seconds(reset))
+    unsafe exchange.appendResponseFields(limit: text.maximumCount) { unsafe text.write(openings, to: $0) }
   }
 
   /// Whole seconds, rounded up, at least 1 where there is anything to wait for.
-  private static func seconds(_ nanoseconds: Int64) -> Int64 {
-    nanoseconds / 1_000_000_000 &+ (nanoseconds % 1_000_000_000 > 0 ? 1 : 0)
+  @inline(__always)
+  private static func seconds(_ nanoseconds: Int64) -> UInt64 {
+    // Without a sign the sum does not overflow, and the division is a multiplication.
+    (UInt64(bitPattern: max(0, nanoseconds)) &+ 999_999_999) / 1_000_000_000
   }
 }
