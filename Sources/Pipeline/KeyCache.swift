@@ -62,44 +62,57 @@ final class KeyCache {
     unsafe secret.deallocate()
   }
 
-  /// The fingerprint of a text of at most ``longestText`` bytes, some 20 instructions for every sixteen.
+  /// The fingerprint of a text of at most ``longestText`` bytes, some 17 instructions for every sixteen.
   @inline(__always)
   func fingerprint(of text: RawSpan) -> Fingerprint {
     let count = text.byteCount
     precondition(count <= Self.longestText)
     var result = Fingerprint(byteCount: Int32(truncatingIfNeeded: count))
-    if count < 16 {
-      let low = count < 8 ? Self.word(text, from: 0, to: count) : Self.word(text, at: 0)
-      add(low, count < 8 ? 0 : Self.word(text, at: count &- 8), 0, to: &result)
+    // `keys` are read from `offset` on, which is below `longestText` where two words are read beside it: `secret` is two
+    // words longer than that.
+    let keys = UnsafeRawPointer(unsafe secret)
+    guard count >= 16 else {
+      unsafe Self.add(Self.words(ofShort: text), keys, to: &result)
       return result
     }
-    var offset = 0
-    while offset &+ 16 < count {
-      add(Self.word(text, at: offset), Self.word(text, at: offset &+ 8), offset &>> 3, to: &result)
-      offset &+= 16
+    return unsafe text.withUnsafeBytes { bytes in
+      guard let base = bytes.baseAddress else { return result }
+      // Sixteen bytes are read only where they end within `count`.
+      var offset = 0
+      while offset &+ 16 < count {
+        unsafe Self.add(Self.words(at: base + offset), keys + offset, to: &result)
+        offset &+= 16
+      }
+      // The last sixteen bytes, some of them for the second time perhaps: together they still say which text it is.
+      unsafe Self.add(Self.words(at: base + (count &- 16)), keys + offset, to: &result)
+      return result
     }
-    // The last sixteen bytes, some of them for the second time perhaps: together they still say which text it is.
-    add(Self.word(text, at: count &- 16), Self.word(text, at: count &- 8), offset &>> 3, to: &result)
-    return result
   }
 
-  /// Adds two words, the ones at `index` of the text.
+  /// Two words that a text of less than sixteen bytes is known by, together with its length.
+  @inline(never)
+  private static func words(ofShort text: RawSpan) -> (UInt64, UInt64) {
+    let count = text.byteCount
+    if count < 8 { return ((0..<count).reduce(0) { $0 << 8 | UInt64(text[byte: $1]) }, 0) }
+    // RawSpan checks the offsets.
+    return unsafe (
+      text.unsafeLoadUnaligned(fromByteOffset: 0, as: UInt64.self),
+      text.unsafeLoadUnaligned(fromByteOffset: count &- 8, as: UInt64.self)
+    )
+  }
+
   @inline(__always)
-  private func add(_ low: UInt64, _ high: UInt64, _ index: Int, to result: inout Fingerprint) {
-    // `index` is even and below `longestText` / 8, and there are two more.
-    let keys = unsafe secret + index
-    result.first &+= unsafe UInt128(low &+ keys[0]) &* UInt128(high &+ keys[1])
-    result.second &+= unsafe UInt128(low &+ keys[2]) &* UInt128(high &+ keys[3])
+  private static func words(at address: UnsafeRawPointer) -> (UInt64, UInt64) {
+    unsafe (address.loadUnaligned(as: UInt64.self), address.loadUnaligned(fromByteOffset: 8, as: UInt64.self))
   }
 
-  /// Eight bytes; RawSpan checks the offset.
+  /// Adds two words of a text; `keys` are the four that belong to their place.
   @inline(__always)
-  private static func word(_ text: RawSpan, at offset: Int) -> UInt64 {
-    unsafe text.unsafeLoadUnaligned(fromByteOffset: offset, as: UInt64.self)
-  }
-
-  private static func word(_ text: RawSpan, from start: Int, to end: Int) -> UInt64 {
-    (start..<end).reduce(UInt64(0)) { $0 << 8 | UInt64(text[byte: $1]) }
+  private static func add(_ words: (UInt64, UInt64), _ keys: UnsafeRawPointer, to result: inout Fingerprint) {
+    let first = unsafe (keys.load(as: UInt64.self), keys.load(fromByteOffset: 8, as: UInt64.self))
+    let second = unsafe (keys.load(fromByteOffset: 16, as: UInt64.self), keys.load(fromByteOffset: 24, as: UInt64.self))
+    result.first &+= UInt128(words.0 &+ first.0) &* UInt128(words.1 &+ first.1)
+    result.second &+= UInt128(words.0 &+ second.0) &* UInt128(words.1 &+ second.1)
   }
 
   @inline(__always)
@@ -111,9 +124,10 @@ final class KeyCache {
   /// What was remembered for a fingerprint, or −1.
   @inline(__always)
   func find(_ fingerprint: Fingerprint) -> Int32 {
-    let first = firstSlot(fingerprint)
-    for index in first..<(first &+ Self.ways) where unsafe slots[index].fingerprint == fingerprint {
-      return unsafe slots[index].place &- 1
+    var slot = unsafe slots + firstSlot(fingerprint)
+    for _ in 0..<Self.ways {
+      if unsafe slot.pointee.fingerprint == fingerprint { return unsafe slot.pointee.place &- 1 }
+      unsafe slot += 1
     }
     return -1
   }

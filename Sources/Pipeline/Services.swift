@@ -31,13 +31,15 @@ public final class Services {
   /// Whose key this text is, at the present moment. About 100 instructions for a key that this loop has seen before, a
   /// SHA-256 more for any other.
   public func holder(of key: RawSpan) -> KeyMatch {
-    if key.byteCount > KeyCache.longestText { return keyRing.find(hasher.digest(of: key), at: world.wallTime) }
-    let fingerprint = keyCache.fingerprint(of: key)
-    let known = keyCache.find(fingerprint)
-    if known >= 0 { return keyRing.match(known, at: world.wallTime) }
+    let known = key.byteCount > KeyCache.longestText ? -1 : keyCache.find(keyCache.fingerprint(of: key))
+    return known >= 0 ? keyRing.match(known, at: world.wallTime) : holder(ofUnseen: key)
+  }
+
+  @inline(never)
+  private func holder(ofUnseen key: RawSpan) -> KeyMatch {
     let entry = keyRing.entry(of: hasher.digest(of: key))
     if entry < 0 { return .unknown }
-    keyCache.remember(fingerprint, entry)
+    if key.byteCount <= KeyCache.longestText { keyCache.remember(keyCache.fingerprint(of: key), entry) }
     return keyRing.match(entry, at: world.wallTime)
   }
 }

@@ -25,11 +25,15 @@ public final class ApiKey: RequestHook {
   private let field: FieldSelector?
   /// The identity of ``field`` where heads know it: found without a look at the name.
   private let knownField: FieldName
+  /// Whether ``knownField`` is the only place.
+  private let isOneKnownField: Bool
   private let parameter: [UInt8]
   private let acceptsBearer: Bool
   private let isOptional: Bool
   private let groups: [String]
   private let sendsIdentity: Bool
+  /// Whether knowing the consumer's index is not enough.
+  private let mustLookCloser: Bool
   /// The lines `WWW-Authenticate: …` for a missing and for a wrong key.
   private let missingChallenge: [UInt8]
   private let invalidChallenge: [UInt8]
@@ -67,6 +71,8 @@ public final class ApiKey: RequestHook {
     }
     field = selected
     knownField = selected?.known ?? .other
+    isOneKnownField = knownField != .other && !acceptsBearer && parameter.isEmpty
+    mustLookCloser = !groups.isEmpty || sendsIdentity
     let place = selected.map { String(decoding: $0.text, as: UTF8.self) } ?? query
     let challenge = acceptsBearer ? "Bearer realm=\"sluice\"" : "ApiKey realm=\"sluice\", name=\"\(place)\""
     missingChallenge = Array("WWW-Authenticate: \(challenge)\r\n".utf8)
@@ -81,14 +87,22 @@ public final class ApiKey: RequestHook {
   /// Finds the key and its holder, and takes the key out of what is sent on.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     IdentityFields.dropAll(in: request)
+    if isOneKnownField, let index = request.firstIndex(of: knownField) {
+      if request.nextIndex(of: knownField, after: index) != nil {
+        return .refuse(Refusal(ProblemCatalogue.keyAmbiguous))
+      }
+      request.drop(index)
+      return judge(find(request.value(of: index), services), &exchange, services)
+    }
+    return search(&exchange, request, services)
+  }
+
+  /// Looks at every place where a key may be.
+  @inline(never)
+  private func search(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     var source: Source?
     var isAmbiguous = false
-    if knownField != .other {
-      if let index = request.firstIndex(of: knownField) {
-        source = .field(index)
-        isAmbiguous = request.nextIndex(of: knownField, after: index) != nil
-      }
-    } else if let field, let index = field.firstIndex(in: request) {
+    if let field, let index = field.firstIndex(in: request) {
       source = .field(index)
       isAmbiguous = field.nextIndex(in: request, after: index) != nil
     }
@@ -106,15 +120,22 @@ public final class ApiKey: RequestHook {
       exchange.responseFields.append(missingChallenge)
       return .refuse(Refusal(ProblemCatalogue.keyMissing))
     }
-    let match = find(source, &exchange, request, services)
-    guard case .valid(let consumer, let key) = match else {
-      exchange.responseFields.append(invalidChallenge)
-      return .refuse(Refusal(ProblemCatalogue.keyInvalid))
-    }
+    return judge(find(source, &exchange, request, services), &exchange, services)
+  }
+
+  /// Notes who the caller is, and whether that is enough.
+  @inline(__always)
+  private func judge(_ match: KeyMatch, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    guard case .valid(let consumer, let key) = match else { return refuse(&exchange) }
     exchange.consumer = consumer
     exchange.key = key
-    if !groups.isEmpty || sendsIdentity { return accept(services.keyRing.consumers[Int(consumer)], key, &exchange) }
-    return .next
+    return mustLookCloser ? accept(services.keyRing.consumers[Int(consumer)], key, &exchange) : .next
+  }
+
+  @inline(never)
+  private func refuse(_ exchange: inout Exchange) -> Verdict {
+    exchange.responseFields.append(invalidChallenge)
+    return .refuse(Refusal(ProblemCatalogue.keyInvalid))
   }
 
   private func findParameter(_ request: RequestHead) -> QueryParameter? {
@@ -147,6 +168,7 @@ public final class ApiKey: RequestHook {
     }
   }
 
+  @inline(__always)
   private func find(_ key: RawSpan, _ services: Services) -> KeyMatch {
     if key.byteCount == 0 || key.byteCount > Self.keyBytes { return .unknown }
     return services.holder(of: key)
