@@ -61,20 +61,33 @@ extension RequestFlow {
   }
 
   /// Counts what was decided, by the name of each limit: those that refused, or all of them where none did.
+  @inline(__always)
   private mutating func countLimits(_ exchange: Int32) {
-    guard let configuration = exchanges[exchange].configuration else { return }
-    let decision = exchanges[exchange].exchange.limits.decision
-    let first = configuration.firstLimit(ofRoute: exchanges[exchange].exchange.route)
+    let configuration: Borrowed<LoopConfiguration>
+    // The exchange holds it, and counting changes no exchange.
+    if let held = exchanges[exchange].configuration { configuration = Borrowed(held) } else { return }
+    let first = Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
+    let count = exchanges[exchange].exchange.limits.count
+    guard exchanges[exchange].exchange.limits.decision == .admitted else {
+      return countUnadmitted(exchange, configuration, first)
+    }
+    for index in 0..<count {
+      metrics.countLimit(policy: configuration.with { $0.limitSeries[first &+ index] }, .admitted)
+    }
+  }
+
+  @inline(never)
+  private mutating func countUnadmitted(_ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>, _ first: Int) {
     for index in 0..<exchanges[exchange].exchange.limits.count {
       let outcome: LimitOutcome
-      switch decision {
+      switch exchanges[exchange].exchange.limits.decision {
       case .none, .waiting: return
       case .admitted: outcome = .admitted
       case .unavailable: outcome = .failedClosed
       case .denied where exchanges[exchange].exchange.limits[index].isDenied: outcome = .denied
       case .denied: continue
       }
-      metrics.countLimit(policy: configuration.limitSeries[Int(first) + index], outcome)
+      metrics.countLimit(policy: configuration.with { $0.limitSeries[first &+ index] }, outcome)
     }
   }
 
