@@ -136,11 +136,11 @@ public struct Exchange {
     turnCount = 0
     endedCount = 0
     hasChangedQuery = false
-    headStorage?.removeAll(keeping: Self.keptBytes)
-    requestFieldStorage?.removeAll(keeping: Self.keptBytes)
-    responseFieldStorage?.removeAll(keeping: Self.keptBytes)
-    replyBodyStorage?.removeAll(keeping: Self.keptBytes)
-    changedQueryStorage?.removeAll(keeping: Self.keptBytes)
+    Self.clear(headStorage)
+    Self.clear(requestFieldStorage)
+    Self.clear(responseFieldStorage)
+    Self.clear(replyBodyStorage)
+    Self.clear(changedQueryStorage)
   }
 
   @inlinable
@@ -150,6 +150,13 @@ public struct Exchange {
     let buffer = ByteBuffer()
     storage = buffer
     return buffer
+  }
+
+  /// Empties a buffer; most are small and keep their storage.
+  @inline(__always)
+  private static func clear(_ storage: ByteBuffer?) {
+    guard let storage else { return }
+    if storage.capacity <= keptBytes { storage.removeAll() } else { storage.removeAll(keeping: keptBytes) }
   }
 
   private static func filled(_ storage: ByteBuffer?) -> ByteBuffer? {
