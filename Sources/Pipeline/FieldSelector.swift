@@ -121,8 +121,15 @@ public enum IdentityFields {
   private static let shortest = 10
 
   /// Drops every one that the client sent. A few ns a field.
+  @inlinable
+  @inline(__always)
   public static func dropAll(in request: RequestHead) {
-    guard let first = request.firstIndex(of: .other) else { return }
+    if let first = request.firstIndex(of: .other) { dropAll(in: request, from: first) }
+  }
+
+  @inline(never)
+  @usableFromInline
+  static func dropAll(in request: RequestHead, from first: Int) {
     for index in first..<request.fieldCount {
       let field = request.field(index)
       guard field.name == .other && Int(field.nameCount) >= shortest else { continue }

@@ -129,7 +129,7 @@ public final class ApiKey: RequestHook {
     guard case .valid(let consumer, let key) = match else { return refuse(&exchange) }
     exchange.consumer = consumer
     exchange.key = key
-    return mustLookCloser ? accept(services.keyRing.consumers[Int(consumer)], key, &exchange) : .next
+    return mustLookCloser ? accept(consumer, key, &exchange, services) : .next
   }
 
   @inline(never)
@@ -174,7 +174,11 @@ public final class ApiKey: RequestHook {
     return services.holder(of: key)
   }
 
-  private func accept(_ consumer: Consumer, _ key: Int32, _ exchange: inout Exchange) -> Verdict {
+  @inline(never)
+  private func accept(
+    _ index: Int32, _ key: Int32, _ exchange: inout Exchange, _ services: Services
+  ) -> Verdict {
+    let consumer = services.keyRing.consumers[Int(index)]
     if !groups.isEmpty && !consumer.groups.contains(where: groups.contains) {
       return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
     }
