@@ -15,6 +15,9 @@ public final class Services {
   public let hasher: SHA256
 
   private let keyCache: KeyCache
+  /// The turn for which ``civilTime(now:)`` was last asked, and its answer.
+  private var turn = Instant(nanoseconds: .min)
+  private var civilTimeOfTurn = WallTime(microseconds: 0)
   let subjectKey: SipKey
 
   /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
@@ -26,6 +29,20 @@ public final class Services {
     self.hasher = hasher
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: keyRing.keyCount, key: subjectKey)
+  }
+
+  /// The civil time by which limits are cut, at ``World/now``. Clocks are read once a turn of the loop, so the quota is
+  /// asked once a turn.
+  @inline(__always)
+  public func civilTime(now: Instant) -> WallTime {
+    now == turn ? civilTimeOfTurn : askCivilTime(now)
+  }
+
+  @inline(never)
+  private func askCivilTime(_ now: Instant) -> WallTime {
+    turn = now
+    civilTimeOfTurn = quota.civilTime(now: now, wall: world.wallTime)
+    return civilTimeOfTurn
   }
 
   /// Whose key this text is, at the present moment. About 100 instructions for a key that this loop has seen before, a

@@ -15,9 +15,9 @@ struct LimitStep: Sendable, BitwiseCopyable {
   let isConcurrency: Bool
   /// Whether the client is told about it.
   let isTold: Bool
-  /// Where its opening begins and ends among all.
+  /// Where its opening lies among all.
   let openingStart: Int
-  let openingEnd: Int
+  let openingCount: Int
 
   /// The steps for `levels`, and for each what clients are told when it binds, up to the number: `RateLimit-Policy: …` as
   /// a whole line and `RateLimit: "name";r=`; the line alone where the level is not told of.
@@ -33,36 +33,63 @@ struct LimitStep: Sendable, BitwiseCopyable {
         LimitStep(
           identity: level.identity, rule: level.rule, cost: level.cost, isPlain: level.plainSubject != nil,
           subject: level.plainSubject ?? .address, isConcurrency: level.isConcurrency, isTold: level.isTold,
-          openingStart: start, openingEnd: openings.count))
+          openingStart: start, openingCount: openings.count - start))
     }
+    openings += [UInt8](repeating: 0, count: LimitFieldText.slack)
     return (steps, openings)
+  }
+
+  /// The step of a route that has no other, where it is plain.
+  static func only(_ steps: ContiguousArray<LimitStep>) -> LimitStep? {
+    steps.count == 1 && steps[0].isPlain ? steps[0] : nil
+  }
+
+  /// The question about whoever sent a request; for a plain step.
+  @inline(__always)
+  func level(_ services: Services, _ exchange: inout Exchange, _ civil: WallTime) -> QuotaLevel {
+    QuotaLevel(
+      key: identity.combined(with: services.key(of: subject, &exchange)), rule: rule, cost: cost,
+      period: CivilPeriod(start: civil, end: civil))
   }
 }
 
 /// The fields `RateLimit-Policy` and `RateLimit` of one answer, written in one go.
 struct LimitFieldText {
+  /// Bytes that must be readable behind the openings.
+  static let slack = 16
+
   /// Where the opening lies among all.
-  let opening: Range<Int>
+  let start: Int
+  let count: Int
   /// Whether anything stands behind the opening.
   let isTold: Bool
   let remaining: UInt64
   /// Nil where nobody knows.
   let seconds: UInt64?
 
-  /// The most bytes that ``write(_:to:)`` writes: two numbers of 20 digits, what stands around them, and a word beyond.
+  /// The most bytes that ``write(_:to:)`` touches: two numbers of 20 digits, what stands around them, and a vector beyond.
   @inline(__always)
-  var maximumCount: Int { opening.upperBound &- opening.lowerBound &+ 64 }
+  var maximumCount: Int { count &+ 64 }
 
   /// Writes the text; `target` has room for ``maximumCount`` bytes. Returns how many it is.
   @inline(__always)
   func write(_ openings: [UInt8], to target: UnsafeMutableRawBufferPointer) -> Int {
-    precondition(target.count >= maximumCount)
-    let source = RawSpan(openings).extracting(opening)
-    guard let start = target.baseAddress else { return 0 }
+    precondition(target.count >= maximumCount && start >= 0 && count >= 0)
+    precondition(start &+ count &+ Self.slack <= openings.count)
+    guard let front = target.baseAddress else { return 0 }
+    unsafe openings.withUnsafeBytes { source in
+      guard let source = source.baseAddress else { return }
+      // The last vector begins before `count`, or at 0, and reaches less than `slack` beyond it.
+      var offset = 0
+      repeat {
+        let bytes = unsafe (source + (start &+ offset)).loadUnaligned(as: SIMD16<UInt8>.self)
+        unsafe (front + offset).storeBytes(of: bytes, as: SIMD16<UInt8>.self)
+        offset &+= 16
+      } while offset < count
+    }
     // What follows the opening is at most 20 + 3 + 20 + 2 bytes, and the last word of each reaches 8 beyond its start.
-    unsafe source.withUnsafeBytes { unsafe target.copyMemory(from: $0) }
-    var end = unsafe start + source.byteCount
-    guard isTold else { return source.byteCount }
+    var end = unsafe front + count
+    guard isTold else { return count }
     unsafe Self.write(remaining, to: &end)
     if let seconds {
       unsafe end.storeBytes(of: UInt32(0x3d74_3b).littleEndian, as: UInt32.self)  // ";t="
@@ -70,7 +97,7 @@ struct LimitFieldText {
       unsafe Self.write(seconds, to: &end)
     }
     unsafe end.storeBytes(of: UInt16(0x0a0d).littleEndian, as: UInt16.self)
-    return unsafe end - start &+ 2
+    return unsafe end - front &+ 2
   }
 
   /// Writes the decimal digits of `value`, and up to seven bytes of nothing behind them.

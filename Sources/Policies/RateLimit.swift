@@ -21,7 +21,10 @@ public final class RateLimit: RequestHook, EndHook {
   private let tellsClients: Bool
   /// Each level again, as plain data.
   private let steps: ContiguousArray<LimitStep>
-  /// What clients are told when a level binds, up to the number, one behind the other; ``LimitStep`` says where.
+  /// The only one of them, where there are no others and it is plain.
+  private let onlyStep: LimitStep?
+  /// What clients are told when a level binds, up to the number, one behind the other; ``LimitStep`` says where. Behind
+  /// the last there is room for a vector's overshoot.
   private let openings: [UInt8]
 
   /// How limits are kept over several nodes.
@@ -50,6 +53,7 @@ public final class RateLimit: RequestHook, EndHook {
     for index in levels.indices { levels[index].distinguish(from: levels.prefix(index)) }
     self.levels = ContiguousArray(levels)
     (steps, openings) = LimitStep.all(self.levels)
+    onlyStep = LimitStep.only(steps)
   }
 
   /// The limits of several policies on one route, decided as one; nil where they are too many.
@@ -66,6 +70,7 @@ public final class RateLimit: RequestHook, EndHook {
     self.levels = levels
     tellsClients = policies.contains(where: \.tellsClients)
     (steps, openings) = LimitStep.all(levels)
+    onlyStep = LimitStep.only(steps)
   }
 
   /// Only slots are given back; without them no exchange need be looked at again.
@@ -75,38 +80,33 @@ public final class RateLimit: RequestHook, EndHook {
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     precondition(exchange.limits.count == 0, "the limits of a route are joined, so that they are decided once")
     let now = services.world.now
-    let civil = services.quota.civilTime(now: now, wall: services.world.wallTime)
-    if steps.count == 1 {
-      ask(0, &exchange, request, services, civil)
-    } else {
-      for index in steps.indices { ask(index, &exchange, request, services, civil) }
+    let civil = services.civilTime(now: now)
+    guard let step = onlyStep else { return askForAll(&exchange, request, services, now, civil) }
+    exchange.limits.append(step.level(services, &exchange, civil))
+    services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
+    guard exchange.limits.decision == .admitted else { return judge(&exchange) }
+    exchange.limits.findBinding()
+    if tellsClients { tell(&exchange, 0, step) }
+    return .next
+  }
+
+  @inline(never)
+  private func askForAll(
+    _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ now: Instant, _ civil: WallTime
+  ) -> Verdict {
+    for index in steps.indices {
+      if steps[index].isPlain {
+        exchange.limits.append(steps[index].level(services, &exchange, civil))
+        continue
+      }
+      let level = levels[index]
+      exchange.limits.append(
+        QuotaLevel(
+          key: level.key(Caller(&exchange), request, services), rule: level.rule, cost: level.cost,
+          period: level.period(at: civil)))
     }
     services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
     return judge(&exchange)
-  }
-
-  /// Adds the question for a level.
-  @inline(__always)
-  private func ask(
-    _ index: Int, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ civil: WallTime
-  ) {
-    let step = steps[index]
-    guard step.isPlain else { return askMore(index, &exchange, request, services, civil) }
-    let key = step.identity.combined(with: services.key(of: step.subject, &exchange))
-    exchange.limits.append(
-      QuotaLevel(key: key, rule: step.rule, cost: step.cost, period: CivilPeriod(start: civil, end: civil)))
-  }
-
-  /// Adds the question for a level that counts by more than one thing, by a field of the request or in a calendar.
-  @inline(never)
-  private func askMore(
-    _ index: Int, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ civil: WallTime
-  ) {
-    let level = levels[index]
-    exchange.limits.append(
-      QuotaLevel(
-        key: level.key(Caller(&exchange), request, services), rule: level.rule, cost: level.cost,
-        period: level.period(at: civil)))
   }
 
   /// The quota has answered.
@@ -119,16 +119,8 @@ public final class RateLimit: RequestHook, EndHook {
     services.quota.release(&exchange.limits, now: services.world.now)
   }
 
-  @inline(__always)
-  private func judge(_ exchange: inout Exchange) -> Verdict {
-    guard exchange.limits.decision == .admitted else { return judgeUnadmitted(&exchange) }
-    exchange.limits.findBinding()
-    if tellsClients, let index = exchange.limits.bindingIndex { tell(&exchange, index) }
-    return .next
-  }
-
   @inline(never)
-  private func judgeUnadmitted(_ exchange: inout Exchange) -> Verdict {
+  private func judge(_ exchange: inout Exchange) -> Verdict {
     switch exchange.limits.decision {
     case .none, .waiting: return .wait
     case .unavailable: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
@@ -136,21 +128,20 @@ public final class RateLimit: RequestHook, EndHook {
     }
     exchange.limits.findBinding()
     guard let index = exchange.limits.bindingIndex else { return .next }
-    if tellsClients { tell(&exchange, index) }
+    if tellsClients { tell(&exchange, index, steps[index]) }
+    if exchange.limits.decision == .admitted { return .next }
     let reset = exchange.limits[index].resetNanoseconds
     let retryAfter = reset == .max ? -1 : Int32(clamping: Self.seconds(reset))
-    let problem =
-      steps[index].isConcurrency ? ProblemCatalogue.concurrencyLimited : ProblemCatalogue.rateLimited
+    let problem = steps[index].isConcurrency ? ProblemCatalogue.concurrencyLimited : ProblemCatalogue.rateLimited
     return .refuse(Refusal(problem, retryAfterSeconds: retryAfter))
   }
 
   /// Tells the client about the level that binds.
   @inline(__always)
-  private func tell(_ exchange: inout Exchange, _ index: Int) {
-    let step = steps[index]
+  private func tell(_ exchange: inout Exchange, _ index: Int, _ step: LimitStep) {
     let reset = exchange.limits[index].resetNanoseconds
     let text = LimitFieldText(
-      opening: step.openingStart..<step.openingEnd, isTold: step.isTold,
+      start: step.openingStart, count: step.openingCount, isTold: step.isTold,
       remaining: UInt64(exchange.limits[index].remaining),
       // Nobody knows when a running request ends.
       seconds: reset == .max || step.isConcurrency ? nil : Self.seconds(reset))

@@ -37,6 +37,22 @@ struct RateLimitTests {
     #expect(bench.send(plain).verdict == "next")
   }
 
+  @Test(
+    "Numbers and names of any width are told whole",
+    arguments: [
+      2, 11, 100, 10_000, 10_001, 99_999_999, 100_000_000, 100_000_001, 123_456_789_012, 9_007_199_254_740_992,
+    ] as [Int64])
+  func widths(limit: Int64) throws {
+    for count in 1...20 {
+      let name = String(repeating: "n", count: count)
+      let bench = try bench("{ per: \"ip\", name: \"\(name)\", window: \"\(limit)/366d\" }")
+      let fields = bench.send(plain).responseFields
+      let opening = "RateLimit-Policy: \"\(name)\";q=\(limit);w=31622400\r\nRateLimit: \"\(name)\";r=\(limit - 1);t="
+      #expect(fields.hasPrefix(opening) && fields.hasSuffix("\r\n"))
+      #expect((1...31_622_400).contains(Int(fields.dropFirst(opening.count).dropLast()) ?? 0))
+    }
+  }
+
   @Test("A rate admits its burst and then one by one, telling when the next is due")
   func rate() throws {
     let bench = try bench("{ per: \"ip\", rate: \"2/s\", burst: 3 }")
