@@ -9,7 +9,9 @@ enum ClientIdentity {
   private static let requestIDBytes = 128
 
   /// Fills in what the exchange knows of its client. Only fields that a trusted proxy sent are believed.
-  static func establish(_ slot: inout ExchangeSlot, _ request: RequestHead, trusted: [IPNetwork], world: any World) {
+  static func establish(
+    _ slot: inout ExchangeSlot, _ request: RequestHead, trusted: [IPNetwork], world: some World
+  ) {
     let peer = slot.exchange.peer
     slot.exchange.client = peer
     slot.isTrusted = !trusted.isEmpty && trusted.contains { $0.contains(peer) }
@@ -33,7 +35,7 @@ enum ClientIdentity {
   }
 
   /// W3C Trace Context: a valid parent is continued with a span of our own, anything else starts a new trace.
-  private static func continueTrace(_ slot: inout ExchangeSlot, _ request: RequestHead, _ world: any World) {
+  private static func continueTrace(_ slot: inout ExchangeSlot, _ request: RequestHead, _ world: some World) {
     var trace = TraceContext(span: world.random() | 1)
     if let index = request.firstIndex(of: .traceparent), request.nextIndex(of: .traceparent, after: index) == nil,
       let parent = TraceParent(parsing: request.value(of: index))

@@ -24,12 +24,12 @@ import Net
 import Pipeline
 import Traffic
 
-/// One loop's connections and requests.
-public struct RequestFlow: ~Copyable, EventHandler {
+/// One loop's connections and requests. Generic over its world, so that a clock or a socket costs no look-up of a witness.
+public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// What the node tells its loops.
   public typealias Message = FlowMessage
 
-  let world: any World
+  let world: LoopWorld
   let node: NodeShared
   let metrics: LoopMetrics
   /// Whether other loops count against the same bounds.
@@ -77,7 +77,7 @@ public struct RequestFlow: ~Copyable, EventHandler {
 
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
   public init(
-    world: any World, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
+    world: LoopWorld, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
     log: LogStream?
   ) {
     self.world = world

@@ -117,7 +117,7 @@ extension EventLoop {
     precondition(limit > 0)
     var result = 0
     unsafe buffer.append(limit: limit) { room in
-      result = unsafe recv(socket.descriptor, room.baseAddress, limit, 0)
+      result = unsafe sluice_receive(socket.descriptor, room.baseAddress, limit)
       return max(result, 0)
     }
     if result == 0 { return .ended }
@@ -128,7 +128,7 @@ extension EventLoop {
   public func send(_ socket: Socket, _ bytes: RawSpan) -> TransferResult {
     precondition(!bytes.isEmpty)
     let result = unsafe bytes.withUnsafeBytes {
-      unsafe Glibc.send(socket.descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      unsafe sluice_send(socket.descriptor, $0.baseAddress, $0.count)
     }
     return Self.outcome(result)
   }
@@ -147,7 +147,7 @@ extension EventLoop {
   @inline(__always)
   private static func outcome(_ result: Int) -> TransferResult {
     if result >= 0 { return .count(result) }
-    let code = errno
+    let code = Int32(truncatingIfNeeded: -result)
     return code == EAGAIN || code == EINTR ? .wouldBlock : .failed(NetworkError(code: code))
   }
 

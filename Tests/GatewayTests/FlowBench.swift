@@ -73,9 +73,9 @@ final class FlowBench {
 
   let world: SimulatedWorld
   let shared: NodeShared
-  let node: SimulatedNode<RequestFlow>
+  let node: SimulatedNode<RequestFlow<SimulatedLoop>>
   /// All loops of the gateway; most tests have one, ``node``.
-  let nodes: [SimulatedNode<RequestFlow>]
+  let nodes: [SimulatedNode<RequestFlow<SimulatedLoop>>]
   private let metrics: Metrics
   private let directory = UpstreamDirectory()
   private(set) var plans: ContiguousArray<UpstreamPlan> = []
