@@ -28,8 +28,8 @@ struct ExchangeSlot: SlabSlot {
   var generation: UInt32 = 0
   var client: Int32 = -1
   var server: Int32 = -1
-  /// The configuration this exchange began under and ends under.
-  var configuration: LoopConfiguration?
+  /// The configuration this exchange began under and ends under; the flow keeps it as long as it has users.
+  private(set) var configuration: Borrowed<LoopConfiguration>?
   /// The route, kept by the configuration.
   var route: Borrowed<RoutePlan>?
   /// The route's series in the metrics.
@@ -129,6 +129,7 @@ struct ExchangeSlot: SlabSlot {
     toServer.removeAll(keeping: Self.keptCapacity)
     toClient.removeAll(keeping: Self.keptCapacity)
     generation &+= 1
+    configuration?.with { $0.users &-= 1 }
     configuration = nil
     endpoints = nil
     endpoint = nil
@@ -203,6 +204,13 @@ struct ExchangeSlot: SlabSlot {
 }
 
 extension ExchangeSlot {
+  /// From here on the exchange goes by this configuration, until the slot is reset.
+  @inline(__always)
+  mutating func begin(under configuration: LoopConfiguration) {
+    configuration.users &+= 1
+    self.configuration = Borrowed(configuration)
+  }
+
   /// Appends the field by which both sides can name this request: what a trusted caller called it, or the decision.
   mutating func appendRequestID(to buffer: ByteBuffer) {
     buffer.append("X-Request-Id: ")

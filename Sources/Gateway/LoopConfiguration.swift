@@ -6,6 +6,8 @@ import Traffic
 /// A blueprint as one loop uses it: the blueprint itself, and the loop's own services and balancers for it. Exchanges
 /// hold on to the one they began under, so a reload never changes the rules in the middle of a request.
 final class LoopConfiguration {
+  /// How many exchanges go by it. Counted by hand, since that is all that keeps a configuration which has been replaced.
+  var users = 0
   let blueprint: Blueprint
   let services: Services
   let names: AccessNames

@@ -10,6 +10,8 @@ final class LoopUpstream {
   /// Time limits in nanoseconds, where a route says nothing else.
   let timeouts: FlowTimeouts
   let pool: PoolLimits
+  /// Whether endpoints are chosen by a hash of the request.
+  let hashes: Bool
   private let state: UpstreamState
   private let maxConnections: Int
   /// The endpoints' addresses as the log shows them.
@@ -21,6 +23,7 @@ final class LoopUpstream {
     balancer = Balancer(plan, random: random)
     endpointNames = Self.names(of: plan.endpoints)
     pool = PoolLimits(plan.spec.pool)
+    hashes = plan.spec.balance == .consistentHash
     state = plan.state
     maxConnections = plan.spec.breaker.maxConnections
     let limits = plan.spec.timeouts

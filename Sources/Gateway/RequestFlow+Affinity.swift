@@ -10,7 +10,7 @@ extension RequestFlow {
   func callerHash(_ exchange: Int32) -> UInt64 {
     let consumer = exchanges[exchange].exchange.consumer
     if consumer >= 0, let configuration = exchanges[exchange].configuration {
-      var id = configuration.services.keyRing.consumers[Int(consumer)].id
+      var id = configuration.with { $0.services.keyRing.consumers[Int(consumer)].id }
       return id.withUTF8 { unsafe StableHash.of(RawSpan(_unsafeElements: $0)) }
     }
     let client = exchanges[exchange].exchange.client
@@ -35,8 +35,8 @@ extension RequestFlow {
 
   /// Sends a copy of the request to the route's mirror, for the share of requests that it gets. The copy is made of
   /// requests that are complete when they are sent on: one that still streams would have to wait for two upstreams.
-  mutating func mirror(_ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration) {
-    guard let mirror = route.mirror, mirror.selects(random: world.random()),
+  mutating func mirror(_ exchange: Int32, _ mirror: Mirror, _ configuration: LoopConfiguration) {
+    guard mirror.selects(random: world.random()),
       exchanges[exchange].requestBody.isComplete, exchanges[exchange].isReplayable, !exchanges[exchange].wantsUpgrade
     else { return }
     let upstream = configuration.upstreams[Int(mirror.upstream)]
@@ -45,7 +45,7 @@ extension RequestFlow {
     guard let copy = exchanges.take() else { return CircuitBreaker.release(.request, plan.state) }
     metrics.add(to: .requestsMirrored)
     exchanges[copy].isMirror = true
-    exchanges[copy].configuration = configuration
+    exchanges[copy].begin(under: configuration)
     exchanges[copy].upstream = mirror.upstream
     exchanges[copy].group = Borrowed(upstream)
     exchanges[copy].holdsRequest = true

@@ -195,7 +195,7 @@ extension RequestFlow {
 
   /// What is known of every exchange, whatever its head says.
   mutating func nameExchange(_ exchange: Int32, _ client: Int32) {
-    exchanges[exchange].configuration = configuration
+    exchanges[exchange].begin(under: configuration)
     exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
     exchanges[exchange].exchange.peer = clients[client].peer
     exchanges[exchange].exchange.client = clients[client].peer

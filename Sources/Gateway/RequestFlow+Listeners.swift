@@ -65,6 +65,7 @@ extension RequestFlow {
   /// Serves new requests under another blueprint; those in progress end under the one they began with.
   private mutating func configure(_ blueprint: Blueprint, _ shared: BlueprintShared) {
     limits = FlowLimits(blueprint.node)
+    if configuration.users > 0 { former.append(configuration) }
     configuration = LoopConfiguration(
       blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher), lines: &lines)
     closeUnwantedIdle()

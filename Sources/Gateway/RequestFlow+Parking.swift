@@ -31,17 +31,19 @@ extension RequestFlow {
     // The loop's own head has been used for other requests since: read it again from the exchange's copy.
     let head = exchanges[exchange].exchange.head
     // Under the limits of its own configuration: a reload may have lowered them.
-    let headLimits = FlowLimits(configuration.blueprint.node).head
+    let headLimits = configuration.with { FlowLimits($0.blueprint.node).head }
     guard case .complete = request.parse(head, limits: headLimits) else { return abandon(exchange) }
     for index in exchanges[exchange].droppedFields { request.drop(index) }
     exchanges[exchange].droppedFields = []
-    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+    let index = Int(exchanges[exchange].exchange.route)
+    let route = configuration.with { Borrowed($0.blueprint.routes[index]) }
     exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-      byNanoseconds: route.timeouts.total)
+      byNanoseconds: route.with { $0.timeouts.total })
     setDeadline(client: exchanges[exchange].client, after: limits.settings.bodyTimeout)
     exchanges[exchange].stage = .head
-    decide(
-      exchange, route, configuration, route.chain.resume(&exchanges[exchange].exchange, request, configuration.services)
-    )
+    let verdict = configuration.with { configuration in
+      route.with { $0.chain.resume(&exchanges[exchange].exchange, request, configuration.services) }
+    }
+    decide(exchange, route, configuration, verdict)
   }
 }

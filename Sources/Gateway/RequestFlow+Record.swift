@@ -63,9 +63,7 @@ extension RequestFlow {
   /// Counts what was decided, by the name of each limit: those that refused, or all of them where none did.
   @inline(__always)
   private mutating func countLimits(_ exchange: Int32) {
-    let configuration: Borrowed<LoopConfiguration>
-    // The exchange holds it, and counting changes no exchange.
-    if let held = exchanges[exchange].configuration { configuration = Borrowed(held) } else { return }
+    guard let configuration = exchanges[exchange].configuration else { return }
     let first = Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
     let count = exchanges[exchange].exchange.limits.count
     guard exchanges[exchange].exchange.limits.decision == .admitted else {
@@ -93,12 +91,14 @@ extension RequestFlow {
 
   private mutating func runEndHooks(_ exchange: Int32) {
     guard let configuration = exchanges[exchange].configuration else { return }
-    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-    route.chain.end(&exchanges[exchange].exchange, configuration.services)
+    configuration.with {
+      let route = $0.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+      route.chain.end(&exchanges[exchange].exchange, $0.services)
+    }
   }
 
   private mutating func writeLog(_ log: LogStream, _ exchange: Int32, _ elapsed: Int64) {
-    guard let configuration = exchanges[exchange].configuration else { return }
+    guard let configuration = exchanges[exchange].configuration?.with({ $0 }) else { return }
     var record = exchanges[exchange].access
     record.time = WallTime(microseconds: world.wallTime.microseconds - elapsed / 1_000)
     record.isHTTP10 = exchanges[exchange].clientIsHTTP10

@@ -118,8 +118,10 @@ extension RequestFlow {
 
   private mutating func runResponseHooks(_ exchange: Int32) {
     guard let configuration = exchanges[exchange].configuration else { return }
-    let route = configuration.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-    route.chain.respond(&exchanges[exchange].exchange, response, configuration.services)
+    configuration.with {
+      let route = $0.blueprint.routes[Int(exchanges[exchange].exchange.route)]
+      route.chain.respond(&exchanges[exchange].exchange, response, $0.services)
+    }
   }
 
   /// How the client is told where the body ends: as the upstream said it, or chunked where it said nothing.

@@ -7,32 +7,38 @@ import Traffic
 
 extension RequestFlow {
   /// The station `route`: picks the upstream, or answers by itself where none is asked.
+  @inline(__always)
   mutating func chooseUpstream(
-    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration
-  ) -> LoopUpstream? {
-    var index = route.onlyUpstream
+    _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
+  ) -> Borrowed<LoopUpstream>? {
+    var index = route.with { $0.onlyUpstream }
     if index < 0 {
-      switch route.action {
-      case .forward(let split, let sticky?): index = split.pick(stickyHash: affinityHash(exchange, sticky))
-      case .forward(let split, nil): index = split.pick(random: world.random())
-      case .redirect(let redirect):
-        answer(exchange, redirect)
-        return nil
-      case .answer:
-        refuse(exchange, ProblemCatalogue.noRoute)
-        return nil
-      }
+      index = route.with { chooseUpstream(exchange, $0.action) }
+      if index < 0 { return nil }
     }
-    let upstream = configuration.upstreams[Int(index)]
+    let chosen = configuration.with { Borrowed($0.upstreams[Int(index)]) }
     exchanges[exchange].upstream = index
-    exchanges[exchange].group = Borrowed(upstream)
-    exchanges[exchange].timeouts = FlowTimeouts(
-      connect: upstream.timeouts.connect, response: route.timeouts.response ?? upstream.timeouts.response,
-      idle: route.timeouts.idle ?? upstream.timeouts.idle)
-    if upstream.plan.spec.balance == .consistentHash {
-      exchanges[exchange].hash = affinityHash(exchange, upstream.plan.spec.hashKey)
+    exchanges[exchange].group = chosen
+    chosen.with { upstream in
+      exchanges[exchange].timeouts = route.with { route in
+        FlowTimeouts(
+          connect: upstream.timeouts.connect, response: route.timeouts.response ?? upstream.timeouts.response,
+          idle: route.timeouts.idle ?? upstream.timeouts.idle)
+      }
+      if upstream.hashes { exchanges[exchange].hash = affinityHash(exchange, upstream.plan.spec.hashKey) }
     }
-    return upstream
+    return chosen
+  }
+
+  /// The index of one of several upstreams; −1 where there is none, and the request has been answered.
+  private mutating func chooseUpstream(_ exchange: Int32, _ action: RouteAction) -> Int32 {
+    switch action {
+    case .forward(let split, let sticky?): return split.pick(stickyHash: affinityHash(exchange, sticky))
+    case .forward(let split, nil): return split.pick(random: world.random())
+    case .redirect(let redirect): answer(exchange, redirect)
+    case .answer: refuse(exchange, ProblemCatalogue.noRoute)
+    }
+    return -1
   }
 
   /// Picks an endpoint that has not been tried; false where there is none.

@@ -37,6 +37,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let quota: any Quota
   let hasher = SHA256()
   var configuration: LoopConfiguration
+  /// Earlier configurations, as long as exchanges that began under them last.
+  var former: ContiguousArray<LoopConfiguration> = []
   var limits: FlowLimits
 
   var listeners: ContiguousArray<ListenerSlot> = []
@@ -108,14 +110,16 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     begin(exchange)
     guard let route = match(exchange, configuration) else { return }
     guard checkMessage(exchange, route) else { return }
-    decide(
-      exchange, route, configuration,
-      route.chain.run(&exchanges[exchange].exchange, request, configuration.services))
+    let verdict = configuration.with { configuration in
+      route.with { $0.chain.run(&exchanges[exchange].exchange, request, configuration.services) }
+    }
+    decide(exchange, route, configuration, verdict)
   }
 
   /// Acts on what the policies decided.
+  @inline(__always)
   mutating func decide(
-    _ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration, _ verdict: Verdict
+    _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>, _ verdict: Verdict
   ) {
     switch verdict {
     case .next: forward(exchange, route, configuration)
@@ -126,6 +130,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   }
 
   /// Notes what the head says of the message, and finds out who the client really is.
+  @inline(__always)
   private mutating func begin(_ index: Int32) {
     let client = exchanges[index].client
     exchanges[index].method = request.method
@@ -143,46 +148,61 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   }
 
   /// The route that takes the request; answers by itself where there is none.
-  private mutating func match(_ exchange: Int32, _ configuration: LoopConfiguration) -> RoutePlan? {
-    let blueprint = configuration.blueprint
-    switch blueprint.table.match(request, captures: &exchanges[exchange].captures) {
+  @inline(__always)
+  private mutating func match(
+    _ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>
+  ) -> Borrowed<RoutePlan>? {
+    let match = configuration.with { $0.blueprint.table.match(request, captures: &exchanges[exchange].captures) }
+    switch match {
     case .route(let index): return take(exchange, index, configuration)
     case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
     case .methodNotAllowed(let allowed):
-      if let index = blueprint.table.matchPreflight(request, captures: &exchanges[exchange].captures),
-        blueprint.routes[Int(index)].chain.answersPreflights
-      {
-        return take(exchange, index, configuration)
-      }
-      let fields = exchanges[exchange].exchange.responseFields
-      fields.append("Allow: ")
-      blueprint.table.appendMethods(allowed, to: fields)
-      fields.append("\r\n")
-      refuse(exchange, ProblemCatalogue.methodNotAllowed)
+      let index = configuration.with { matchPreflight(exchange, $0.blueprint, allowed) }
+      return index.map { take(exchange, $0, configuration) }
     }
     return nil
   }
 
+  /// No route takes this method: a preflight may pass all the same, anything else is told what would.
+  private mutating func matchPreflight(_ exchange: Int32, _ blueprint: Blueprint, _ allowed: MethodSet) -> Int32? {
+    if let index = blueprint.table.matchPreflight(request, captures: &exchanges[exchange].captures),
+      blueprint.routes[Int(index)].chain.answersPreflights
+    {
+      return index
+    }
+    let fields = exchanges[exchange].exchange.responseFields
+    fields.append("Allow: ")
+    blueprint.table.appendMethods(allowed, to: fields)
+    fields.append("\r\n")
+    refuse(exchange, ProblemCatalogue.methodNotAllowed)
+    return nil
+  }
+
   /// The exchange goes by this route.
-  private mutating func take(_ exchange: Int32, _ index: Int32, _ configuration: LoopConfiguration) -> RoutePlan {
-    let route = configuration.blueprint.routes[Int(index)]
+  @inline(__always)
+  private mutating func take(
+    _ exchange: Int32, _ index: Int32, _ configuration: Borrowed<LoopConfiguration>
+  ) -> Borrowed<RoutePlan> {
+    let route = configuration.with { Borrowed($0.blueprint.routes[Int(index)]) }
     exchanges[exchange].exchange.route = index
-    exchanges[exchange].route = Borrowed(route)
-    exchanges[exchange].series = configuration.series(ofRoute: index)
-    exchanges[exchange].hasResponseHooks = route.chain.hasResponseHooks
-    exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
-    exchanges[exchange].exchange.bodyLimit = route.bodyLimit
-    exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-      byNanoseconds: route.timeouts.total)
-    if route.timeouts.total != .max {
+    exchanges[exchange].route = route
+    exchanges[exchange].series = configuration.with { $0.series(ofRoute: index) }
+    route.with { route in
+      exchanges[exchange].hasResponseHooks = route.chain.hasResponseHooks
+      exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
+      exchanges[exchange].exchange.bodyLimit = route.bodyLimit
+      guard route.timeouts.total != .max else { return }
+      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
+        byNanoseconds: route.timeouts.total)
       clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
     }
     return route
   }
 
   /// What must hold of the message itself before any policy spends time on it.
-  private mutating func checkMessage(_ exchange: Int32, _ route: RoutePlan) -> Bool {
-    if case .length(let count) = request.framing, count > route.bodyLimit {
+  @inline(__always)
+  private mutating func checkMessage(_ exchange: Int32, _ route: Borrowed<RoutePlan>) -> Bool {
+    if case .length(let count) = request.framing, count > route.with({ $0.bodyLimit }) {
       refuse(exchange, ProblemCatalogue.bodyTooLarge)
       return false
     }
@@ -190,29 +210,34 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   }
 
   /// The stations `route`, `connect` and `stream`.
-  private mutating func forward(_ exchange: Int32, _ route: RoutePlan, _ configuration: LoopConfiguration) {
+  private mutating func forward(
+    _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
+  ) {
     // A policy may have lowered the limit.
     if case .length(let count) = request.framing, count > exchanges[exchange].exchange.bodyLimit {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
     guard let upstream = chooseUpstream(exchange, route, configuration) else { return }
-    guard CircuitBreaker.acquire(.request, upstream.plan.spec.breaker, upstream.plan.state) else {
+    guard upstream.with({ CircuitBreaker.acquire(.request, $0.plan.spec.breaker, $0.plan.state) }) else {
       return refuse(exchange, ProblemCatalogue.upstreamBusy)
     }
     exchanges[exchange].holdsRequest = true
-    guard pickEndpoint(exchange, upstream) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
+    guard upstream.with({ pickEndpoint(exchange, $0) }) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
     exchanges[exchange].wantsUpgrade = request.upgrade != nil && exchanges[exchange].requestBody.isComplete
     if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
-    let toServer = exchanges[exchange].toServer
-    RequestWriter.write(request, &exchanges[exchange], route, forwarded, into: toServer)
+    // A slot keeps its buffers for ever.
+    let toServer = Borrowed(exchanges[exchange].toServer)
+    route.with { route in
+      toServer.with { RequestWriter.write(request, &exchanges[exchange], route, forwarded, into: $0) }
+    }
     exchanges[exchange].stage = .pending
     if !exchanges[exchange].requestBody.isComplete {
       takeRequestBody(exchange, exchanges[exchange].clientInput)
       guard exchanges[exchange].stage == .pending else { return }
       if !exchanges[exchange].requestBody.isComplete { enqueue(exchanges[exchange].client, .slow) }
     }
-    if route.mirror != nil { mirror(exchange, route, configuration) }
-    connect(exchange, upstream)
+    if let mirror = route.with({ $0.mirror }) { configuration.with { self.mirror(exchange, mirror, $0) } }
+    upstream.with { connect(exchange, $0) }
   }
 
   // MARK: Events
@@ -241,6 +266,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     expireTimers()
     moveQueues()
     sendPosted()
+    if !former.isEmpty { former.removeAll { $0.users == 0 } }
     log?.flush(now: world.now)
     if !listed.isEmpty || !movingLines.isEmpty { return world.now }
     return nextWake()
