@@ -14,4 +14,9 @@ struct Borrowed<Object: AnyObject> {
     // The owner keeps the object at least as long as this value is stored.
     unsafe reference._withUnsafeGuaranteedRef(body)
   }
+
+  /// Something that the object keeps as long as it lives, lent in the same way. Calling a method of it, or passing it on,
+  /// would cost a reference if it were reached through the object.
+  @inline(__always)
+  func part<Part: AnyObject>(_ body: (Object) -> Part) -> Borrowed<Part> { with { Borrowed<Part>(body($0)) } }
 }

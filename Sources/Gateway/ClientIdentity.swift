@@ -8,19 +8,20 @@ enum ClientIdentity {
   /// The longest request identifier that is taken over, in bytes.
   private static let requestIDBytes = 128
 
-  /// Fills in what the exchange knows of its client. Only fields that a trusted proxy sent are believed.
-  static func establish(
-    _ slot: inout ExchangeSlot, _ request: RequestHead, trusted: [IPNetwork], world: some World
-  ) {
+  /// Takes over what a trusted proxy says of the client; the word of anybody else counts for nothing.
+  static func believe(_ slot: inout ExchangeSlot, _ request: RequestHead, trusted: [IPNetwork]) {
     let peer = slot.exchange.peer
-    slot.exchange.client = peer
-    slot.isTrusted = !trusted.isEmpty && trusted.contains { $0.contains(peer) }
-    if slot.isTrusted {
-      slot.exchange.client = ClientAddress.find(request, peer: peer) { address in
-        trusted.contains { $0.contains(address) }
-      }
-      takeRequestID(&slot, request)
+    slot.isTrusted = trusted.contains { $0.contains(peer) }
+    guard slot.isTrusted else { return }
+    slot.exchange.client = ClientAddress.find(request, peer: peer) { address in
+      trusted.contains { $0.contains(address) }
     }
+    takeRequestID(&slot, request)
+  }
+
+  /// Fills in what the exchange knows of its client without believing anybody.
+  @inline(__always)
+  static func establish(_ slot: inout ExchangeSlot, _ request: RequestHead, world: some World) {
     continueTrace(&slot, request, world)
     slot.access.method = request.methodText
     slot.access.host = request.authority
@@ -35,6 +36,7 @@ enum ClientIdentity {
   }
 
   /// W3C Trace Context: a valid parent is continued with a span of our own, anything else starts a new trace.
+  @inline(__always)
   private static func continueTrace(_ slot: inout ExchangeSlot, _ request: RequestHead, _ world: some World) {
     var trace = TraceContext(span: world.random() | 1)
     if let index = request.firstIndex(of: .traceparent), request.nextIndex(of: .traceparent, after: index) == nil,

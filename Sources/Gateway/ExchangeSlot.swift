@@ -96,8 +96,9 @@ struct ExchangeSlot: SlabSlot {
   var clientPace = Pace()
   /// Something waits in ``toClient``.
   var waitsForClient = false
-  /// In the list of what is sent at the end of the turn.
-  var isPosted = false
+  /// In the lists of what is sent at the end of the turn.
+  var isPostedToServer = false
+  var isPostedToClient = false
   /// Informational responses passed on.
   var informationalCount: UInt8 = 0
   /// What the client has not taken yet.
@@ -163,7 +164,8 @@ struct ExchangeSlot: SlabSlot {
     isCutOff = false
     clientPace = Pace()
     waitsForClient = false
-    isPosted = false
+    isPostedToServer = false
+    isPostedToClient = false
     informationalCount = 0
     scanned = 0
     timeouts = FlowTimeouts()

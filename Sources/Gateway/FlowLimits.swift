@@ -5,9 +5,12 @@ import HTTP
 struct FlowLimits {
   let head: HeadLimits
   let settings: NodeLimits
+  /// Proxies whose word on the client is taken.
+  let trustedProxies: [IPNetwork]
 
   init(_ node: NodeSettings) {
     settings = node.limits
+    trustedProxies = node.trustedProxies
     head = HeadLimits(
       requestLineBytes: settings.requestLineBytes, fieldCount: settings.fieldCount, headBytes: settings.headBytes,
       paths: settings.paths)

@@ -1,4 +1,5 @@
 import Core
+import HTTP
 import Traffic
 
 /// What the node tells its loops.
@@ -9,6 +10,49 @@ public enum FlowMessage: Sendable {
   case endpoints(EndpointSet)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
+}
+
+/// Objects that a flow owns and passes on with every request; see ``Borrowed``.
+struct LentObjects {
+  let input: Borrowed<ByteBuffer>
+  let output: Borrowed<ByteBuffer>
+  let request: Borrowed<RequestHead>
+  let response: Borrowed<ResponseHead>
+  let forwarded: Borrowed<ForwardedBlock>
+
+  init(
+    input: ByteBuffer, output: ByteBuffer, request: RequestHead, response: ResponseHead, forwarded: ForwardedBlock
+  ) {
+    self.input = Borrowed(input)
+    self.output = Borrowed(output)
+    self.request = Borrowed(request)
+    self.response = Borrowed(response)
+    self.forwarded = Borrowed(forwarded)
+  }
+}
+
+/// A queue of tickets that is emptied every turn: they are taken in the order in which they came.
+struct TicketList {
+  private var tickets: ContiguousArray<UInt64> = []
+  private var taken = 0
+
+  var isEmpty: Bool { taken == tickets.count }
+
+  mutating func append(_ ticket: UInt64) { tickets.append(ticket) }
+
+  /// The oldest ticket that has not been taken; the last one's place is given back with it.
+  @inline(__always)
+  mutating func next() -> UInt64? {
+    guard taken < tickets.count else {
+      if taken > 0 {
+        tickets.removeAll(keepingCapacity: true)
+        taken = 0
+      }
+      return nil
+    }
+    taken &+= 1
+    return tickets[taken &- 1]
+  }
 }
 
 /// A listening socket of one loop.

@@ -123,10 +123,11 @@ extension RequestFlow {
   mutating func flushToServer(_ exchange: Int32) {
     let server = exchanges[exchange].server
     guard server >= 0, servers[server].state == .busy, !exchanges[exchange].isCutOff else { return }
-    let toServer = exchanges[exchange].toServer
+    let toServer = Borrowed(exchanges[exchange].toServer)
     let sent = exchanges[exchange].toServerSent
-    guard sent < toServer.count else { return }
-    switch world.send(servers[server].socket, toServer.bytes.extracting(sent..<toServer.count)) {
+    guard sent < toServer.with({ $0.count }) else { return }
+    let result = toServer.with { world.send(servers[server].socket, $0.bytes.extracting(sent..<$0.count)) }
+    switch result {
     case .count(let count):
       metrics.add(count, to: .upstreamBytesSent)
       exchanges[exchange].toServerSent = sent + count
@@ -138,13 +139,14 @@ extension RequestFlow {
       return list(server: server)
     }
     if !exchanges[exchange].isReplayable {
-      toServer.consume(exchanges[exchange].toServerSent)
+      toServer.with { $0.consume(exchanges[exchange].toServerSent) }
       exchanges[exchange].toServerSent = 0
     }
     requestProgressed(exchange, server)
   }
 
   /// Sets the time limits that follow from how far the request has been sent, and reads on where that had stopped.
+  @inline(__always)
   private mutating func requestProgressed(_ exchange: Int32, _ server: Int32) {
     let timeouts = exchanges[exchange].timeouts
     let isSent = exchanges[exchange].toServerSent == exchanges[exchange].toServer.count

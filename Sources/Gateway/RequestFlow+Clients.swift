@@ -115,15 +115,17 @@ extension RequestFlow {
   /// Reads a request head: usually all of it at once, into the loop's own buffer.
   private mutating func readHead(_ index: Int32) {
     let exchange = clients[index].exchange
-    let buffer = exchange >= 0 ? exchanges[exchange].clientInput : input
-    if exchange >= 0, exchanges[exchange].scanned < buffer.count { return parseHead(index, buffer) }
+    let buffer = exchange >= 0 ? Borrowed(exchanges[exchange].clientInput) : lent.input
+    if exchange >= 0, exchanges[exchange].scanned < buffer.with({ $0.count }) {
+      return buffer.with { parseHead(index, $0) }
+    }
     guard clients[index].inputWaits else { return }
-    if exchange < 0 { buffer.removeAll() }
-    switch world.receive(clients[index].socket, into: buffer, limit: Self.receiveLimit) {
+    if exchange < 0 { input.removeAll() }
+    switch buffer.with({ world.receive(clients[index].socket, into: $0, limit: Self.receiveLimit) }) {
     case .count(let count):
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)
-      parseHead(index, buffer)
+      buffer.with { parseHead(index, $0) }
     case .wouldBlock: clients[index].inputWaits = false
     case .ended, .failed:
       if exchange >= 0 { metrics.countShedConnection(.peerGone) }
@@ -134,7 +136,7 @@ extension RequestFlow {
   private mutating func parseHead(_ index: Int32, _ buffer: ByteBuffer) {
     let exchange = clients[index].exchange
     let scanned = exchange >= 0 ? exchanges[exchange].scanned : 0
-    switch request.parse(buffer, from: scanned, limits: limits.head) {
+    switch lent.request.with({ $0.parse(buffer, from: scanned, limits: limits.head) }) {
     case .complete(let count):
       guard let exchange = beginExchange(index, buffer, headCount: count) else { return }
       dispatch(exchange)
@@ -160,6 +162,7 @@ extension RequestFlow {
   }
 
   /// Takes a slot for the next request of a connection.
+  @inline(__always)
   private mutating func takeExchange(for index: Int32) -> Int32? {
     guard let exchange = exchanges.take() else {
       metrics.countShedConnection(.pressure)
@@ -174,6 +177,7 @@ extension RequestFlow {
 
   /// A head is complete (or, with a count of 0, beyond repair): it moves to the exchange's own buffer, what follows it
   /// stays behind as input.
+  @inline(__always)
   private mutating func beginExchange(_ index: Int32, _ buffer: ByteBuffer, headCount: Int) -> Int32? {
     var exchange = clients[index].exchange
     if exchange < 0 {
@@ -184,24 +188,24 @@ extension RequestFlow {
     clients[index].state = .exchange
     clients[index].served &+= 1
     metrics.add(to: .requestsStarted)
-    let head = exchanges[exchange].exchange.head
-    head.append(buffer.bytes.extracting(0..<headCount))
+    let head = Borrowed(exchanges[exchange].exchange.head)
+    head.with { $0.append(buffer.bytes.extracting(0..<headCount)) }
     buffer.consume(headCount)
     if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
     nameExchange(exchange, index)
-    if headCount > 0 { request.rebind(to: head) }
+    if headCount > 0 { head.with { head in lent.request.with { $0.rebind(to: head) } } }
     return exchange
   }
 
   /// What is known of every exchange, whatever its head says.
+  @inline(__always)
   mutating func nameExchange(_ exchange: Int32, _ client: Int32) {
     exchanges[exchange].begin(under: configuration)
     exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
     exchanges[exchange].exchange.peer = clients[client].peer
     exchanges[exchange].exchange.client = clients[client].peer
     exchanges[exchange].exchange.listener = clients[client].listener
-    let ticket = UInt64(exchanges[exchange].generation) << 32 | UInt64(UInt32(bitPattern: exchange))
-    exchanges[exchange].exchange.ticket = ticket
+    exchanges[exchange].exchange.ticket = ticket(of: exchange)
   }
 
   // MARK: Closing

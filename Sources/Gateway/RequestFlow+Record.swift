@@ -16,8 +16,7 @@ extension RequestFlow {
       giveBack(exchange: exchange)
       return closeAfterResponse(client: client)
     }
-    let leftover = exchanges[exchange].clientInput
-    guard leftover.isEmpty else { return startNext(exchange, client) }
+    guard exchanges[exchange].clientInput.isEmpty else { return startNext(exchange, client) }
     clients[client].exchange = -1
     clients[client].state = .idle
     giveBack(exchange: exchange)

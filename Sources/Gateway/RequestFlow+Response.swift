@@ -16,9 +16,9 @@ extension RequestFlow {
     let exchange = servers[index].exchange
     guard exchange >= 0, exchanges[exchange].toClient.isEmpty, servers[index].inputWaits else { return }
     let isDirect = exchanges[exchange].serverInput.isEmpty
-    let buffer = isDirect ? input : exchanges[exchange].serverInput
-    if isDirect { buffer.removeAll() }
-    switch world.receive(servers[index].socket, into: buffer, limit: Self.receiveLimit) {
+    let buffer = isDirect ? lent.input : Borrowed(exchanges[exchange].serverInput)
+    if isDirect { input.removeAll() }
+    switch buffer.with({ world.receive(servers[index].socket, into: $0, limit: Self.receiveLimit) }) {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
@@ -26,7 +26,7 @@ extension RequestFlow {
       if exchanges[exchange].stage == .response {
         setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
       }
-      takeResponse(exchange, buffer)
+      buffer.with { takeResponse(exchange, $0) }
     case .wouldBlock where exchanges[exchange].isCutOff: serverBroke(exchange)
     case .wouldBlock: servers[index].inputWaits = false
     // Behind a failed send the kernel reports a reset as an end.
@@ -42,10 +42,11 @@ extension RequestFlow {
       && exchanges[exchange].stage == .request
   }
 
+  @inline(__always)
   private mutating func takeResponse(_ exchange: Int32, _ buffer: ByteBuffer) {
     output.removeAll()
     while exchanges[exchange].stage == .request {
-      switch response.parse(buffer, from: exchanges[exchange].scanned, limits: limits.head) {
+      switch lent.response.with({ $0.parse(buffer, from: exchanges[exchange].scanned, limits: limits.head) }) {
       case .complete(let count):
         exchanges[exchange].scanned = 0
         guard takeResponseHead(exchange, buffer, count) else { return }
@@ -67,6 +68,7 @@ extension RequestFlow {
 
   /// One response head: passed on if informational, otherwise the answer, or a reason to try elsewhere. Returns whether
   /// what follows it in `buffer` still belongs to this exchange.
+  @inline(__always)
   private mutating func takeResponseHead(_ exchange: Int32, _ buffer: ByteBuffer, _ count: Int) -> Bool {
     if response.isInformational {
       exchanges[exchange].informationalCount += 1
@@ -94,6 +96,7 @@ extension RequestFlow {
   }
 
   /// The station `respond`: hooks, framing, and the head that the client gets.
+  @inline(__always)
   private mutating func respond(_ exchange: Int32) {
     exchanges[exchange].stage = .response
     exchanges[exchange].isReplayable = false
@@ -112,8 +115,11 @@ extension RequestFlow {
     let client = exchanges[exchange].client
     guard client >= 0 else { return }
     decidePersistence(client, exchange)
-    ResponseWriter.write(
-      response, &exchanges[exchange], closes: clients[client].closesAfterResponse, into: output)
+    lent.output.with { output in
+      lent.response.with {
+        ResponseWriter.write($0, &exchanges[exchange], closes: clients[client].closesAfterResponse, into: output)
+      }
+    }
   }
 
   private mutating func runResponseHooks(_ exchange: Int32) {
@@ -215,12 +221,13 @@ extension RequestFlow {
       if exchanges[exchange].stage == .flushing { finish(exchange) } else { listServerIfInputWaits(exchange) }
       return
     }
-    let toClient = exchanges[exchange].toClient
-    toClient.append(output.bytes)
+    Borrowed(exchanges[exchange].toClient).with { $0.append(output.bytes) }
     output.removeAll()
-    if toClient.isEmpty { return afterSending(exchange, client) }
+    if exchanges[exchange].toClient.isEmpty { return afterSending(exchange, client) }
     // Where the client has not taken earlier bytes, its socket will say when it can.
-    if !exchanges[exchange].waitsForClient { post(exchange) }
+    guard !exchanges[exchange].waitsForClient, !exchanges[exchange].isPostedToClient else { return }
+    exchanges[exchange].isPostedToClient = true
+    postedToClients.append(ticket(of: exchange))
   }
 
   /// Sends `output` and then `bytes`, without copying what the client takes at once.
@@ -245,6 +252,7 @@ extension RequestFlow {
     if rest < bytes.byteCount { exchanges[exchange].toClient.append(bytes.extracting(rest..<bytes.byteCount)) }
   }
 
+  @inline(__always)
   private mutating func clientTook(_ exchange: Int32, _ client: Int32, _ count: Int, of buffer: ByteBuffer) {
     buffer.consume(count)
     exchanges[exchange].sentToClient += Int64(count)
@@ -254,11 +262,12 @@ extension RequestFlow {
   /// The client's socket can take more: sends what waits, then lets the upstream go on.
   mutating func flushToClient(_ exchange: Int32) {
     if exchanges[exchange].isTunnel { return flushTunnel(toClientOf: exchange) }
-    let (client, toClient) = (exchanges[exchange].client, exchanges[exchange].toClient)
-    guard client >= 0, !toClient.isEmpty else { return }
-    switch world.send(clients[client].socket, toClient.bytes) {
+    let client = exchanges[exchange].client
+    let toClient = Borrowed(exchanges[exchange].toClient)
+    guard client >= 0, toClient.with({ !$0.isEmpty }) else { return }
+    switch toClient.with({ world.send(clients[client].socket, $0.bytes) }) {
     case .count(let count):
-      clientTook(exchange, client, count, of: toClient)
+      toClient.with { clientTook(exchange, client, count, of: $0) }
       guard exchanges[exchange].waitsForClient else { break }
       setDeadline(client: client, after: limits.settings.sendTimeout)
       let settings = limits.settings
@@ -273,6 +282,7 @@ extension RequestFlow {
   }
 
   /// Goes on after a send: ends the exchange, waits for the client, or reads the upstream again.
+  @inline(__always)
   private mutating func afterSending(_ exchange: Int32, _ client: Int32) {
     guard exchanges[exchange].toClient.isEmpty else {
       if !exchanges[exchange].waitsForClient {

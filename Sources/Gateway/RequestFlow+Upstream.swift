@@ -99,7 +99,9 @@ extension RequestFlow {
     }
     exchanges[exchange].attemptStartedAt = world.now
     exchanges[exchange].endpoint?.with { $0.requestStarted() }
-    post(exchange)
+    guard !exchanges[exchange].isPostedToServer else { return }
+    exchanges[exchange].isPostedToServer = true
+    postedToServers.append(ticket(of: exchange))
   }
 
   // MARK: Events of upstream connections
@@ -117,7 +119,7 @@ extension RequestFlow {
     } else if readiness.contains(.writable), exchange >= 0 {
       if servers[index].state == .tunnel {
         flushTunnel(toServerOf: exchange)
-      } else if !exchanges[exchange].isPosted {
+      } else if !exchanges[exchange].isPostedToServer {
         // What is posted goes out at the end of the turn, behind the look at what came before it was asked for.
         flushToServer(exchange)
       }

@@ -58,9 +58,11 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
 
   /// Sockets to look at again before the loop sleeps: their input was left in the kernel, and no edge will tell.
   var listed: ContiguousArray<UInt64> = []
-  /// Exchanges with bytes to send, by ticket. Sending is put off to the end of the turn: sends wake the other side, and
-  /// a side that is woken once for several messages sleeps, wakes and displaces us less often.
-  var posted: ContiguousArray<UInt64> = []
+  /// Exchanges with bytes to send to their upstreams and to their clients, by ticket. Sending is put off to the end of the
+  /// turn: sends wake the other side, and a side that is woken once for several messages sleeps, wakes and displaces us
+  /// less often.
+  var postedToServers = TicketList()
+  var postedToClients = TicketList()
   /// The list being worked through; the two change places each turn.
   var listedBefore: ContiguousArray<UInt64> = []
   var acceptResumesAt = Instant.never
@@ -76,6 +78,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let request = RequestHead()
   let forwarded = ForwardedBlock()
   let response = ResponseHead()
+  /// These objects once more, lent: what the flow owns, but is passed on with every request.
+  let lent: LentObjects
 
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
   public init(
@@ -87,6 +91,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.quota = quota
     self.log = log
     metrics = node.metrics.loops[loop]
+    lent = LentObjects(input: input, output: output, request: request, response: response, forwarded: forwarded)
     hasSiblings = node.metrics.loops.count > 1
     limits = FlowLimits(blueprint.node)
     var lines: [String: Int32] = [:]
@@ -110,8 +115,9 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     begin(exchange)
     guard let route = match(exchange, configuration) else { return }
     guard checkMessage(exchange, route) else { return }
-    let verdict = configuration.with { configuration in
-      route.with { $0.chain.run(&exchanges[exchange].exchange, request, configuration.services) }
+    let (chain, services) = (route.part { $0.chain }, configuration.part { $0.services })
+    let verdict = lent.request.with { request in
+      services.with { services in chain.with { $0.run(&exchanges[exchange].exchange, request, services) } }
     }
     decide(exchange, route, configuration, verdict)
   }
@@ -137,8 +143,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     exchanges[index].clientIsHTTP10 = request.isHTTP10
     exchanges[index].requestBody = BodyReader(request.framing)
     if !request.keepsAlive { clients[client].closesAfterResponse = true }
-    ClientIdentity.establish(
-      &exchanges[index], request, trusted: configuration.blueprint.node.trustedProxies, world: world)
+    lent.request.with { ClientIdentity.establish(&exchanges[index], $0, world: world) }
+    if !limits.trustedProxies.isEmpty {
+      ClientIdentity.believe(&exchanges[index], request, trusted: limits.trustedProxies)
+    }
     if exchanges[index].requestBody.isComplete {
       // Nothing is due from the client until it has an answer.
       clients[client].deadline = .never
@@ -152,7 +160,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   private mutating func match(
     _ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>
   ) -> Borrowed<RoutePlan>? {
-    let match = configuration.with { $0.blueprint.table.match(request, captures: &exchanges[exchange].captures) }
+    let table = configuration.part { $0.blueprint.table }
+    let match = lent.request.with { request in
+      table.with { $0.match(request, captures: &exchanges[exchange].captures) }
+    }
     switch match {
     case .route(let index): return take(exchange, index, configuration)
     case .notFound: refuse(exchange, ProblemCatalogue.noRoute)
@@ -227,8 +238,12 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
     // A slot keeps its buffers for ever.
     let toServer = Borrowed(exchanges[exchange].toServer)
-    route.with { route in
-      toServer.with { RequestWriter.write(request, &exchanges[exchange], route, forwarded, into: $0) }
+    lent.request.with { request in
+      lent.forwarded.with { forwarded in
+        route.with { route in
+          toServer.with { RequestWriter.write(request, &exchanges[exchange], route, forwarded, into: $0) }
+        }
+      }
     }
     exchanges[exchange].stage = .pending
     if !exchanges[exchange].requestBody.isComplete {
@@ -299,31 +314,29 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     listedBefore.removeAll(keepingCapacity: true)
   }
 
-  /// Puts an exchange on the list of what is sent at the end of the turn.
-  mutating func post(_ exchange: Int32) {
-    guard !exchanges[exchange].isPosted else { return }
-    exchanges[exchange].isPosted = true
-    posted.append(UInt64(exchanges[exchange].generation) << 32 | UInt64(UInt32(bitPattern: exchange)))
+  /// What an exchange is called by as long as its request lasts.
+  @inline(__always)
+  func ticket(of exchange: Int32) -> UInt64 {
+    UInt64(exchanges[exchange].generation) << 32 | UInt64(UInt32(bitPattern: exchange))
   }
 
   /// Sends what this turn has produced: everything for upstreams first, so that they are at work while clients are
   /// served. What is posted meanwhile is sent too.
   private mutating func sendPosted() {
-    for raw in posted {
-      let exchange = Int32(truncatingIfNeeded: raw)
-      if exchanges[exchange].generation == UInt32(truncatingIfNeeded: raw >> 32) { flushToServer(exchange) }
+    while !postedToServers.isEmpty || !postedToClients.isEmpty {
+      while let ticket = postedToServers.next() {
+        let exchange = Int32(truncatingIfNeeded: ticket)
+        guard ticket == self.ticket(of: exchange) else { continue }
+        exchanges[exchange].isPostedToServer = false
+        flushToServer(exchange)
+      }
+      while postedToServers.isEmpty, let ticket = postedToClients.next() {
+        let exchange = Int32(truncatingIfNeeded: ticket)
+        guard ticket == self.ticket(of: exchange) else { continue }
+        exchanges[exchange].isPostedToClient = false
+        flushToClient(exchange)
+      }
     }
-    var index = 0
-    while index < posted.count {
-      let exchange = Int32(truncatingIfNeeded: posted[index])
-      let generation = UInt32(truncatingIfNeeded: posted[index] >> 32)
-      index &+= 1
-      guard exchanges[exchange].generation == generation else { continue }
-      exchanges[exchange].isPosted = false
-      flushToServer(exchange)
-      if exchanges[exchange].generation == generation { flushToClient(exchange) }
-    }
-    posted.removeAll(keepingCapacity: true)
   }
 
   /// Makes sure that a client's input is looked at again this turn or the next.
