@@ -13,7 +13,8 @@ public enum FlowMessage: Sendable {
 }
 
 /// Objects that a flow owns and passes on with every request; see ``Borrowed``.
-struct LentObjects {
+struct LentObjects<LoopWorld: World> {
+  let world: Borrowed<LoopWorld>
   let input: Borrowed<ByteBuffer>
   let output: Borrowed<ByteBuffer>
   let request: Borrowed<RequestHead>
@@ -21,8 +22,10 @@ struct LentObjects {
   let forwarded: Borrowed<ForwardedBlock>
 
   init(
-    input: ByteBuffer, output: ByteBuffer, request: RequestHead, response: ResponseHead, forwarded: ForwardedBlock
+    world: LoopWorld, input: ByteBuffer, output: ByteBuffer, request: RequestHead, response: ResponseHead,
+    forwarded: ForwardedBlock
   ) {
+    self.world = Borrowed(world)
     self.input = Borrowed(input)
     self.output = Borrowed(output)
     self.request = Borrowed(request)

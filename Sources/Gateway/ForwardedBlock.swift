@@ -12,16 +12,22 @@ final class ForwardedBlock {
   private var address = IPAddress(high: 0, low: 0)
   private var isSecure = false
 
-  /// The lines for a request from `address` to `host`.
-  func of(_ address: IPAddress, _ host: RawSpan, isSecure: Bool) -> ByteBuffer {
-    let known = authority
-    if address == self.address, isSecure == self.isSecure, !lines.isEmpty, host.equals(known.bytes) { return lines }
+  /// Appends the lines for a request from `address` to `host`.
+  @inline(__always)
+  func append(_ address: IPAddress, _ host: RawSpan, isSecure: Bool, to buffer: ByteBuffer) {
+    let (known, lines) = (authority, lines)
+    if address != self.address || isSecure != self.isSecure || lines.isEmpty || !host.equals(known.bytes) {
+      remember(address, host, isSecure: isSecure)
+    }
+    buffer.append(lines.bytes)
+  }
+
+  private func remember(_ address: IPAddress, _ host: RawSpan, isSecure: Bool) {
     self.address = address
     self.isSecure = isSecure
     authority.removeAll()
     authority.append(host)
     write()
-    return lines
   }
 
   private func write() {

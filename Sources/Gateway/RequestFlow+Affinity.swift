@@ -35,17 +35,19 @@ extension RequestFlow {
 
   /// Sends a copy of the request to the route's mirror, for the share of requests that it gets. The copy is made of
   /// requests that are complete when they are sent on: one that still streams would have to wait for two upstreams.
-  mutating func mirror(_ exchange: Int32, _ mirror: Mirror, _ configuration: LoopConfiguration) {
-    guard mirror.selects(random: world.random()),
+  mutating func mirror(
+    _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
+  ) {
+    guard let mirror = route.with({ $0.mirror }), mirror.selects(random: world.random()),
       exchanges[exchange].requestBody.isComplete, exchanges[exchange].isReplayable, !exchanges[exchange].wantsUpgrade
     else { return }
-    let upstream = configuration.upstreams[Int(mirror.upstream)]
+    let upstream = configuration.with { $0.upstreams[Int(mirror.upstream)] }
     let plan = upstream.plan
     guard CircuitBreaker.acquire(.request, plan.spec.breaker, plan.state) else { return }
     guard let copy = exchanges.take() else { return CircuitBreaker.release(.request, plan.state) }
     metrics.add(to: .requestsMirrored)
     exchanges[copy].isMirror = true
-    exchanges[copy].begin(under: configuration)
+    configuration.with { exchanges[copy].begin(under: $0) }
     exchanges[copy].upstream = mirror.upstream
     exchanges[copy].group = Borrowed(upstream)
     exchanges[copy].holdsRequest = true

@@ -119,6 +119,18 @@ extension RequestFlow {
     target.append("\r\n")
   }
 
+  /// Receives into a buffer that its owner keeps.
+  @inline(__always)
+  func receive(_ socket: Socket, into buffer: Borrowed<ByteBuffer>) -> TransferResult {
+    lent.world.with { world in buffer.with { world.receive(socket, into: $0, limit: Self.receiveLimit) } }
+  }
+
+  /// Sends what a buffer holds behind its first `start` bytes; there must be some.
+  @inline(__always)
+  func send(_ socket: Socket, _ buffer: Borrowed<ByteBuffer>, from start: Int = 0) -> TransferResult {
+    lent.world.with { world in buffer.with { world.send(socket, $0.bytes.extracting(start..<$0.count)) } }
+  }
+
   /// Sends what waits for the upstream.
   mutating func flushToServer(_ exchange: Int32) {
     let server = exchanges[exchange].server
@@ -126,8 +138,7 @@ extension RequestFlow {
     let toServer = Borrowed(exchanges[exchange].toServer)
     let sent = exchanges[exchange].toServerSent
     guard sent < toServer.with({ $0.count }) else { return }
-    let result = toServer.with { world.send(servers[server].socket, $0.bytes.extracting(sent..<$0.count)) }
-    switch result {
+    switch send(servers[server].socket, toServer, from: sent) {
     case .count(let count):
       metrics.add(count, to: .upstreamBytesSent)
       exchanges[exchange].toServerSent = sent + count

@@ -121,7 +121,7 @@ extension RequestFlow {
     }
     guard clients[index].inputWaits else { return }
     if exchange < 0 { input.removeAll() }
-    switch buffer.with({ world.receive(clients[index].socket, into: $0, limit: Self.receiveLimit) }) {
+    switch receive(clients[index].socket, into: buffer) {
     case .count(let count):
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)

@@ -18,7 +18,7 @@ extension RequestFlow {
     let isDirect = exchanges[exchange].serverInput.isEmpty
     let buffer = isDirect ? lent.input : Borrowed(exchanges[exchange].serverInput)
     if isDirect { input.removeAll() }
-    switch buffer.with({ world.receive(servers[index].socket, into: $0, limit: Self.receiveLimit) }) {
+    switch receive(servers[index].socket, into: buffer) {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
@@ -265,7 +265,7 @@ extension RequestFlow {
     let client = exchanges[exchange].client
     let toClient = Borrowed(exchanges[exchange].toClient)
     guard client >= 0, toClient.with({ !$0.isEmpty }) else { return }
-    switch toClient.with({ world.send(clients[client].socket, $0.bytes) }) {
+    switch send(clients[client].socket, toClient) {
     case .count(let count):
       toClient.with { clientTook(exchange, client, count, of: $0) }
       guard exchanges[exchange].waitsForClient else { break }

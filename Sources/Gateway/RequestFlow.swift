@@ -78,8 +78,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let request = RequestHead()
   let forwarded = ForwardedBlock()
   let response = ResponseHead()
-  /// These objects once more, lent: what the flow owns, but is passed on with every request.
-  let lent: LentObjects
+  /// These objects once more, lent: what the flow owns, but passes on with every request.
+  let lent: LentObjects<LoopWorld>
 
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
   public init(
@@ -91,7 +91,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.quota = quota
     self.log = log
     metrics = node.metrics.loops[loop]
-    lent = LentObjects(input: input, output: output, request: request, response: response, forwarded: forwarded)
+    lent = LentObjects(
+      world: world, input: input, output: output, request: request, response: response, forwarded: forwarded)
     hasSiblings = node.metrics.loops.count > 1
     limits = FlowLimits(blueprint.node)
     var lines: [String: Int32] = [:]
@@ -143,7 +144,9 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     exchanges[index].clientIsHTTP10 = request.isHTTP10
     exchanges[index].requestBody = BodyReader(request.framing)
     if !request.keepsAlive { clients[client].closesAfterResponse = true }
-    lent.request.with { ClientIdentity.establish(&exchanges[index], $0, world: world) }
+    lent.request.with { request in
+      lent.world.with { ClientIdentity.establish(&exchanges[index], request, world: $0) }
+    }
     if !limits.trustedProxies.isEmpty {
       ClientIdentity.believe(&exchanges[index], request, trusted: limits.trustedProxies)
     }
@@ -251,7 +254,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       guard exchanges[exchange].stage == .pending else { return }
       if !exchanges[exchange].requestBody.isComplete { enqueue(exchanges[exchange].client, .slow) }
     }
-    if let mirror = route.with({ $0.mirror }) { configuration.with { self.mirror(exchange, mirror, $0) } }
+    if route.with({ $0.mirror != nil }) { mirror(exchange, route, configuration) }
     upstream.with { connect(exchange, $0) }
   }
 

@@ -95,7 +95,7 @@ enum RequestWriter {
       continueForwarded(request, &slot, into: buffer)
     } else {
       let authority = request.bytes(request.authority)
-      buffer.append(forwarded.of(slot.exchange.peer, authority, isSecure: slot.exchange.isSecure).bytes)
+      forwarded.append(slot.exchange.peer, authority, isSecure: slot.exchange.isSecure, to: buffer)
     }
     slot.appendRequestID(to: buffer)
     buffer.append("traceparent: ")
