@@ -35,8 +35,8 @@ struct LentObjects<LoopWorld: World> {
 }
 
 /// A queue of tickets that is emptied every turn: they are taken in the order in which they came.
-struct TicketList {
-  private var tickets: ContiguousArray<UInt64> = []
+struct TicketList: ~Copyable {
+  private var tickets = OwnedArray<UInt64>()
   private var taken = 0
 
   var isEmpty: Bool { taken == tickets.count }
@@ -48,7 +48,7 @@ struct TicketList {
   mutating func next() -> UInt64? {
     guard taken < tickets.count else {
       if taken > 0 {
-        tickets.removeAll(keepingCapacity: true)
+        tickets.removeAll()
         taken = 0
       }
       return nil

@@ -1,3 +1,5 @@
+import Core
+
 /// What a slab holds: plain storage that starts empty and is reused many times.
 protocol SlabSlot {
   /// A slot that nobody has used yet.
@@ -14,7 +16,7 @@ struct Slab<Slot: SlabSlot>: ~Copyable {
   /// How many slots can be in use at once.
   let capacity: Int32
   private var touched: Int32 = 0
-  private var free: ContiguousArray<Int32> = []
+  private var free = OwnedArray<Int32>()
 
   /// A slab of `capacity` slots.
   init(capacity: Int) {

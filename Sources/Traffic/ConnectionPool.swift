@@ -8,7 +8,7 @@ import Core
 ///
 /// The pool holds the endpoint's state as long as it has connections to it, so that an endpoint's id is not given to
 /// another while it stands for connections here (see ``UpstreamDirectory``).
-public struct ConnectionPool {
+public struct ConnectionPool: ~Copyable {
   private struct Link: BitwiseCopyable {
     var newer: Int32 = -1
     var older: Int32 = -1
@@ -25,8 +25,8 @@ public struct ConnectionPool {
     var state: EndpointState?
   }
 
-  private var links: ContiguousArray<Link> = []
-  private var groups: ContiguousArray<Group> = []
+  private var links = OwnedArray<Link>()
+  private var groups = OwnedArray<Group>()
   /// Connections that wait for a request.
   public private(set) var idleCount = 0
   /// Connections, idle or not.
