@@ -87,12 +87,27 @@ public final class ByteBuffer {
   }
 
   /// Drops all bytes, and the storage too where it is larger than `capacity`.
+  @inline(__always)
   public func removeAll(keeping capacity: Int) {
     removeAll()
-    guard self.capacity > capacity else { return }
+    if self.capacity > capacity { shrink(to: capacity) }
+  }
+
+  private func shrink(to capacity: Int) {
     unsafe base.deallocate()
     unsafe base = Self.allocate(capacity)
     room = capacity
+  }
+
+  /// Lets `body` write at most `limit` bytes behind the last one, piece by piece; room is asked for once.
+  @inlinable
+  @inline(__always)
+  public func write(limit: Int, _ body: (inout ByteWriter) -> Void) {
+    unsafe append(limit: limit) { memory in
+      var writer = unsafe ByteWriter(memory)
+      body(&writer)
+      return writer.count
+    }
   }
 
   /// Makes room for `count` more bytes: moves what waits to the front or into larger storage.

@@ -25,7 +25,7 @@ public struct TimerWheel: ~Copyable {
   private static var horizon: Int64 { (1 << 42) - 1 }
   private static var nanosecondsPerTick: Int64 { 1_000_000 }
 
-  private var nodes: ContiguousArray<Node> = []
+  private var nodes = OwnedArray<Node>()
   private var heads = ContiguousArray<Int32>(repeating: -1, count: 7 * 64)
   /// A bit for each bucket of a level that is not empty.
   private var occupied: [7 of UInt64] = [7 of UInt64](repeating: 0)
@@ -51,8 +51,14 @@ public struct TimerWheel: ~Copyable {
   /// armed for an earlier moment nothing happens: the owner schedules it again when that comes. ``Instant/never`` arms
   /// nothing, and a deadline that has passed comes with the next millisecond. Slots are small numbers: the wheel keeps
   /// 16 bytes for every one up to the largest.
+  @inline(__always)
   public mutating func schedule(_ slot: Int32, at deadline: Instant) {
     let index = Int(slot)
+    if index < nodes.count && deadline.nanoseconds >= nodes[index].recorded { return }
+    advance(index, to: deadline)
+  }
+
+  private mutating func advance(_ index: Int, to deadline: Instant) {
     if index >= nodes.count { grow(to: index) }
     let recorded = nodes[index].recorded
     if deadline.nanoseconds >= recorded { return }
@@ -152,7 +158,6 @@ public struct TimerWheel: ~Copyable {
 
   private mutating func grow(to index: Int) {
     let count = max(index + 1, nodes.count * 2, 64)
-    nodes.reserveCapacity(count)
     while nodes.count < count { nodes.append(Node()) }
   }
 }

@@ -56,8 +56,9 @@ enum ClientIdentity {
 }
 
 extension TraceContext {
-  /// Appends the `traceparent` that names our own span as the parent.
-  func write(into buffer: ByteBuffer) {
-    TraceParent(traceHigh: traceHigh, traceLow: traceLow, span: span, flags: isSampled ? 1 : 0).append(to: buffer)
+  /// Writes the `traceparent` that names our own span as the parent.
+  @inline(__always)
+  func write(to writer: inout ByteWriter) {
+    TraceParent(traceHigh: traceHigh, traceLow: traceLow, span: span, flags: isSampled ? 1 : 0).write(to: &writer)
   }
 }

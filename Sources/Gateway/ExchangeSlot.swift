@@ -144,6 +144,7 @@ struct ExchangeSlot: SlabSlot {
     resetTunnel()
   }
 
+  @inline(__always)
   private mutating func resetPlaces() {
     stage = .head
     client = -1
@@ -174,6 +175,7 @@ struct ExchangeSlot: SlabSlot {
     totalDeadline = .never
   }
 
+  @inline(__always)
   private mutating func resetMessage() {
     requestBody = BodyReader()
     responseBody = BodyReader()
@@ -196,6 +198,7 @@ struct ExchangeSlot: SlabSlot {
     sentToClient = 0
   }
 
+  @inline(__always)
   private mutating func resetTunnel() {
     isTunnel = false
     clientHasEnded = false
@@ -214,13 +217,20 @@ extension ExchangeSlot {
   }
 
   /// Appends the field by which both sides can name this request: what a trusted caller called it, or the decision.
+  @inline(__always)
   mutating func appendRequestID(to buffer: ByteBuffer) {
-    buffer.append("X-Request-Id: ")
-    if access.requestID.isEmpty {
-      exchange.decision.write(into: buffer)
-    } else {
-      buffer.append(exchange.head.bytes.extracting(access.requestID.offsets))
+    guard access.requestID.isEmpty else { return appendGivenRequestID(to: buffer) }
+    buffer.write(limit: 48) { writer in
+      writer.literal("X-Request-Id: ")
+      writer.hexadecimal(exchange.decision.high)
+      writer.hexadecimal(exchange.decision.low)
+      writer.literal("\r\n")
     }
+  }
+
+  private mutating func appendGivenRequestID(to buffer: ByteBuffer) {
+    buffer.append("X-Request-Id: ")
+    buffer.append(exchange.head.bytes.extracting(access.requestID.offsets))
     buffer.append("\r\n")
   }
 }

@@ -16,18 +16,15 @@ public enum FlowMessage: Sendable {
 struct LentObjects<LoopWorld: World> {
   let world: Borrowed<LoopWorld>
   let input: Borrowed<ByteBuffer>
-  let output: Borrowed<ByteBuffer>
   let request: Borrowed<RequestHead>
   let response: Borrowed<ResponseHead>
   let forwarded: Borrowed<ForwardedBlock>
 
   init(
-    world: LoopWorld, input: ByteBuffer, output: ByteBuffer, request: RequestHead, response: ResponseHead,
-    forwarded: ForwardedBlock
+    world: LoopWorld, input: ByteBuffer, request: RequestHead, response: ResponseHead, forwarded: ForwardedBlock
   ) {
     self.world = Borrowed(world)
     self.input = Borrowed(input)
-    self.output = Borrowed(output)
     self.request = Borrowed(request)
     self.response = Borrowed(response)
     self.forwarded = Borrowed(forwarded)

@@ -80,10 +80,7 @@ extension RequestFlow {
         }
         let bytes = buffer.bytes.extracting(skip..<skip + count)
         if exchanges[exchange].requestIsChunked {
-          toServer.append(hexadecimal: UInt64(count))
-          toServer.append("\r\n")
-          toServer.append(bytes)
-          toServer.append("\r\n")
+          toServer.appendChunk(bytes)
         } else {
           toServer.append(bytes)
         }

@@ -95,19 +95,19 @@ extension RequestFlow {
     exchanges[exchange].stage = .flushing
     exchanges[exchange].responseFraming = .length(0)
     let client = exchanges[exchange].client
-    output.removeAll()
     guard client >= 0 else { return finish(exchange) }
     let body = exchanges[exchange].exchange.replyBodyIfAny
     // The rest of a body could only be skipped by waiting for it: the connection ends instead.
     decidePersistence(client, exchange)
     if node.isDraining { clients[client].closesAfterResponse = true }
     dateField.update(world.wallTime)
+    let toClient = exchanges[exchange].toClient
     ResponseWriter.writeOwn(
       status: status, bodyCount: body?.count ?? 0, &exchanges[exchange], date: dateField.text,
-      closes: clients[client].closesAfterResponse, into: output)
-    if let body, exchanges[exchange].method != .head { output.append(body.bytes) }
+      closes: clients[client].closesAfterResponse, into: toClient)
+    if let body, exchanges[exchange].method != .head { toClient.append(body.bytes) }
     setDeadline(client: client, after: limits.settings.sendTimeout)
-    flushOutput(exchange)
+    flush(exchange)
   }
 
   /// Drops what has come of a body that nobody will read: where that is all of it, the connection can go on. Only as long

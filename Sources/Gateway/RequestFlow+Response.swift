@@ -44,7 +44,6 @@ extension RequestFlow {
 
   @inline(__always)
   private mutating func takeResponse(_ exchange: Int32, _ buffer: ByteBuffer) {
-    output.removeAll()
     while exchanges[exchange].stage == .request {
       switch lent.response.with({ $0.parse(buffer, from: exchanges[exchange].scanned, limits: limits.head) }) {
       case .complete(let count):
@@ -53,12 +52,12 @@ extension RequestFlow {
       case .incomplete:
         exchanges[exchange].scanned = buffer.count
         if buffer === input { exchanges[exchange].serverInput.append(buffer.bytes) }
-        return flushOutput(exchange)
+        return flush(exchange)
       case .refused: return responseBroke(exchange)
       }
       if exchanges[exchange].stage == .request, buffer.isEmpty { break }
     }
-    if exchanges[exchange].stage == .response { takeResponseBody(exchange, buffer) } else { flushOutput(exchange) }
+    if exchanges[exchange].stage == .response { takeResponseBody(exchange, buffer) } else { flush(exchange) }
   }
 
   private mutating func listServerIfInputWaits(_ exchange: Int32) {
@@ -76,7 +75,9 @@ extension RequestFlow {
         responseBroke(exchange)
         return false
       }
-      if !exchanges[exchange].clientIsHTTP10 { ResponseWriter.writeInformational(response, into: output) }
+      if !exchanges[exchange].clientIsHTTP10 { 
+        ResponseWriter.writeInformational(response, into: exchanges[exchange].toClient)
+      }
       buffer.consume(count)
       return true
     }
@@ -115,10 +116,9 @@ extension RequestFlow {
     let client = exchanges[exchange].client
     guard client >= 0 else { return }
     decidePersistence(client, exchange)
-    lent.output.with { output in
-      lent.response.with {
-        ResponseWriter.write($0, &exchanges[exchange], closes: clients[client].closesAfterResponse, into: output)
-      }
+    let closes = clients[client].closesAfterResponse
+    Borrowed(exchanges[exchange].toClient).with { toClient in
+      lent.response.with { ResponseWriter.write($0, &exchanges[exchange], closes: closes, into: toClient) }
     }
   }
 
@@ -151,37 +151,30 @@ extension RequestFlow {
     noteResponse(exchange)
     exchanges[exchange].status = 101
     if exchanges[exchange].hasResponseHooks { runResponseHooks(exchange) }
-    ResponseWriter.writeUpgrade(response, &exchanges[exchange], into: output)
-    exchanges[exchange].toClient.append(output.bytes)
-    output.removeAll()
+    ResponseWriter.writeUpgrade(response, &exchanges[exchange], into: exchanges[exchange].toClient)
     buffer.consume(count)
     openTunnel(exchange, upstreamBytes: buffer)
   }
 
-  /// Moves body bytes into the client's framing and sends them with whatever waits in `output`.
+  /// Moves body bytes into the client's framing, behind the head where that has just been written.
+  @inline(__always)
   private mutating func takeResponseBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    let toClient = Borrowed(exchanges[exchange].toClient)
     loop: while !exchanges[exchange].responseBody.isComplete {
       switch exchanges[exchange].responseBody.next(buffer.bytes) {
       case .data(let skip, let count):
         buffer.consume(skip)
         if exchanges[exchange].responseFraming == .chunked {
-          output.append(hexadecimal: UInt64(count))
-          output.append("\r\n")
-          output.append(buffer.bytes.extracting(0..<count))
-          output.append("\r\n")
+          toClient.with { $0.appendChunk(buffer.bytes.extracting(0..<count)) }
         } else if count >= Self.copyLimit {
           sendToClient(exchange, with: buffer.bytes.extracting(0..<count))
           guard exchanges[exchange].server >= 0 else { return }
         } else {
-          output.append(buffer.bytes.extracting(0..<count))
+          toClient.with { $0.append(buffer.bytes.extracting(0..<count)) }
         }
         buffer.consume(count)
       case .trailer(let field, let consumed):
-        if let field, exchanges[exchange].responseFraming == .chunked {
-          if !exchanges[exchange].hasResponseTrailers { output.append("0\r\n") }
-          exchanges[exchange].hasResponseTrailers = true
-          appendTrailer(field, of: buffer, to: output)
-        }
+        if let field, exchanges[exchange].responseFraming == .chunked { passTrailer(exchange, field, of: buffer) }
         buffer.consume(consumed)
       case .end(let consumed): buffer.consume(consumed)
       case .incomplete(let consumed):
@@ -193,14 +186,23 @@ extension RequestFlow {
     if exchanges[exchange].responseBody.isComplete { return responseIsComplete(exchange, surplus: buffer.count) }
     if buffer === input, !buffer.isEmpty { exchanges[exchange].serverInput.append(buffer.bytes) }
     let generation = exchanges[exchange].generation
-    flushOutput(exchange)
+    flush(exchange)
     if exchanges[exchange].generation == generation { listServerIfInputWaits(exchange) }
+  }
+
+  private mutating func passTrailer(
+    _ exchange: Int32, _ field: (name: ByteRange, value: ByteRange), of buffer: ByteBuffer
+  ) {
+    let toClient = exchanges[exchange].toClient
+    if !exchanges[exchange].hasResponseTrailers { toClient.append("0\r\n") }
+    exchanges[exchange].hasResponseTrailers = true
+    appendTrailer(field, of: buffer, to: toClient)
   }
 
   /// The last byte has come from the upstream: its connection is free, the client gets the rest.
   private mutating func responseIsComplete(_ exchange: Int32, surplus: Int) {
     if exchanges[exchange].responseFraming == .chunked {
-      output.append(exchanges[exchange].hasResponseTrailers ? "\r\n" : "0\r\n\r\n")
+      exchanges[exchange].toClient.append(exchanges[exchange].hasResponseTrailers ? "\r\n" : "0\r\n\r\n")
     }
     let isReusable =
       surplus == 0 && exchanges[exchange].serverKeepsAlive && exchanges[exchange].requestBody.isComplete
@@ -208,21 +210,20 @@ extension RequestFlow {
       && exchanges[exchange].toServerSent == exchanges[exchange].toServer.count
     releaseServer(of: exchange, isReusable: isReusable, reset: false)
     exchanges[exchange].stage = .flushing
-    flushOutput(exchange)
+    flush(exchange)
   }
 
   // MARK: To the client
 
-  /// Hands `output` over for sending at the end of the turn.
-  mutating func flushOutput(_ exchange: Int32) {
+  /// Has what was written for the client sent at the end of the turn.
+  @inline(__always)
+  mutating func flush(_ exchange: Int32) {
     let client = exchanges[exchange].client
     guard client >= 0 else {
-      output.removeAll()
+      exchanges[exchange].toClient.removeAll()
       if exchanges[exchange].stage == .flushing { finish(exchange) } else { listServerIfInputWaits(exchange) }
       return
     }
-    Borrowed(exchanges[exchange].toClient).with { $0.append(output.bytes) }
-    output.removeAll()
     if exchanges[exchange].toClient.isEmpty { return afterSending(exchange, client) }
     // Where the client has not taken earlier bytes, its socket will say when it can.
     guard !exchanges[exchange].waitsForClient, !exchanges[exchange].isPostedToClient else { return }
@@ -230,26 +231,25 @@ extension RequestFlow {
     postedToClients.append(ticket(of: exchange))
   }
 
-  /// Sends `output` and then `bytes`, without copying what the client takes at once.
+  /// Sends what was written for the client and then `bytes`, without copying what it takes at once.
   private mutating func sendToClient(_ exchange: Int32, with bytes: RawSpan) {
     let client = exchanges[exchange].client
-    guard client >= 0 else { return output.removeAll() }
+    let toClient = exchanges[exchange].toClient
+    guard client >= 0 else { return toClient.removeAll() }
     var rest = 0
-    if exchanges[exchange].toClient.isEmpty {
-      switch world.send(clients[client].socket, output.bytes, bytes) {
+    if !exchanges[exchange].waitsForClient {
+      switch world.send(clients[client].socket, toClient.bytes, bytes) {
       case .count(let count):
-        let ofOutput = min(count, output.count)
-        rest = count - ofOutput
-        clientTook(exchange, client, ofOutput, of: output)
+        let written = min(count, toClient.count)
+        rest = count - written
+        clientTook(exchange, client, written, of: toClient)
         exchanges[exchange].sentToClient += Int64(rest)
         metrics.add(rest, to: .clientBytesSent)
       case .wouldBlock: break
       case .ended, .failed: return clientLeft(exchange)
       }
     }
-    if !output.isEmpty { exchanges[exchange].toClient.append(output.bytes) }
-    output.removeAll()
-    if rest < bytes.byteCount { exchanges[exchange].toClient.append(bytes.extracting(rest..<bytes.byteCount)) }
+    if rest < bytes.byteCount { toClient.append(bytes.extracting(rest..<bytes.byteCount)) }
   }
 
   @inline(__always)
@@ -308,7 +308,6 @@ extension RequestFlow {
     guard exchanges[exchange].stage == .response else { return serverBroke(exchange) }
     guard exchanges[exchange].responseBody.endOfStream() else { return responseBroke(exchange) }
     exchanges[exchange].serverKeepsAlive = false
-    output.removeAll()
     responseIsComplete(exchange, surplus: 0)
   }
 

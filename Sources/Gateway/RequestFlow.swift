@@ -73,8 +73,6 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
 
   /// Receives what is not part of an unfinished message; never holds anything from one event to the next.
   let input = ByteBuffer(capacity: 65_536 + 4_096)
-  /// What the present event sends to a client; never holds anything from one event to the next.
-  let output = ByteBuffer(capacity: 65_536 + 8_192)
   let request = RequestHead()
   let forwarded = ForwardedBlock()
   let response = ResponseHead()
@@ -92,7 +90,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.log = log
     metrics = node.metrics.loops[loop]
     lent = LentObjects(
-      world: world, input: input, output: output, request: request, response: response, forwarded: forwarded)
+      world: world, input: input, request: request, response: response, forwarded: forwarded)
     hasSiblings = node.metrics.loops.count > 1
     limits = FlowLimits(blueprint.node)
     var lines: [String: Int32] = [:]

@@ -98,12 +98,14 @@ enum RequestWriter {
       forwarded.append(slot.exchange.peer, authority, isSecure: slot.exchange.isSecure, to: buffer)
     }
     slot.appendRequestID(to: buffer)
-    buffer.append("traceparent: ")
-    slot.exchange.trace.write(into: buffer)
-    if slot.clientIsHTTP10 {
-      buffer.append("\r\nVia: 1.0 sluice\r\n")
-    } else {
-      buffer.append("\r\nVia: 1.1 sluice\r\n")
+    buffer.write(limit: 96) { writer in
+      writer.literal("traceparent: ")
+      slot.exchange.trace.write(to: &writer)
+      if slot.clientIsHTTP10 {
+        writer.literal("\r\nVia: 1.0 sluice\r\n")
+      } else {
+        writer.literal("\r\nVia: 1.1 sluice\r\n")
+      }
     }
   }
 

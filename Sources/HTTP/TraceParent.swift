@@ -40,13 +40,18 @@ public struct TraceParent: BitwiseCopyable, Hashable, Sendable {
   }
 
   /// Appends the value in version 00.
-  public func append(to buffer: ByteBuffer) {
-    buffer.append("00-")
-    buffer.append(hexadecimal: traceHigh, traceLow)
-    buffer.append(UInt8(ascii: "-"))
-    buffer.append(hexadecimal: span, minimumDigits: 16)
-    buffer.append(UInt8(ascii: "-"))
-    buffer.append(hexadecimal: UInt64(flags), minimumDigits: 2)
+  public func append(to buffer: ByteBuffer) { buffer.write(limit: Self.byteCount) { write(to: &$0) } }
+
+  /// Writes the value in version 00.
+  @inline(__always)
+  public func write(to writer: inout ByteWriter) {
+    writer.literal("00-")
+    writer.hexadecimal(traceHigh)
+    writer.hexadecimal(traceLow)
+    writer.byte(45)
+    writer.hexadecimal(span)
+    writer.byte(45)
+    writer.hexadecimal(flags)
   }
 
   private static func number(_ text: RawSpan, at offset: Int, digits: Int) -> UInt64? {

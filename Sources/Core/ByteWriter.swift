@@ -1,0 +1,57 @@
+import CLinux
+import Glibc
+
+/// Writes small pieces one behind the other into memory that was reserved for them all. Every piece is checked against the
+/// limit; where lengths are literals the checks cost nothing, since the compiler does the sum.
+@safe
+public struct ByteWriter {
+  @usableFromInline let base: UnsafeMutableRawPointer
+  @usableFromInline let limit: Int
+  /// How many bytes have been written.
+  @usableFromInline var count = 0
+
+  @inlinable
+  @inline(__always)
+  init(_ memory: UnsafeMutableRawBufferPointer) {
+    // Empty memory needs no address, since nothing can be written to it.
+    unsafe base = memory.baseAddress ?? UnsafeMutableRawPointer(bitPattern: 1)!
+    limit = memory.count
+  }
+
+  /// Makes sure of room for `size` bytes, and returns where they go.
+  @inlinable
+  @inline(__always)
+  mutating func place(_ size: Int) -> UnsafeMutableRawPointer {
+    precondition(size >= 0 && size <= limit &- count)
+    defer { count &+= size }
+    return unsafe base + count
+  }
+
+  /// A literal of two characters or more.
+  @inlinable
+  @inline(__always)
+  public mutating func literal(_ text: StaticString) {
+    precondition(text.hasPointerRepresentation)
+    let size = text.utf8CodeUnitCount
+    unsafe memcpy(place(size), text.utf8Start, size)
+  }
+
+  /// One byte.
+  @inlinable
+  @inline(__always)
+  public mutating func byte(_ value: UInt8) { unsafe place(1).storeBytes(of: value, as: UInt8.self) }
+
+  /// The sixteen lower-case hexadecimal digits of a number.
+  @inlinable
+  @inline(__always)
+  public mutating func hexadecimal(_ value: UInt64) {
+    unsafe sluice_hexadecimal16(value, place(16).assumingMemoryBound(to: UInt8.self))
+  }
+
+  /// The two lower-case hexadecimal digits of a byte.
+  @inlinable
+  @inline(__always)
+  public mutating func hexadecimal(_ value: UInt8) {
+    for nibble in [value >> 4, value & 15] { byte(nibble < 10 ? 48 &+ nibble : 87 &+ nibble) }
+  }
+}
