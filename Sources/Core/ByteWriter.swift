@@ -52,6 +52,8 @@ public struct ByteWriter {
   @inlinable
   @inline(__always)
   public mutating func hexadecimal(_ value: UInt8) {
-    for nibble in [value >> 4, value & 15] { byte(nibble < 10 ? 48 &+ nibble : 87 &+ nibble) }
+    let (high, low) = (value >> 4, value & 15)
+    byte(high < 10 ? 48 &+ high : 87 &+ high)
+    byte(low < 10 ? 48 &+ low : 87 &+ low)
   }
 }

@@ -13,7 +13,9 @@
 ///
 /// All operations are amortised constant. It belongs to one loop.
 public struct TimerWheel: ~Copyable {
-  private struct Node: BitwiseCopyable {
+  // Not private: a type that a noncopyable generic is made of must be visible to whoever destroys it (a compiler of 6.3 ends
+  // with an error of its own otherwise).
+  @usableFromInline struct Node: BitwiseCopyable {
     /// The earliest deadline asked for since the slot was last idle, in nanoseconds; `Int64.max` while idle.
     var recorded: Int64 = .max
     var next: Int32 = -1

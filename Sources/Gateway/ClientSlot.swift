@@ -42,8 +42,9 @@ struct ClientSlot: SlabSlot {
   var closesAfterResponse = false
   var listener: Int32 = 0
   var exchange: Int32 = -1
-  /// Requests begun on this connection.
+  /// Requests begun on this connection, and how many there were when it got into its queue.
   var served: UInt32 = 0
+  var servedWhenQueued: UInt32 = 0
   /// Neighbours in the queue.
   var previous: Int32 = -1
   var next: Int32 = -1

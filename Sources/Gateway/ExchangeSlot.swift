@@ -40,8 +40,8 @@ struct ExchangeSlot: SlabSlot {
   var upstream: Int32 = -1
   /// The upstream, kept by the configuration.
   var group: Borrowed<LoopUpstream>?
-  /// The endpoints among which one was chosen, and which.
-  var endpoints: EndpointSet?
+  /// The endpoints among which one was chosen, kept by the upstream as long as they have users; and which.
+  private(set) var endpoints: Borrowed<EndpointsInUse>?
   var position: Int32 = -1
   /// The endpoint itself, kept by ``endpoints``.
   var endpoint: Borrowed<EndpointState>?
@@ -132,8 +132,7 @@ struct ExchangeSlot: SlabSlot {
     generation &+= 1
     configuration?.with { $0.users &-= 1 }
     configuration = nil
-    endpoints = nil
-    endpoint = nil
+    leaveEndpoints()
     route = nil
     group = nil
     series = Metrics.noRoute
@@ -209,6 +208,22 @@ struct ExchangeSlot: SlabSlot {
 }
 
 extension ExchangeSlot {
+  /// The exchange goes to one of these endpoints.
+  @inline(__always)
+  mutating func use(_ endpoints: EndpointsInUse, at position: Int32) {
+    leaveEndpoints()
+    endpoints.users &+= 1
+    self.endpoints = Borrowed(endpoints)
+    endpoint = Borrowed(endpoints.set.endpoints[Int(position)].state)
+  }
+
+  @inline(__always)
+  private mutating func leaveEndpoints() {
+    endpoints?.with { $0.users &-= 1 }
+    endpoints = nil
+    endpoint = nil
+  }
+
   /// From here on the exchange goes by this configuration, until the slot is reset.
   @inline(__always)
   mutating func begin(under configuration: LoopConfiguration) {

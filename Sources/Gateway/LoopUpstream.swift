@@ -1,10 +1,23 @@
 import Core
 import Traffic
 
+/// The endpoints of an upstream on one loop, and how many exchanges use them: counted by hand, since that is all that keeps
+/// a set which has been replaced.
+final class EndpointsInUse {
+  let set: EndpointSet
+  var users = 0
+
+  init(_ set: EndpointSet) { self.set = set }
+}
+
 /// One upstream as one loop sees it.
 final class LoopUpstream {
   let plan: UpstreamPlan
   var balancer: Balancer
+  /// The endpoints that the balancer chooses from.
+  private(set) var endpoints: EndpointsInUse
+  /// Earlier ones, as long as exchanges use them.
+  private var former: [EndpointsInUse] = []
   /// Its line in the queue for connections; the same under every blueprint.
   let line: Int32
   /// Time limits in nanoseconds, where a route says nothing else.
@@ -13,6 +26,7 @@ final class LoopUpstream {
   /// Whether endpoints are chosen by a hash of the request.
   let hashes: Bool
   private let state: UpstreamState
+  private let requestBounds: BreakerSpec
   private let maxConnections: Int
   /// The endpoints' addresses as the log shows them.
   private(set) var endpointNames: NameTable
@@ -21,10 +35,12 @@ final class LoopUpstream {
     self.plan = plan
     self.line = line
     balancer = Balancer(plan, random: random)
+    endpoints = EndpointsInUse(plan.endpoints)
     endpointNames = Self.names(of: plan.endpoints)
     pool = PoolLimits(plan.spec.pool)
     hashes = plan.spec.balance == .consistentHash
     state = plan.state
+    requestBounds = plan.spec.breaker
     maxConnections = plan.spec.breaker.maxConnections
     let limits = plan.spec.timeouts
     timeouts = FlowTimeouts(
@@ -32,12 +48,23 @@ final class LoopUpstream {
       idle: limits.idle.wholeNanoseconds)
   }
 
+  /// Counts one more request, unless that is one too many; ``endRequest()`` gives it back.
+  @inline(__always)
+  func beginRequest() -> Bool { CircuitBreaker.acquire(.request, requestBounds, state) }
+
+  /// A request has ended.
+  @inline(__always)
+  func endRequest() { CircuitBreaker.release(.request, state) }
+
   /// Whether all loops together have as many connections to it as they may.
   var isAtBound: Bool { Int(state.connections) >= maxConnections }
 
   /// Goes on with other endpoints.
   func adopt(_ endpoints: EndpointSet) {
     balancer.adopt(endpoints)
+    former.removeAll { $0.users == 0 }
+    if self.endpoints.users > 0 { former.append(self.endpoints) }
+    self.endpoints = EndpointsInUse(endpoints)
     endpointNames = Self.names(of: endpoints)
   }
 

@@ -184,7 +184,7 @@ extension RequestFlow {
       guard let taken = takeExchange(for: index) else { return nil }
       exchange = taken
     }
-    dequeue(index)
+    if clients[index].queue == .slow { dequeue(index) }
     clients[index].state = .exchange
     clients[index].served &+= 1
     metrics.add(to: .requestsStarted)
@@ -254,6 +254,7 @@ extension RequestFlow {
   mutating func enqueue(_ index: Int32, _ queue: ClientSlot.Queue) {
     dequeue(index)
     clients[index].queue = queue
+    clients[index].servedWhenQueued = clients[index].served
     let last = queues[queue].last
     clients[index].previous = last
     clients[index].next = -1
@@ -271,12 +272,28 @@ extension RequestFlow {
     clients[index].queue = .none
   }
 
+  /// The connection that has been between two requests the longest; −1 where there is none. Connections stay in their
+  /// queue while they serve a request, which spares every request two changes of it: whoever looks puts that right.
+  mutating func longestIdle() -> Int32 {
+    while true {
+      let index = queues[.idle].first
+      if index < 0 { return -1 }
+      if clients[index].state != .idle {
+        dequeue(index)
+      } else if clients[index].served != clients[index].servedWhenQueued {
+        enqueue(index, .idle)
+      } else {
+        return index
+      }
+    }
+  }
+
   /// Closes the `count` connections that are the least loss: first those that make the node wait longest, then those
   /// between requests. Returns how many were found.
   @discardableResult
   mutating func shed(_ count: Int) -> Int {
     for done in 0..<count {
-      let victim = queues[.slow].first >= 0 ? queues[.slow].first : queues[.idle].first
+      let victim = queues[.slow].first >= 0 ? queues[.slow].first : longestIdle()
       guard victim >= 0 else { return done }
       metrics.countShedConnection(.pressure)
       let exchange = clients[victim].exchange

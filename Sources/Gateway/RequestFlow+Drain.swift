@@ -42,7 +42,7 @@ extension RequestFlow {
     if now >= drain.endsAt {
       endEverything()
     } else if now >= drain.idleEndsAt {
-      while queues[.idle].first >= 0 { closeIdle(queues[.idle].first) }
+      while case let index = longestIdle(), index >= 0 { closeIdle(index) }
     }
     drain.step(now: now)
     guard clients.count == 0 || now >= drain.endsAt else { return }

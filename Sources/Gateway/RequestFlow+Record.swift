@@ -20,7 +20,7 @@ extension RequestFlow {
     clients[client].exchange = -1
     clients[client].state = .idle
     giveBack(exchange: exchange)
-    enqueue(client, .idle)
+    if clients[client].queue != .idle { enqueue(client, .idle) }
     setDeadline(client: client, after: limits.settings.idleTimeout)
     if clients[client].inputWaits { list(client: client) }
   }

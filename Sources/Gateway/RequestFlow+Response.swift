@@ -75,7 +75,7 @@ extension RequestFlow {
         responseBroke(exchange)
         return false
       }
-      if !exchanges[exchange].clientIsHTTP10 { 
+      if !exchanges[exchange].clientIsHTTP10 {
         ResponseWriter.writeInformational(response, into: exchanges[exchange].toClient)
       }
       buffer.consume(count)

@@ -47,9 +47,7 @@ extension RequestFlow {
       hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
     exchanges[exchange].position = position
     guard position >= 0 else { return false }
-    let endpoints = upstream.balancer.current
-    exchanges[exchange].endpoint = Borrowed(endpoints.endpoints[Int(position)].state)
-    exchanges[exchange].endpoints = endpoints
+    exchanges[exchange].use(upstream.endpoints, at: position)
     return true
   }
 
@@ -236,7 +234,7 @@ extension RequestFlow {
 
   /// What a failed attempt tells of the endpoint.
   mutating func noteFailure(_ exchange: Int32) {
-    guard let endpoints = exchanges[exchange].endpoints, exchanges[exchange].position >= 0,
+    guard let endpoints = exchanges[exchange].endpoints?.with({ $0.set }), exchanges[exchange].position >= 0,
       let spec = exchanges[exchange].group?.with({ $0.plan.spec.ejection })
     else { return }
     _ = endpoints.recordFailure(exchanges[exchange].position, spec, now: world.now)
@@ -304,7 +302,7 @@ extension RequestFlow {
     dropServer(of: exchange)
     guard exchanges[exchange].holdsRequest, let group = exchanges[exchange].group else { return }
     exchanges[exchange].holdsRequest = false
-    group.with { CircuitBreaker.release(.request, $0.plan.state) }
+    group.with { $0.endRequest() }
     if exchanges[exchange].holdsRetry {
       exchanges[exchange].holdsRetry = false
       group.with { RetryBudget.release($0.plan.state) }

@@ -230,7 +230,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
     guard let upstream = chooseUpstream(exchange, route, configuration) else { return }
-    guard upstream.with({ CircuitBreaker.acquire(.request, $0.plan.spec.breaker, $0.plan.state) }) else {
+    guard upstream.with({ $0.beginRequest() }) else {
       return refuse(exchange, ProblemCatalogue.upstreamBusy)
     }
     exchanges[exchange].holdsRequest = true

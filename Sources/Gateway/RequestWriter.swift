@@ -66,7 +66,7 @@ enum RequestWriter {
       buffer.append(utf8: name)
     case .keep, .endpoint:
       request.dropAll(.host)
-      guard let endpoint = slot.endpoints?.endpoints[Int(slot.position)] else { return }
+      guard let endpoint = slot.endpoints?.with({ $0.set.endpoints[Int(slot.position)] }) else { return }
       buffer.append("Host: ")
       endpoint.appendAuthority(to: buffer)
     }

@@ -14,6 +14,7 @@ public enum CircuitBreaker {
 
   /// Takes one of the resource, or refuses because the bound is reached. What is taken must be given back by
   /// ``release(_:_:)``.
+  @inline(__always)
   public static func acquire(_ resource: Resource, _ spec: BreakerSpec, _ state: UpstreamState) -> Bool {
     switch resource {
     case .connection: take(state.connectionCount, spec.maxConnections, state)
@@ -23,6 +24,7 @@ public enum CircuitBreaker {
   }
 
   /// Gives one of the resource back.
+  @inline(__always)
   public static func release(_ resource: Resource, _ state: UpstreamState) {
     switch resource {
     case .connection: state.connectionCount.wrappingSubtract(1, ordering: .relaxed)

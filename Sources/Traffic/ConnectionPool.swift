@@ -9,7 +9,9 @@ import Core
 /// The pool holds the endpoint's state as long as it has connections to it, so that an endpoint's id is not given to
 /// another while it stands for connections here (see ``UpstreamDirectory``).
 public struct ConnectionPool: ~Copyable {
-  private struct Link: BitwiseCopyable {
+  // Not private: a type that a noncopyable generic is made of must be visible to whoever destroys it (a compiler of 6.3 ends
+  // with an error of its own otherwise).
+  @usableFromInline struct Link: BitwiseCopyable {
     var newer: Int32 = -1
     var older: Int32 = -1
     var endpoint: Int32 = -1
@@ -17,7 +19,7 @@ public struct ConnectionPool: ~Copyable {
     var expiresAt: Int64 = 0
   }
 
-  private struct Group {
+  @usableFromInline struct Group {
     var newest: Int32 = -1
     var oldest: Int32 = -1
     var idle: Int32 = 0

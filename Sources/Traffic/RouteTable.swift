@@ -153,6 +153,12 @@ public final class RouteTable: Sendable {
     let path = request.pathBytes
     let host = request.hostBytes
     var allowed: UInt64 = 0
+    if storage.hosts.isEmpty && storage.anyHostRoot >= 0 {
+      let walk = Walk(method: method, root: storage.anyHostRoot)
+      let route = visit(request, path, arena, walk, captures: &captures, allowed: &allowed)
+      if route >= 0 { return .route(route) }
+      return allowed == 0 ? .notFound : .methodNotAllowed(MethodSet(rawValue: allowed))
+    }
     var search = HostSearch()
     while true {
       let root = search.next(self, host, port: request.port, arena)

@@ -17,7 +17,7 @@ struct ConnectionPoolTests {
 
   @Test("Without idle connections there is nothing to take")
   func empty() {
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     #expect(pool.takeIdle(endpoint: 0) == -1)
     #expect(pool.expired(now: .at(1e6)) == -1)
     #expect(pool.takeOldest(endpoint: 3) == -1)
@@ -32,7 +32,7 @@ struct ConnectionPoolTests {
       $0.maxIdlePerEndpoint = 2
     }
     let endpoint = endpoints(1)[0]
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     for connection: Int32 in 0..<3 {
       #expect(pool.canOpen(endpoint: endpoint.id, PoolLimits(spec)))
       pool.opened(connection, to: endpoint)
@@ -49,7 +49,7 @@ struct ConnectionPoolTests {
   @Test("The connection used last is taken first, only for its own endpoint")
   func order() {
     let endpoints = endpoints(2)
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     for connection: Int32 in 0..<3 {
       pool.opened(connection, to: endpoints[0])
       #expect(pool.release(connection, PoolLimits(PoolSpec()), now: .at(Double(connection))) == true)
@@ -66,7 +66,7 @@ struct ConnectionPoolTests {
   func expiry() {
     let endpoints = endpoints(2)
     let spec = self.pool { $0.idleTimeout = .seconds(10) }
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     for connection: Int32 in 0..<4 {
       pool.opened(connection, to: endpoints[Int(connection) % 2])
       #expect(pool.release(connection, PoolLimits(spec), now: .at(Double(connection))) == true)
@@ -84,7 +84,7 @@ struct ConnectionPoolTests {
 
   @Test("It holds an endpoint's state just as long as it has connections to it")
   func holdsState() {
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     var state: EndpointState? = EndpointState(
       id: 3, address: address(1), upstream: UpstreamState(name: "u"), joinedAt: .at(0))
     if let state { pool.opened(5, to: state) }
@@ -103,7 +103,7 @@ struct ConnectionPoolTests {
       $0.maxIdlePerEndpoint = 4
       $0.idleTimeout = .seconds(5)
     }
-    var pool = ConnectionPool()
+    let pool = SharedPool()
     var idle: [[(connection: Int32, expiry: Double)]] = [[], [], []]
     var used: [(connection: Int32, endpoint: Int)] = []
     var free = Array(Int32(0)..<30)
@@ -173,4 +173,28 @@ struct PendingQueueTests {
     #expect(queue.append(4, line: 3, limit: 10) == true)
     #expect(queue.takeFirst(line: 3) == 4)
   }
+}
+
+/// A pool that expectations can refer to: their macro copies what a method is called on, and a pool cannot be copied.
+private final class SharedPool {
+  private var pool = ConnectionPool()
+
+  var idleCount: Int { pool.idleCount }
+  var totalCount: Int { pool.totalCount }
+  var nextExpiry: Instant { pool.nextExpiry }
+  var endpointBound: Int32 { pool.endpointBound }
+
+  func takeIdle(endpoint: Int32) -> Int32 { pool.takeIdle(endpoint: endpoint) }
+  func canOpen(endpoint: Int32, _ limits: PoolLimits) -> Bool { pool.canOpen(endpoint: endpoint, limits) }
+  func opened(_ connection: Int32, to endpoint: EndpointState) { pool.opened(connection, to: endpoint) }
+  func release(_ connection: Int32, _ limits: PoolLimits, now: Instant) -> Bool {
+    pool.release(connection, limits, now: now)
+  }
+  func closed(_ connection: Int32) { pool.closed(connection) }
+  func expired(now: Instant) -> Int32 { pool.expired(now: now) }
+  func takeOldest(endpoint: Int32) -> Int32 { pool.takeOldest(endpoint: endpoint) }
+  func idle(endpoint: Int32) -> Int { pool.idle(endpoint: endpoint) }
+  func total(endpoint: Int32) -> Int { pool.total(endpoint: endpoint) }
+  func endpoint(of connection: Int32) -> EndpointState? { pool.endpoint(of: connection) }
+  func isIdle(_ connection: Int32) -> Bool { pool.isIdle(connection) }
 }
