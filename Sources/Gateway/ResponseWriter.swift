@@ -64,7 +64,7 @@ enum ResponseWriter {
   }
 
   private static func writeTail(_ slot: inout ExchangeSlot, closes: Bool, into buffer: ByteBuffer) {
-    if let fields = slot.exchange.responseFieldsIfAny { buffer.append(fields.bytes) }
+    slot.exchange.copyResponseFields(to: buffer)
     slot.appendRequestID(to: buffer)
     if closes {
       buffer.append("Connection: close\r\n\r\n")

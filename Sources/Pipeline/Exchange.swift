@@ -96,6 +96,16 @@ public struct Exchange {
     @inline(__always) mutating get { Self.buffer(&replyBodyStorage) }
   }
 
+  /// Appends what ``responseFields`` holds to `target`, another buffer. Counts no reference and never allocates for it.
+  @inlinable
+  @inline(__always)
+  public mutating func copyResponseFields(to target: ByteBuffer) {
+    let fields: Unmanaged<ByteBuffer>
+    if let storage = responseFieldStorage { unsafe fields = .passUnretained(storage) } else { return }
+    // The exchange keeps the buffer while it is copied.
+    unsafe fields._withUnsafeGuaranteedRef { target.append($0.bytes) }
+  }
+
   /// ``requestFields`` if any were added; never allocates.
   public var requestFieldsIfAny: ByteBuffer? { Self.filled(requestFieldStorage) }
 
