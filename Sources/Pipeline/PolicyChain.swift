@@ -58,12 +58,9 @@ public final class PolicyChain: Sendable {
   }
 
   private func proceed(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    var index = UInt(truncatingIfNeeded: exchange.turnCount)
-    let count = UInt(bitPattern: requestSteps.count)
-    while index < count {
-      let step = requestSteps[Int(bitPattern: index)]
-      index &+= 1
-      exchange.turnCount = Int32(truncatingIfNeeded: index)
+    while UInt32(bitPattern: exchange.turnCount) < UInt32(truncatingIfNeeded: requestSteps.count) {
+      let step = requestSteps[Int(exchange.turnCount)]
+      exchange.turnCount &+= 1
       let verdict = step.onRequest(&exchange, request, services)
       guard case .next = verdict else { return verdict }
     }

@@ -86,7 +86,8 @@ public final class RateLimit: RequestHook, EndHook {
     services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
     guard exchange.limits.decision == .admitted else { return judge(&exchange) }
     exchange.limits.findBinding()
-    if tellsClients { tell(&exchange, 0, step) }
+    // Read again, rather than kept across the call.
+    if tellsClients, let step = onlyStep { tell(&exchange, 0, step) }
     return .next
   }
 
