@@ -60,8 +60,9 @@ let package = Package(
     tests("CryptoTests", ["Core", "Crypto"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),
     tests("QuotaTests", ["CHiredis", "Cluster", "Core", "Crypto", "Pipeline", "Simulation"]),
+    tests("RedisTests", ["Cluster", "Core", "Net", "Pipeline", "Simulation"]),
     .target(
-      name: "Fuzz", dependencies: ["Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
+      name: "Fuzz", dependencies: ["Cluster", "Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
       exclude: ["Corpus"], swiftSettings: strict),
     tests("FuzzTests", ["Core", "Fuzz"]),
     tests("TidyTests", ["Commands", "Pipeline", "Policies"]),

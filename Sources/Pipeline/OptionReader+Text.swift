@@ -26,6 +26,11 @@ extension OptionReader {
     text(key, .secret, isRequired: true, default: nil, help) ?? ""
   }
 
+  /// A string that no diagnostic will show, or nil where it is left out.
+  public mutating func optionalSecret(_ key: String, _ help: String) -> String? {
+    text(key, .secret, isRequired: false, default: nil, help)
+  }
+
   /// A required text of a certain form: `parse` turns it into a value, or nil where it does not have that form.
   /// Answers `placeholder` after an error.
   public mutating func value<T>(

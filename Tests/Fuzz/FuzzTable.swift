@@ -34,6 +34,8 @@ public enum FuzzTable {
     FuzzTarget("traceparent", HTTPTargets.traceParent),
     FuzzTarget("field-value", HTTPTargets.fieldValue),
     FuzzTarget("address", AddressTargets.address),
+    FuzzTarget("redis-url", RedisTargets.url),
+    FuzzTarget("redis-replies", RedisTargets.replies),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
     FuzzTarget("route-match", TrafficTargets.routeMatch),

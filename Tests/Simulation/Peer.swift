@@ -59,6 +59,14 @@ public final class Peer: StreamOwner {
     return taken
   }
 
+  /// Takes the first `count` bytes of what was received.
+  @discardableResult
+  public func take(first count: Int) -> [UInt8] {
+    let taken = Array(received[..<count])
+    received.removeFirst(count)
+    return taken
+  }
+
   /// Takes what was received, as text.
   public func takeText() -> String { String(decoding: take(), as: UTF8.self) }
 

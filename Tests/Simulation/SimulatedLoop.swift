@@ -218,6 +218,9 @@ public final class SimulatedLoop: World, StreamOwner {
     requestTurn()
   }
 
+  /// Makes the loop take a turn although nothing has happened: a test has done something to the handler by hand.
+  public func poke() { requestTurn() }
+
   func requestTurn() {
     guard !isTurnScheduled, !isStopped else { return }
     isTurnScheduled = true

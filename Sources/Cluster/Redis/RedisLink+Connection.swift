@@ -1,0 +1,193 @@
+import Core
+
+extension RedisLink {
+  /// Begins an attempt.
+  func begin() {
+    switch server.address {
+    case .socket(let address): connect(to: address)
+    case .name(let host, port: _):
+      phase = .resolving
+      phaseDeadline = world.now.advanced(byNanoseconds: settings.limits.lookUp)
+      notices.append(.lookUp(host))
+    }
+  }
+
+  func connect(to address: SocketAddress) {
+    generation &+= 1
+    token = makeToken(generation)
+    phase = .connecting
+    phaseDeadline = world.now.advanced(byNanoseconds: settings.limits.connect)
+    do throws(NetworkError) {
+      socket = try world.connect(to: address, token: token)
+    } catch {
+      fault = .connect(error)
+    }
+  }
+
+  /// The attempt has come to its end, good or bad.
+  func connected() {
+    if let error = world.connectFailure(socket) {
+      fault = .connect(error)
+      return
+    }
+    canWrite = true
+    lastReceived = world.now
+    greet()
+  }
+
+  // MARK: Bytes
+
+  /// Takes what has arrived, in pieces.
+  func receive(untilEnd: Bool) {
+    var pieces = 0
+    let incoming = incoming
+    while fault == nil, socket != .none {
+      if pieces == Self.piecesPerTurn {
+        mustReadAgain = true
+        return
+      }
+      pieces += 1
+      incoming.removeAll()
+      switch world.receive(socket, into: incoming, limit: Self.piece) {
+      case .count(let count):
+        heard()
+        guard reader.feed(incoming.bytes) else {
+          fault = .malformed
+          return
+        }
+        if count < Self.piece, !untilEnd { return }
+      case .wouldBlock: return
+      case .ended: fault = .closed
+      case .failed(let error): fault = .broken(error)
+      }
+    }
+  }
+
+  private func heard() {
+    lastReceived = world.now
+    guard isSilent else { return }
+    isSilent = false
+    notices.append(.responsive)
+  }
+
+  /// Sends what has not been sent.
+  func transmit() {
+    guard fault == nil, socket != .none, phase == .greeting || phase == .up || phase == .draining else { return }
+    let outgoing = outgoing
+    while canWrite, sentCount < outgoing.count {
+      switch world.send(socket, outgoing.bytes.extracting(sentCount..<outgoing.count)) {
+      case .count(let count):
+        sentCount += count
+        lastSent = world.now
+        if sentCount < outgoing.count { canWrite = false }
+      case .wouldBlock: canWrite = false
+      case .ended: fault = .closed
+      case .failed(let error):
+        // What the server said before it went may still lie here.
+        receive(untilEnd: true)
+        fault = fault ?? .broken(error)
+      }
+    }
+  }
+
+  // MARK: The end
+
+  /// Closes the connection, tells what became of every command, and sets the time of the next attempt.
+  func tearDown(_ reason: RedisFault) {
+    release()
+    fault = nil
+    world.close(socket, reset: true)
+    socket = .none
+    var end = 0
+    while let command = ring.popFirst() {
+      end += command.byteCount
+      if command.step == .user, !command.isExpired { notices.append(.lost(command.tag, mayHaveRun: end <= sentCount)) }
+    }
+    giveUpHeld()
+    outgoing.removeAll(keeping: Self.piece)
+    incoming.removeAll()
+    reader = RedisReader()
+    sentCount = 0
+    canWrite = false
+    mustReadAgain = false
+    outstandingLoads = 0
+    loadFailure = nil
+    nextExpiry = .max
+    isSilent = false
+    notices.append(.down(reason))
+    phase = .pausing
+    let pause = settings.limits.pause(attempt: attempts, random: world.random())
+    phaseDeadline = world.now.advanced(byNanoseconds: pause)
+    attempts += 1
+  }
+
+  /// Takes no more commands, and leaves once those under way are answered.
+  func drain(_ reason: RedisFault) {
+    guard phase == .up else { return }
+    phase = .draining
+    drainFault = reason
+  }
+
+  // MARK: Time
+
+  /// Does what the clock asks for.
+  func keepTime() {
+    let now = world.now
+    switch phase {
+    case .idle, .stopped: return
+    case .pausing: if phaseDeadline <= now { begin() }
+    case .resolving:
+      guard phaseDeadline <= now else { return }
+      if candidates.isEmpty { fault = .unknownHost } else { connect(to: candidates[attempts % candidates.count]) }
+    case .connecting, .securing, .greeting: if phaseDeadline <= now { fault = .timedOut }
+    case .up, .draining:
+      expire(now)
+      if phase == .draining, ring.isEmpty, held.isEmpty {
+        fault = drainFault
+      } else if silenceDeadline <= now {
+        fault = .silent
+      } else if idleDeadline <= now {
+        append([Array("PING".utf8)], .probe)
+      }
+    }
+  }
+
+  private func expire(_ now: Instant) {
+    guard nextExpiry <= now.nanoseconds else { return }
+    nextExpiry = .max
+    for index in 0..<ring.count where ring[index].step == .user && !ring[index].isExpired {
+      let command = ring[index]
+      guard command.deadline <= now.nanoseconds else {
+        nextExpiry = min(nextExpiry, command.deadline)
+        continue
+      }
+      ring[index].isExpired = true
+      notices.append(.expired(command.tag))
+      if !isSilent, lastReceived.nanoseconds <= command.since {
+        isSilent = true
+        notices.append(.silent)
+      }
+    }
+    expireHeld(now)
+  }
+
+  private var silenceDeadline: Instant {
+    guard let first = ring.first else { return .never }
+    let since = max(lastReceived, Instant(nanoseconds: first.since))
+    return since.advanced(byNanoseconds: settings.limits.silence)
+  }
+
+  private var idleDeadline: Instant {
+    guard ring.isEmpty, phase == .up else { return .never }
+    return max(lastReceived, lastSent).advanced(byNanoseconds: settings.limits.idle)
+  }
+
+  /// When the clock next asks for something.
+  var nextDeadline: Instant {
+    switch phase {
+    case .idle, .stopped: .never
+    case .pausing, .resolving, .connecting, .securing, .greeting: phaseDeadline
+    case .up, .draining: min(min(Instant(nanoseconds: nextExpiry), silenceDeadline), idleDeadline)
+    }
+  }
+}
