@@ -15,7 +15,7 @@ enum RequestWriter {
     writeLine(request, &slot, route, into: buffer)
     dropOwnFields(request, isTrusted: slot.isTrusted)
     writeHost(request, &slot, route.rewrite.host, into: buffer)
-    buffer.appendFields(of: request)
+    request.appendFields(to: buffer)
     writeOwnFields(request, &slot, forwarded, into: buffer)
     if slot.wantsUpgrade, let upgrade = request.upgrade {
       buffer.append("Connection: upgrade\r\n")
@@ -73,18 +73,16 @@ enum RequestWriter {
     buffer.append("\r\n")
   }
 
+  private static let own = FieldNameSet(.traceparent) | FieldNameSet(.xRequestId) | FieldNameSet(.xRealIp)
+  private static let forwarded =
+    FieldNameSet(.forwarded) | FieldNameSet(.xForwardedFor) | FieldNameSet(.xForwardedProto)
+    | FieldNameSet(.xForwardedHost) | FieldNameSet(.xForwardedPort)
+
   /// Fields that tell the upstream who the client is come from the gateway alone; what a trusted proxy said of them is
   /// continued, what anybody else said is dropped.
   private static func dropOwnFields(_ request: RequestHead, isTrusted: Bool) {
-    request.dropAll(.traceparent)
-    request.dropAll(.xRequestId)
-    request.dropAll(.xRealIp)
-    guard !isTrusted else { return }
-    request.dropAll(.forwarded)
-    request.dropAll(.xForwardedFor)
-    request.dropAll(.xForwardedProto)
-    request.dropAll(.xForwardedHost)
-    request.dropAll(.xForwardedPort)
+    guard !isTrusted else { return request.dropAll(own) }
+    request.dropAll(own | forwarded)
     IdentityFields.dropAll(in: request)
   }
 

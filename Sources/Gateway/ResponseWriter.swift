@@ -9,7 +9,7 @@ enum ResponseWriter {
   static func write(_ response: ResponseHead, _ slot: inout ExchangeSlot, closes: Bool, into buffer: ByteBuffer) {
     writeStatusLine(response, into: buffer)
     response.dropAll(.xRequestId)
-    buffer.appendFields(of: response)
+    response.appendFields(to: buffer)
     if slot.responseFraming == .chunked { buffer.append("Transfer-Encoding: chunked\r\n") }
     writeTail(&slot, closes: closes, into: buffer)
   }
@@ -17,7 +17,7 @@ enum ResponseWriter {
   /// Passes an informational response on (RFC 9110 section 15.2).
   static func writeInformational(_ response: ResponseHead, into buffer: ByteBuffer) {
     writeStatusLine(response, into: buffer)
-    buffer.appendFields(of: response)
+    response.appendFields(to: buffer)
     buffer.append("\r\n")
   }
 
@@ -25,7 +25,7 @@ enum ResponseWriter {
   static func writeUpgrade(_ response: ResponseHead, _ slot: inout ExchangeSlot, into buffer: ByteBuffer) {
     writeStatusLine(response, into: buffer)
     response.dropAll(.xRequestId)
-    buffer.appendFields(of: response)
+    response.appendFields(to: buffer)
     buffer.append("Connection: upgrade\r\n")
     if let upgrade = response.upgrade { buffer.appendField("Upgrade: ", response.bytes(upgrade)) }
     slot.appendRequestID(to: buffer)

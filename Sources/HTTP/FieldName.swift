@@ -106,3 +106,23 @@ public enum FieldName: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     }
   }
 }
+
+/// Some field names.
+public struct FieldNameSet: OptionSet, BitwiseCopyable, Sendable {
+  /// A bit for each name, at its raw value.
+  public let rawValue: UInt64
+
+  /// The names whose bits are set.
+  @inlinable
+  public init(rawValue: UInt64) { self.rawValue = rawValue }
+
+  /// Just `name`.
+  @inline(__always)
+  public init(_ name: FieldName) { rawValue = 1 &<< UInt64(name.rawValue) }
+
+  /// The names of both.
+  @inline(__always)
+  public static func | (left: FieldNameSet, right: FieldNameSet) -> FieldNameSet {
+    FieldNameSet(rawValue: left.rawValue | right.rawValue)
+  }
+}

@@ -58,7 +58,7 @@ extension HeadTable {
   private func readAllOptions(
     _ window: borrowing HeadWindow, _ present: UInt64, _ options: inout ConnectionOptions
   ) -> Int {
-    for name in FieldName.allCases where present & Self.bit(name) != 0 { dropAll(name) }
+    dropAll(FieldNameSet(rawValue: present))
     var index = firstIndex(of: .connection)
     var optionCount = 0
     while let found = index {
@@ -66,8 +66,8 @@ extension HeadTable {
       var list = ListReader(value)
       while let member = list.next() {
         optionCount += 1
-        if optionCount > Self.optionLimit { return LineCursor.refusal(.malformedConnection) }
-        if let fault = readOption(value.extracting(member), window, &options) { return LineCursor.refusal(fault) }
+        if optionCount > Self.optionLimit { return LineEnd.refusal(.malformedConnection) }
+        if let fault = readOption(value.extracting(member), window, &options) { return LineEnd.refusal(fault) }
       }
       index = nextIndex(of: .connection, after: found)
     }
@@ -88,7 +88,7 @@ extension HeadTable {
       }
     case let name:
       if Self.essential & Self.bit(name) != 0 { return .connectionNamesEssential }
-      dropAll(name)
+      dropAll(FieldNameSet(name))
     }
     return nil
   }
@@ -98,18 +98,18 @@ extension HeadTable {
   func readFraming(_ window: borrowing HeadWindow, isHTTP10: Bool, _ framing: inout BodyFraming) -> Int {
     if presence & (Self.bit(.transferEncoding) | Self.bit(.contentLength)) == 0 { return 0 }
     if let index = firstIndex(of: .transferEncoding) {
-      if isPresent(.contentLength) { return LineCursor.refusal(.lengthWithTransferEncoding) }
-      if isHTTP10 { return LineCursor.refusal(.transferEncodingInHTTP10) }
-      if isRepeated(.transferEncoding) { return LineCursor.refusal(.repeatedTransferEncoding) }
+      if isPresent(.contentLength) { return LineEnd.refusal(.lengthWithTransferEncoding) }
+      if isHTTP10 { return LineEnd.refusal(.transferEncodingInHTTP10) }
+      if isRepeated(.transferEncoding) { return LineEnd.refusal(.repeatedTransferEncoding) }
       let value = self[index].valueRange
       if value.count != 7 || window.folded(Int(value.start), count: 7) != Self.chunked {
-        return LineCursor.refusal(.unsupportedTransferCoding)
+        return LineEnd.refusal(.unsupportedTransferCoding)
       }
       framing = .chunked
     } else if let index = firstIndex(of: .contentLength) {
-      if isRepeated(.contentLength) { return LineCursor.refusal(.repeatedContentLength) }
+      if isRepeated(.contentLength) { return LineEnd.refusal(.repeatedContentLength) }
       guard let length = Decimal.read(window.span(self[index].valueRange)) else {
-        return LineCursor.refusal(.malformedContentLength)
+        return LineEnd.refusal(.malformedContentLength)
       }
       framing = .length(length)
     }

@@ -1,4 +1,3 @@
-import CLinux
 import Core
 
 /// The fields of one head as plain data, in memory reserved once: what request and response heads share.
@@ -17,48 +16,41 @@ struct HeadTable: ~Copyable {
 
   // One block of memory, its parts at fixed offsets, each at a multiple of its alignment; all hold plain data. The
   // tables are copies of `FieldNameTable`'s and of the byte classes, so that reading them takes no reference.
-  private let memory: UnsafeMutableRawPointer
+  let memory: UnsafeMutableRawPointer
 
   private static let nameCount = 64
-  private static let wordsOffset = 64
-  private static let lastOffset = wordsOffset + nameCount * FieldNameTable.entryWords * 8
-  private static let slotsOffset = lastOffset + nameCount * 2
-  private static let classesOffset = slotsOffset + FieldNameTable.slotCount
-  private static let fieldsOffset = classesOffset + 256
-  private static let byteCount = fieldsOffset + HeadLimits.maximumFieldCount * 16
+  /// Bytes of one field; those of all of them fit 16 bits.
+  static let fieldBytes = 16
+  static let namesOffset = 64
+  static let lastOffset = namesOffset + FieldNameTable.byteCount
+  private static let classesOffset = lastOffset + nameCount * 2
+  static let fieldsOffset = classesOffset + 256
+  private static let byteCount = fieldsOffset + HeadLimits.maximumFieldCount * fieldBytes
 
   @inline(__always)
-  private var summary: UnsafeMutablePointer<Summary> { unsafe memory.assumingMemoryBound(to: Summary.self) }
+  var summary: UnsafeMutablePointer<Summary> { unsafe memory.assumingMemoryBound(to: Summary.self) }
+  /// For each name that is present, where its last field stands in ``fields``, in bytes.
   @inline(__always)
-  private var words: UnsafeMutablePointer<UInt64> {
-    unsafe (memory + Self.wordsOffset).assumingMemoryBound(to: UInt64.self)
-  }
-  /// For each name that is present, the index of its last field.
-  @inline(__always)
-  private var last: UnsafeMutablePointer<UInt16> {
+  var last: UnsafeMutablePointer<UInt16> {
     unsafe (memory + Self.lastOffset).assumingMemoryBound(to: UInt16.self)
-  }
-  @inline(__always)
-  private var slots: UnsafeMutablePointer<UInt8> {
-    unsafe (memory + Self.slotsOffset).assumingMemoryBound(to: UInt8.self)
   }
   @inline(__always)
   private var classes: UnsafeMutablePointer<UInt8> {
     unsafe (memory + Self.classesOffset).assumingMemoryBound(to: UInt8.self)
   }
   @inline(__always)
-  private var fields: UnsafeMutablePointer<HeadField> {
+  var fields: UnsafeMutablePointer<HeadField> {
     unsafe (memory + Self.fieldsOffset).assumingMemoryBound(to: HeadField.self)
   }
 
   init() {
-    let names = FieldNameTable.shared
-    precondition(MemoryLayout<HeadField>.stride == 16 && FieldName.allCases.count <= Self.nameCount)
+    precondition(MemoryLayout<HeadField>.stride == Self.fieldBytes && FieldName.allCases.count <= Self.nameCount)
+    precondition(HeadLimits.maximumFieldCount * Self.fieldBytes <= Int(UInt16.max))
+    precondition(Self.namesOffset % FieldNameTable.alignment == 0 && Self.fieldsOffset % 16 == 0)
     unsafe memory = UnsafeMutableRawPointer.allocate(byteCount: Self.byteCount, alignment: 64)
     unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: Self.fieldsOffset)
     unsafe summary.initialize(to: Summary())
-    for (index, word) in names.words.enumerated() { unsafe (words + index).initialize(to: word) }
-    for (index, slot) in names.slots.enumerated() { unsafe (slots + index).initialize(to: slot) }
+    unsafe FieldNameTable.shared.copy(to: memory + Self.namesOffset)
     for byte in 0..<256 { unsafe (classes + byte).initialize(to: ByteClass.of(UInt8(byte)).rawValue) }
   }
 
@@ -73,7 +65,7 @@ struct HeadTable: ~Copyable {
 
   /// The bit of `name` in ``presence`` and ``repeated``.
   @inline(__always)
-  static func bit(_ name: FieldName) -> UInt64 { 1 &<< UInt64(name.rawValue) }
+  static func bit(_ name: FieldName) -> UInt64 { FieldNameSet(name).rawValue }
 
   @inline(__always)
   func isPresent(_ name: FieldName) -> Bool { presence & Self.bit(name) != 0 }
@@ -93,12 +85,36 @@ struct HeadTable: ~Copyable {
     unsafe fields[index].isDropped = true
   }
 
-  /// Drops every field of a name that is present.
-  func dropAll(_ name: FieldName) {
-    var index = firstIndex(of: name)
-    while let found = index {
-      drop(found)
-      index = nextIndex(of: name, after: found)
+  /// Drops every field of those names.
+  @inline(__always)
+  func dropAll(_ names: FieldNameSet) {
+    if presence & names.rawValue != 0 { dropPresent(names) }
+  }
+
+  @inline(never)
+  private func dropPresent(_ names: FieldNameSet) {
+    for index in 0..<fieldCount where names.contains(FieldNameSet(self[index].name)) { drop(index) }
+  }
+
+  /// Appends the field lines that are not dropped, as they stand in `source`. Neighbouring lines go in one copy: the
+  /// grammar has been checked, so a line is passed on as it came.
+  @inline(never)
+  func appendFields(from source: ByteBuffer, to target: ByteBuffer) {
+    let bytes = source.bytes
+    let count = fieldCount
+    var index = 0
+    while index < count {
+      // Below the count of fields, which are initialised.
+      let first = unsafe fields[index]
+      index &+= 1
+      if first.isDropped { continue }
+      while index < count, unsafe !fields[index].isDropped { index &+= 1 }
+      let end = unsafe fields[index &- 1].valueRange.end
+      // Blanks behind the last value are not passed on.
+      let isWhole = bytes.byteCount &- end >= 2 && bytes[byte: end] == 13
+      let run = Int(first.nameStart)..<(isWhole ? end &+ 2 : end)
+      target.append(bytes.extracting(run))
+      if !isWhole { target.append("\r\n") }
     }
   }
 
@@ -106,7 +122,8 @@ struct HeadTable: ~Copyable {
   @inline(__always)
   func firstIndex(of name: FieldName) -> Int? {
     if !isPresent(name) { return nil }
-    return isRepeated(name) ? scanForIndex(of: name, from: 0) : Int(unsafe last[Int(name.rawValue & 63)])
+    if isRepeated(name) { return scanForIndex(of: name, from: 0) }
+    return Int(unsafe last[Int(name.rawValue & 63)]) / Self.fieldBytes
   }
 
   /// The index of the next field called `name` behind `index`; O(1) where the name occurs once.
@@ -138,125 +155,4 @@ struct HeadTable: ~Copyable {
 
   @inline(__always)
   func isClass(_ byte: UInt8, _ wanted: ByteClass) -> Bool { unsafe classes[Int(byte)] & wanted.rawValue != 0 }
-
-  /// Reads field lines from `start` up to the empty line. The result is the count of bytes up to and with that line, or
-  /// negative as ``LineCursor`` has it.
-  @inline(__always)
-  func scan(_ window: borrowing HeadWindow, from start: Int, _ cursor: LineCursor, limit: Int) -> Int {
-    var cursor = cursor
-    var lineStart = start
-    var count = 0
-    var presence: UInt64 = 0
-    var repeated: UInt64 = 0
-    while true {
-      let end = cursor.next(window, notBeyond: .max)
-      if end < 0 { return end }
-      if end == lineStart {
-        unsafe summary.pointee = Summary(fieldCount: count, presence: presence, repeated: repeated)
-        return end &+ 2
-      }
-      if count == limit { return LineCursor.refusal(.tooManyFields) }
-      var colon = lineStart
-      while true {
-        let found = window.equal16(colon, 58)
-        if found != 0 {
-          colon &+= found.trailingZeroBitCount
-          break
-        }
-        colon &+= 16
-        if colon >= end { break }
-      }
-      if colon >= end { return LineCursor.refusal(lineWithoutColon(window, lineStart)) }
-      let name = find(window, lineStart, count: colon &- lineStart)
-      var isDropped = false
-      if name == 0 {
-        // Letters, digits and dashes make a token; only stranger names are looked at byte by byte.
-        let clean = min(window.hostStop16(lineStart).trailingZeroBitCount, 16)
-        if clean < colon &- lineStart || colon == lineStart {
-          let fault = checkName(window, lineStart, upTo: colon)
-          if fault < 0 { return fault }
-        }
-        let underscores = window.equal16(lineStart, 95)
-        if underscores != 0 || colon &- lineStart > 16 { isDropped = isLookalike(window, lineStart, upTo: colon) }
-      }
-      // Nearly always one space stands before the value and none behind it.
-      var valueStart = colon &+ 2
-      let lead = window.word(colon &+ 1)
-      if lead & 0xff != 32 || lead & 0xff00 <= 0x2000 { valueStart = skipBlanks(window, colon &+ 1) }
-      var valueEnd = end
-      if window.byte(end &- 1) <= 32 { valueEnd = dropBlanks(window, valueStart, end) }
-      let bit: UInt64 = 1 &<< UInt64(name)
-      unsafe last[Int(name & 63)] = UInt16(truncatingIfNeeded: count)
-      repeated |= presence & bit
-      presence |= bit
-      // `count` is below `limit`, and that at most the reserved count; `name` is a raw value from the table.
-      unsafe (fields + count).initialize(
-        to: HeadField(
-          nameStart: UInt32(truncatingIfNeeded: lineStart), valueStart: UInt32(truncatingIfNeeded: valueStart),
-          valueCount: UInt32(truncatingIfNeeded: valueEnd &- valueStart),
-          nameCount: UInt16(truncatingIfNeeded: colon &- lineStart),
-          name: unsafeBitCast(name, to: FieldName.self), isDropped: isDropped))
-      count &+= 1
-      lineStart = end &+ 2
-    }
-  }
-
-  /// The raw value of the known name at `start`, or 0; see ``FieldNameTable``.
-  @inline(__always)
-  private func find(_ window: borrowing HeadWindow, _ start: Int, count: Int) -> UInt8 {
-    // The hash and the raw values in the table keep every index below the counts reserved.
-    FieldNameTable.find(
-      count: count, word: { window.word(start &+ $0) }, slots: { unsafe slots[$0] }, words: { unsafe words[$0] })
-  }
-
-  /// Whether an unknown name is a known one to whoever takes `_` for `-`, as CGI and its heirs do: `X_Forwarded_For` must
-  /// not carry what `X-Forwarded-For` may not. nginx drops every name with an underscore; these are enough.
-  @inline(never)
-  private func isLookalike(_ window: borrowing HeadWindow, _ start: Int, upTo colon: Int) -> Bool {
-    guard colon &- start <= FieldNameTable.longest else { return false }
-    var name = InlineArray<32, UInt8>(repeating: 0)
-    var hasUnderscore = false
-    for index in start..<colon {
-      let byte = window.byte(index)
-      if byte == 95 { hasUnderscore = true }
-      name[index &- start] = byte == 95 ? 45 : byte
-    }
-    guard hasUnderscore else { return false }
-    // `name` outlives the span, and all of its bytes are initialised.
-    return FieldName.of(unsafe name.span.bytes.extracting(0..<colon &- start)) != .other
-  }
-
-  /// The first byte from `start` on that is no space or tab; a CR ends every line.
-  private func skipBlanks(_ window: borrowing HeadWindow, _ start: Int) -> Int {
-    var index = start
-    while case let byte = window.byte(index), byte == 32 || byte == 9 { index &+= 1 }
-    return index
-  }
-
-  private func dropBlanks(_ window: borrowing HeadWindow, _ start: Int, _ end: Int) -> Int {
-    var index = end
-    while index > start, case let byte = window.byte(index &- 1), byte == 32 || byte == 9 { index &-= 1 }
-    return index
-  }
-
-  /// 0 if the unknown name is a token, else the refusal.
-  private func checkName(_ window: borrowing HeadWindow, _ start: Int, upTo colon: Int) -> Int {
-    var index = start
-    while index < colon, isClass(window.byte(index), .token) { index &+= 1 }
-    if index == colon {
-      return colon == start || colon &- start > Int(UInt16.max) ? LineCursor.refusal(.malformedFieldName) : 0
-    }
-    let byte = window.byte(index)
-    if byte == 32 || byte == 9 {
-      if index == start { return LineCursor.refusal(.lineFolding) }
-      var rest = index
-      while rest < colon, window.byte(rest) == 32 || window.byte(rest) == 9 { rest &+= 1 }
-      if rest == colon { return LineCursor.refusal(.whitespaceBeforeColon) }
-    }
-    return LineCursor.refusal(.malformedFieldName)
-  }
-
-  private func lineWithoutColon(_ window: borrowing HeadWindow, _ start: Int) -> HTTPFault {
-    window.byte(start) == 32 || window.byte(start) == 9 ? .lineFolding : .missingColon
-  }
 }

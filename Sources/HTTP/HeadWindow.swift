@@ -7,7 +7,8 @@ import Core
 /// ``ByteBuffer/slack``, which the buffer guarantees to be readable; what they find there is never trusted.
 @safe
 struct HeadWindow: ~Escapable {
-  private let base: UnsafePointer<UInt8>
+  /// For ``HeadTable/scan(_:from:limit:)`` alone, which proves the bounds of what it reads in another way.
+  @unsafe let base: UnsafePointer<UInt8>
   let count: Int
 
   /// The first `limit` bytes of `buffer`; the buffer must hold at least one.
@@ -71,6 +72,46 @@ struct HeadWindow: ~Escapable {
     return unsafe sluice_host_stop16(base + offset)
   }
 
+  /// Whether CR and LF stand at `offset`; whether the latter still belongs to the window is for the caller to know.
+  @inline(__always)
+  func isLineEnd(_ offset: Int) -> Bool { half(offset) == 0x0a0d }
+
+  /// Two bytes from `offset` on, the first lowest.
+  @inline(__always)
+  func half(_ offset: Int) -> UInt16 {
+    precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
+    return UInt16(littleEndian: unsafe UnsafeRawPointer(base + offset).loadUnaligned(as: UInt16.self))
+  }
+
+  /// A bit for each of 16 bytes that must be looked at before it is part of a path.
+  @inline(__always)
+  func pathStop16(_ offset: Int) -> UInt32 {
+    precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
+    return unsafe sluice_path_stop16(base + offset)
+  }
+
+  /// A bit for each of 16 bytes that is `.` or `/`.
+  @inline(__always)
+  func dotOrSlash16(_ offset: Int) -> UInt32 {
+    precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
+    return unsafe sluice_dot_or_slash16(base + offset)
+  }
+
+  /// A bit for each of 32 bytes that is not printable ASCII.
+  @inline(__always)
+  func unprintable32(_ offset: Int) -> UInt32 {
+    precondition(UInt(bitPattern: offset) < UInt(bitPattern: count))
+    return unsafe sluice_unprintable32(base + offset)
+  }
+
+  /// The raw value of the known name of `count` bytes at `offset`, or 0; see ``FieldNameTable``.
+  @unsafe
+  @inline(__always)
+  func find(_ offset: Int, count: Int, in table: UnsafeRawPointer) -> UInt8 {
+    precondition(offset >= 4 && count >= 0 && offset &+ count < self.count)
+    return unsafe FieldNameTable.find(base + offset, count: count, in: table)
+  }
+
   /// A bit for each of 64 bytes that is a control byte.
   @inline(__always)
   func control64(_ offset: Int) -> UInt64 {
@@ -79,15 +120,8 @@ struct HeadWindow: ~Escapable {
   }
 }
 
-/// Walks from line end to line end. A head holds no control bytes but the CRLFs and tabs, so one mask over them finds
-/// the lines and proves the absence of all others.
-struct LineCursor {
-  /// Offset of the byte that the mask's lowest bit stands for.
-  private var block: Int
-  /// Control bytes not yet visited.
-  private var mask: UInt64
-
-  /// What ``next(_:notBeyond:)`` returns beside offsets; faults are ``refusal(_:)``.
+/// What looking for the end of a line leads to: offsets, or these negative results.
+enum LineEnd {
   static let incomplete = -1
   static let beyond = -2
 
@@ -95,49 +129,56 @@ struct LineCursor {
 
   /// The fault in a negative result other than the two above.
   static func fault(_ result: Int) -> HTTPFault { HTTPFault(rawValue: UInt8(-3 - result))! }
+}
 
-  /// A walk from `offset`, which lies in the window.
+// A head holds no control bytes but the CRLFs and tabs, so one mask over them finds the ends of lines and proves the
+// absence of all others.
+extension HeadWindow {
+  /// The offset of the first CR from `start` on that an LF follows, if no other control byte but tabs stands before it;
+  /// negative as ``LineEnd`` has it for anything else, ``LineEnd/beyond`` if there was nothing to object to up to
+  /// `bound` but more bytes follow.
   @inline(__always)
-  init(_ window: borrowing HeadWindow, at offset: Int) {
-    block = offset
-    mask = window.control64(offset)
+  func lineEnd(from start: Int, notBeyond bound: Int = .max) -> Int {
+    var block = start
+    while block < count {
+      let stops = unprintable32(block)
+      if stops != 0 {
+        let at = block &+ stops.trailingZeroBitCount
+        if at &+ 1 < count && at <= bound && isLineEnd(at) { return at }
+        return lineEndBehindOthers(from: at, notBeyond: bound)
+      }
+      block &+= 32
+    }
+    return count > bound ? LineEnd.beyond : LineEnd.incomplete
   }
 
-  /// The offset of the next CR that an LF follows, and steps over both; negative for anything else.
-  @inline(__always)
-  mutating func next(_ window: borrowing HeadWindow, notBeyond bound: Int) -> Int {
-    while true {
-      while mask == 0 {
-        block &+= 64
-        if block >= window.count { return window.count > bound ? Self.beyond : Self.incomplete }
-        mask = window.control64(block)
-      }
-      let at = block &+ mask.trailingZeroBitCount
-      if at > bound { return window.count > bound ? Self.beyond : Self.incomplete }
-      if at &+ 1 < window.count && window.word(at) & 0xffff == 0x0a0d {
+  /// The same for lines that hold tabs or bytes beyond ASCII, and for those that are refused.
+  @inline(never)
+  func lineEndBehindOthers(from start: Int, notBeyond bound: Int) -> Int {
+    var block = start
+    while block < count {
+      var mask = control64(block)
+      while mask != 0 {
+        let at = block &+ mask.trailingZeroBitCount
+        if at > bound { return count > bound ? LineEnd.beyond : LineEnd.incomplete }
+        if at &+ 1 < count && isLineEnd(at) { return at }
+        let result = judge(at)
+        if result < 0 { return result }
         mask &= mask &- 1
-        if mask == 0 {
-          block &+= 64
-          mask = window.control64(block)
-        }
-        mask &= mask &- 1
-        return at
       }
-      let result = judge(window, at)
-      if result < 0 { return result }
-      mask &= mask &- 1
+      block &+= 64
     }
+    return count > bound ? LineEnd.beyond : LineEnd.incomplete
   }
 
   /// What a control byte means that is not the CR of a CRLF: 0 for a tab, which may stand in a line.
-  @inline(never)
-  private func judge(_ window: borrowing HeadWindow, _ at: Int) -> Int {
-    if at >= window.count { return Self.incomplete }
-    switch window.byte(at) {
+  private func judge(_ at: Int) -> Int {
+    if at >= count { return LineEnd.incomplete }
+    switch byte(at) {
     case 9: return 0
-    case 10: return Self.refusal(.bareLF)
-    case 13: return at &+ 1 >= window.count ? Self.incomplete : Self.refusal(.bareCR)
-    default: return Self.refusal(.controlByte)
+    case 10: return LineEnd.refusal(.bareLF)
+    case 13: return at &+ 1 >= count ? LineEnd.incomplete : LineEnd.refusal(.bareCR)
+    default: return LineEnd.refusal(.controlByte)
     }
   }
 }

@@ -21,7 +21,7 @@ extension RequestHead {
   private func settleExpect(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
     guard let index = table.firstIndex(of: .expect), !table.isRepeated(.expect),
       window.span(table[index].valueRange).equalsIgnoringCase("100-continue")
-    else { return LineCursor.refusal(.unmetExpectation) }
+    else { return LineEnd.refusal(.unmetExpectation) }
     // RFC 9110 section 10.1.1: ignored in HTTP/1.0, and idle where there is no body.
     line.expectsContinue = !line.isHTTP10 && line.framing != .none && line.framing != .length(0)
     return 0
@@ -30,14 +30,14 @@ extension RequestHead {
   @inline(__always)
   private func settleHost(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
     if let index = table.firstIndex(of: .host) {
-      if table.isRepeated(.host) { return LineCursor.refusal(.repeatedHost) }
+      if table.isRepeated(.host) { return LineEnd.refusal(.repeatedHost) }
       let range = table[index].valueRange
       if !line.authority.isEmpty, !window.span(range).matches(window.span(line.authority)) {
-        return LineCursor.refusal(.authorityMismatch)
+        return LineEnd.refusal(.authorityMismatch)
       }
       line.authority = range
     } else {
-      if !line.isHTTP10 { return LineCursor.refusal(.missingHost) }
+      if !line.isHTTP10 { return LineEnd.refusal(.missingHost) }
       if line.authority.isEmpty { return 0 }
     }
     return splitAuthority(window, &line)
@@ -61,7 +61,7 @@ extension RequestHead {
     if index >= end {
       // Behind the value stands at least the CR, so the end of a plain name is always found.
       if index > end || index == start || index &- start > HeadLimits.hostBytes {
-        return LineCursor.refusal(.malformedHost)
+        return LineEnd.refusal(.malformedHost)
       }
       line.host = line.authority
       return 0
@@ -78,14 +78,14 @@ extension RequestHead {
       let inner = ByteRange(start + 1, upTo: index)
       // Eight groups need colons, so an IPv4 address in brackets is not taken for one.
       guard index < end, window.span(inner).holds(58), IPAddress(parsing: window.span(inner)) != nil
-      else { return LineCursor.refusal(.malformedHost) }
+      else { return LineEnd.refusal(.malformedHost) }
       index += 1
     }
     line.host = ByteRange(start, upTo: index)
     if index == end { return 0 }
     guard index > start, index - start <= HeadLimits.hostBytes, window.byte(index) == 58, end - index <= 6,
       let port = Decimal.read(window.span(ByteRange(index + 1, upTo: end))), port < 65_536
-    else { return LineCursor.refusal(.malformedHost) }
+    else { return LineEnd.refusal(.malformedHost) }
     line.port = UInt16(port)
     return 0
   }

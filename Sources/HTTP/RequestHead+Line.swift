@@ -6,24 +6,23 @@ extension RequestHead {
   private static let http11: UInt64 = 0x312e_312f_5054_5448
   private static let http10: UInt64 = 0x302e_312f_5054_5448
 
-  /// Reads the whole head; the result is as ``HeadTable/scan(_:from:_:limit:)`` has it.
+  /// Reads the whole head; the result is as ``HeadTable/scan(_:from:limit:)`` has it.
   @inline(__always)
   func parse(_ window: borrowing HeadWindow, _ limits: HeadLimits) -> Int {
     var start = 0
     if window.byte(0) == 13 {
       // One empty line before a request is forgiven (RFC 9112 section 2.2), a second is not.
-      if window.count < 2 { return LineCursor.incomplete }
-      if window.byte(1) != 10 { return LineCursor.refusal(.bareCR) }
-      if window.count < 3 { return LineCursor.incomplete }
+      if window.count < 2 { return LineEnd.incomplete }
+      if window.byte(1) != 10 { return LineEnd.refusal(.bareCR) }
+      if window.count < 3 { return LineEnd.incomplete }
       start = 2
     }
-    var cursor = LineCursor(window, at: start)
-    let end = cursor.next(window, notBeyond: start &+ limits.requestLineBytes)
+    let end = window.lineEnd(from: start, notBeyond: start &+ limits.requestLineBytes)
     if end < 0 { return end }
     facts.value = Facts()
     let refusal = parseLine(window, start, end, limits.paths, &facts.value)
     if refusal < 0 { return refusal }
-    return table.scan(window, from: end &+ 2, cursor, limit: limits.fieldCount)
+    return table.scan(window, from: end &+ 2, limit: limits.fieldCount)
   }
 
   @inline(__always)
@@ -31,7 +30,7 @@ extension RequestHead {
     _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance, _ line: inout Facts
   ) -> Int {
     // "M / HTTP/1.1" has twelve bytes.
-    if end &- start < 12 { return LineCursor.refusal(.malformedRequestLine) }
+    if end &- start < 12 { return LineEnd.refusal(.malformedRequestLine) }
     let space = window.equal16(start, 32)
     var methodCount = space.trailingZeroBitCount
     if space == 0 {
@@ -47,7 +46,7 @@ extension RequestHead {
       let fault = checkMethod(window, start, count: methodCount, end)
       if fault < 0 { return fault }
     } else if line.method == .connect {
-      return LineCursor.refusal(.connectNotSupported)
+      return LineEnd.refusal(.connectNotSupported)
     }
     line.methodText = ByteRange(start, upTo: start &+ methodCount)
 
@@ -55,7 +54,7 @@ extension RequestHead {
     let targetEnd = end &- 9
     let version = window.word(end &- 8)
     if targetEnd <= targetStart || window.byte(targetEnd) != 32 || (version != Self.http11 && version != Self.http10) {
-      return LineCursor.refusal(versionFault(window, targetStart, end))
+      return LineEnd.refusal(versionFault(window, targetStart, end))
     }
     line.isHTTP10 = version == Self.http10
     line.target = ByteRange(targetStart, upTo: targetEnd)
@@ -65,10 +64,10 @@ extension RequestHead {
   private func checkMethod(_ window: borrowing HeadWindow, _ start: Int, count: Int, _ end: Int) -> Int {
     for index in 0..<min(count, HeadLimits.methodBytes) {
       let byte = window.byte(start + index)
-      if !table.isClass(byte, .token) { return LineCursor.refusal(.malformedMethod) }
+      if !table.isClass(byte, .token) { return LineEnd.refusal(.malformedMethod) }
     }
-    if count > HeadLimits.methodBytes { return LineCursor.refusal(.methodTooLong) }
-    return count == 0 || start + count >= end ? LineCursor.refusal(.malformedRequestLine) : 0
+    if count > HeadLimits.methodBytes { return LineEnd.refusal(.methodTooLong) }
+    return count == 0 || start + count >= end ? LineEnd.refusal(.malformedRequestLine) : 0
   }
 
   /// Tells a version we do not speak from a line that has none.
@@ -99,7 +98,7 @@ extension RequestHead {
   /// nothing is left to read.
   private func parseOtherForm(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
     if end - start == 1 && window.byte(start) == 42 {
-      guard line.method == .options else { return LineCursor.refusal(.asteriskNotForMethod) }
+      guard line.method == .options else { return LineEnd.refusal(.asteriskNotForMethod) }
       line.path = line.target
       return end
     }
@@ -108,11 +107,11 @@ extension RequestHead {
       authority = start + scheme.utf8CodeUnitCount
     }
     guard authority > start else {
-      return LineCursor.refusal(window.byte(start) == 32 ? .malformedRequestLine : .malformedTarget)
+      return LineEnd.refusal(window.byte(start) == 32 ? .malformedRequestLine : .malformedTarget)
     }
     var index = authority
     while index < end, case let byte = window.byte(index), byte != 47, byte != 63, byte != 35 { index += 1 }
-    guard index > authority else { return LineCursor.refusal(.malformedTarget) }
+    guard index > authority else { return LineEnd.refusal(.malformedTarget) }
     line.authority = ByteRange(authority, upTo: index)
     if index < end && window.byte(index) == 47 { return index }
     // An empty path means "/"; the second slash of "://" is one that the range can name.

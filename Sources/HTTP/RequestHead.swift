@@ -5,7 +5,7 @@ import Core
 // One object a loop is used again for every request: parsing writes plain data into memory it already has and keeps a
 // reference to the buffer, so it allocates nothing. All ranges count from the front of that buffer. The grammar is that
 // of RFC 9112, and wherever two readers could disagree about a message, it is refused rather than read one way; the
-// checks are cheap because one mask over control bytes proves most of them (`LineCursor`).
+// checks are cheap because one mask over control bytes proves most of them (`LineEnd`).
 
 /// A request's head: a view on the front of a ``ByteBuffer``, valid until those bytes change.
 @safe
@@ -51,13 +51,13 @@ public final class RequestHead {
     if result >= 0 {
       if ObjectIdentifier(buffer) != identity.value { rebind(to: buffer) }
       let fault = settle(window, &facts.value)
-      return fault < 0 ? .refused(LineCursor.fault(fault)) : .complete(byteCount: result)
+      return fault < 0 ? .refused(LineEnd.fault(fault)) : .complete(byteCount: result)
     }
-    if result == LineCursor.incomplete {
+    if result == LineEnd.incomplete {
       return available >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
     }
-    if result == LineCursor.beyond { return .refused(.requestLineTooLong) }
-    return .refused(LineCursor.fault(result))
+    if result == LineEnd.beyond { return .refused(.requestLineTooLong) }
+    return .refused(LineEnd.fault(result))
   }
 
   /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
@@ -102,16 +102,25 @@ public final class RequestHead {
   /// Marks a field as not to be passed on.
   public func drop(_ index: Int) { table.drop(index) }
   /// Marks every field of that name as not to be passed on.
-  public func dropAll(_ name: FieldName) { if table.isPresent(name) { table.dropAll(name) } }
+  @inline(__always)
+  public func dropAll(_ name: FieldName) { table.dropAll(FieldNameSet(name)) }
+  /// Marks every field of those names as not to be passed on.
+  @inline(__always)
+  public func dropAll(_ names: FieldNameSet) { table.dropAll(names) }
 
   /// The bytes of `range`, valid until the buffer changes.
+  @inline(__always)
   @_lifetime(borrow self)
   public func bytes(_ range: ByteRange) -> RawSpan {
     let buffer = held.value
-    let part = buffer.bytes.extracting(range.offsets)
+    let bytes = buffer.bytes
+    precondition(range.end <= bytes.byteCount)
+    let part = unsafe bytes.extracting(unchecked: range.offsets)
     // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
     return unsafe _overrideLifetime(part, borrowing: self)
   }
+  /// Appends the field lines that are not dropped, as they came; see ``HeadTable/appendFields(from:to:)``.
+  public func appendFields(to buffer: ByteBuffer) { table.appendFields(from: held.value, to: buffer) }
   /// The name of the field at `index`.
   @_lifetime(borrow self)
   public func name(of index: Int) -> RawSpan { bytes(table[index].nameRange) }
@@ -120,6 +129,7 @@ public final class RequestHead {
   public func value(of index: Int) -> RawSpan { bytes(table[index].valueRange) }
 
   /// The index of the first field of that name, dropped or not; O(1).
+  @inline(__always)
   public func firstIndex(of name: FieldName) -> Int? { table.firstIndex(of: name) }
   /// The index of the next one behind `index`; O(1) where the name occurs once.
   public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }

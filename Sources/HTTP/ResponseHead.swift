@@ -35,41 +35,41 @@ public final class ResponseHead {
     if result >= 0 {
       if ObjectIdentifier(buffer) != identity.value { rebind(to: buffer) }
       let fault = settle(window, &facts.value)
-      return fault < 0 ? .refused(LineCursor.fault(fault)) : .complete(byteCount: result)
+      return fault < 0 ? .refused(LineEnd.fault(fault)) : .complete(byteCount: result)
     }
-    if result == LineCursor.incomplete {
+    if result == LineEnd.incomplete {
       return available >= limits.headBytes ? .refused(.headTooLarge) : .incomplete
     }
-    return .refused(result == LineCursor.beyond ? .malformedStatusLine : LineCursor.fault(result))
+    return .refused(result == LineEnd.beyond ? .malformedStatusLine : LineEnd.fault(result))
   }
 
   /// HTTP-version SP status-code SP [reason-phrase] (RFC 9112 section 4); the space before a missing phrase may be
   /// missing too, as many servers have it.
   @inline(__always)
   private func parse(_ window: borrowing HeadWindow, _ limits: HeadLimits) -> Int {
-    var cursor = LineCursor(window, at: 0)
-    let end = cursor.next(window, notBeyond: limits.requestLineBytes)
+    let end = window.lineEnd(from: 0, notBeyond: limits.requestLineBytes)
     if end < 0 { return end }
-    if end < 12 { return LineCursor.refusal(.malformedStatusLine) }
+    if end < 12 { return LineEnd.refusal(.malformedStatusLine) }
     let version = window.word(0)
     let isHTTP10 = version == 0x302e_312f_5054_5448
     if !isHTTP10 && version != 0x312e_312f_5054_5448 {
       let isHTTP = version & 0xff_ffff_ffff == 0x2f_5054_5448
-      return LineCursor.refusal(isHTTP ? .unsupportedVersion : .malformedStatusLine)
+      return LineEnd.refusal(isHTTP ? .unsupportedVersion : .malformedStatusLine)
     }
-    let hundreds = window.byte(9) &- 48
-    let tens = window.byte(10) &- 48
-    let ones = window.byte(11) &- 48
-    if window.byte(8) != 32 || hundreds > 9 || tens > 9 || ones > 9 || (end > 12 && window.byte(12) != 32) {
-      return LineCursor.refusal(.malformedStatusLine)
+    // A space and three digits: each byte of the sum has its top bit set if it is not what it should be, and none
+    // carries into the next without its own.
+    let code = window.word(8)
+    let digits = UInt32(truncatingIfNeeded: code) ^ 0x3030_3020
+    if (digits &+ 0x7676_767f | digits) & 0x8080_8080 != 0 || (end > 12 && code >> 32 & 0xff != 32) {
+      return LineEnd.refusal(.malformedStatusLine)
     }
     var line = Facts()
-    line.status = Int(hundreds) &* 100 &+ Int(tens) &* 10 &+ Int(ones)
-    if line.status < 100 || line.status > 599 { return LineCursor.refusal(.statusOutOfRange) }
+    line.status = Int(digits >> 8 & 0xff) &* 100 &+ Int(digits >> 16 & 0xff) &* 10 &+ Int(digits >> 24)
+    if line.status < 100 || line.status > 599 { return LineEnd.refusal(.statusOutOfRange) }
     line.isHTTP10 = isHTTP10
     line.reason = end > 13 ? ByteRange(13, upTo: end) : .empty
     facts.value = line
-    return table.scan(window, from: end &+ 2, cursor, limit: limits.fieldCount)
+    return table.scan(window, from: end &+ 2, limit: limits.fieldCount)
   }
 
   /// What the fields mean together; 0 or a refusal.
@@ -85,10 +85,10 @@ public final class ResponseHead {
       // Neither may announce a body (RFC 9110 section 8.6, RFC 9112 section 6.1). Behind a 1xx the final response follows
       // at once, so there is no safe way to go on; behind a 204 we can at least close.
       if line.announced != .untilClose && line.announced != .length(0) {
-        if line.status != 204 { return LineCursor.refusal(.bodyInInformational) }
+        if line.status != 204 { return LineEnd.refusal(.bodyInInformational) }
         line.keepsAlive = false
       }
-      if table.isPresent(.contentLength) { table.dropAll(.contentLength) }
+      table.dropAll(FieldNameSet(.contentLength))
     }
     if options.upgrade && line.status == 101, let index = table.firstIndex(of: .upgrade) {
       line.upgrade = table[index].valueRange
@@ -130,16 +130,25 @@ public final class ResponseHead {
   /// Marks a field as not to be passed on.
   public func drop(_ index: Int) { table.drop(index) }
   /// Marks every field of that name as not to be passed on.
-  public func dropAll(_ name: FieldName) { if table.isPresent(name) { table.dropAll(name) } }
+  @inline(__always)
+  public func dropAll(_ name: FieldName) { table.dropAll(FieldNameSet(name)) }
+  /// Marks every field of those names as not to be passed on.
+  @inline(__always)
+  public func dropAll(_ names: FieldNameSet) { table.dropAll(names) }
 
   /// The bytes of `range`, valid until the buffer changes.
+  @inline(__always)
   @_lifetime(borrow self)
   public func bytes(_ range: ByteRange) -> RawSpan {
     let buffer = held.value
-    let part = buffer.bytes.extracting(range.offsets)
+    let bytes = buffer.bytes
+    precondition(range.end <= bytes.byteCount)
+    let part = unsafe bytes.extracting(unchecked: range.offsets)
     // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
     return unsafe _overrideLifetime(part, borrowing: self)
   }
+  /// Appends the field lines that are not dropped, as they came; see ``HeadTable/appendFields(from:to:)``.
+  public func appendFields(to buffer: ByteBuffer) { table.appendFields(from: held.value, to: buffer) }
   /// The name of the field at `index`.
   @_lifetime(borrow self)
   public func name(of index: Int) -> RawSpan { bytes(table[index].nameRange) }
@@ -148,6 +157,7 @@ public final class ResponseHead {
   public func value(of index: Int) -> RawSpan { bytes(table[index].valueRange) }
 
   /// The index of the first field of that name, dropped or not; O(1).
+  @inline(__always)
   public func firstIndex(of name: FieldName) -> Int? { table.firstIndex(of: name) }
   /// The index of the next one behind `index`; O(1) where the name occurs once.
   public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }

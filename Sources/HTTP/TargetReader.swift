@@ -39,7 +39,7 @@ enum TargetReader {
       at &+= 16
     }
     line.path = ByteRange(start, upTo: pathEnd)
-    if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd, paths) { return LineCursor.refusal(fault) }
+    if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd, paths) { return LineEnd.refusal(fault) }
     return pathEnd == end ? 0 : readQuery(window, pathEnd, end, &line)
   }
 
@@ -67,7 +67,7 @@ enum TargetReader {
   }
 
   private static func refusal(_ byte: UInt8) -> Int {
-    LineCursor.refusal(byte == 35 ? .fragmentInTarget : byte == 32 ? .malformedRequestLine : .malformedTarget)
+    LineEnd.refusal(byte == 35 ? .fragmentInTarget : byte == 32 ? .malformedRequestLine : .malformedTarget)
   }
 }
 

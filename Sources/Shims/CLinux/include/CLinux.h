@@ -114,6 +114,40 @@ static inline uint64_t sluice_control64(const uint8_t *p) {
          (uint64_t)sluice_control16(p + 32) << 32 | (uint64_t)sluice_control16(p + 48) << 48;
 }
 
+/// A bit for each of the 32 bytes at `p` that is not printable ASCII: up to 0x1f and from 0x7f on.
+static inline uint32_t sluice_unprintable32(const uint8_t *p) {
+  // Adding one wraps 0x7f to the smallest signed byte; what is less than 0x21 then is negative once that is taken away.
+  sluice_signed16 bound = (sluice_signed16){0} + 0x21;
+  sluice_signed16 low = (sluice_signed16)(*(const sluice_bytes16 *)p + 1);
+  sluice_signed16 high = (sluice_signed16)(*(const sluice_bytes16 *)(p + 16) + 1);
+  return sluice_top_bits16((sluice_bytes16)__builtin_elementwise_sub_sat(low, bound)) |
+         sluice_top_bits16((sluice_bytes16)__builtin_elementwise_sub_sat(high, bound)) << 16;
+}
+
+/// The index of the lowest bit in `mask`, which must not be 0.
+static inline uint32_t sluice_lowest(uint32_t mask) { return (uint32_t)__builtin_ctz(mask); }
+
+/// A bit for each of the 16 bytes at `p` that is the one at `pattern` once 0x20 is OR-ed into it; `pattern` lies at a
+/// multiple of 16.
+static inline uint32_t sluice_folded_equal16(const uint8_t *p, const void *pattern) {
+  typedef unsigned char aligned16 __attribute__((vector_size(16)));
+  return sluice_top_bits16((sluice_bytes16)((*(const sluice_bytes16 *)p | 0x20) == *(const aligned16 *)pattern));
+}
+
+/// A bit for each of the 16 bytes at `p` that is no letter, digit, `-`, `.`, `/` or `_`.
+static inline uint32_t sluice_path_stop16(const uint8_t *p) {
+  sluice_bytes16 v = *(const sluice_bytes16 *)p;
+  // Signed comparisons, for SSE has no others: 'a' and '-' are moved to the smallest signed byte.
+  return 0xffff ^ sluice_top_bits16((sluice_bytes16)((sluice_signed16)((v | 0x20) + (0x80 - 'a')) < -128 + 26) |
+                                    (sluice_bytes16)((sluice_signed16)(v + (0x80 - '-')) < -128 + 13) |
+                                    (sluice_bytes16)(v == '_'));
+}
+
+/// A bit for each of the 16 bytes at `p` that is `.` or `/`.
+static inline uint32_t sluice_dot_or_slash16(const uint8_t *p) {
+  return sluice_top_bits16((sluice_bytes16)((*(const sluice_bytes16 *)p | 1) == '/'));
+}
+
 /// A bit for each of the 16 bytes at `p` that cannot stand in a request target without being looked at:
 /// anything up to 0x20 or from 0x7f, and `"` `#` `<` `>` `\` `^` `` ` `` `{` `}`.
 static inline uint32_t sluice_target_stop16(const uint8_t *p) {
