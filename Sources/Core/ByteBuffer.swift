@@ -19,6 +19,7 @@ public final class ByteBuffer {
   @usableFromInline var room: Int
 
   /// How many bytes fit without a new allocation.
+  @inlinable
   public var capacity: Int { room }
 
   /// An empty buffer that holds `capacity` bytes before it grows; 0 allocates nothing but the slack.
@@ -81,19 +82,22 @@ public final class ByteBuffer {
   }
 
   /// Drops all bytes and keeps the storage.
+  @inlinable
+  @inline(__always)
   public func removeAll() {
     start = 0
     end = 0
   }
 
   /// Drops all bytes, and the storage too where it is larger than `capacity`.
+  @inlinable
   @inline(__always)
   public func removeAll(keeping capacity: Int) {
     removeAll()
     if self.capacity > capacity { shrink(to: capacity) }
   }
 
-  private func shrink(to capacity: Int) {
+  @usableFromInline func shrink(to capacity: Int) {
     unsafe base.deallocate()
     unsafe base = Self.allocate(capacity)
     room = capacity
@@ -147,6 +151,8 @@ public final class ByteBuffer {
   }
 
   /// Appends a copy of `bytes`, which must not lie in this buffer.
+  @inlinable
+  @inline(__always)
   public func append(_ bytes: RawSpan) {
     let count = bytes.byteCount
     if count == 0 { return }

@@ -157,7 +157,7 @@ struct ExchangeSlot: SlabSlot {
     holdsRequest = false
     holdsRetry = false
     isQueued = false
-    droppedFields = []
+    if !droppedFields.isEmpty { droppedFields = [] }
     hasTimedOut = false
     isReplayable = true
     toServerSent = 0

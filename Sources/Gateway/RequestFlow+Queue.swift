@@ -22,12 +22,14 @@ extension RequestFlow {
   }
 
   /// The station `connect`: an idle connection to the endpoint, a new one, or a place in the queue.
+  @inline(__always)
   mutating func connect(_ exchange: Int32, _ upstream: LoopUpstream) {
     // First come, first served: nobody overtakes those who wait.
     guard pending.count(line: upstream.line) == 0 else { return enqueue(exchange, upstream) }
     go(to: takePlace(exchange, upstream), exchange, upstream)
   }
 
+  @inline(__always)
   private mutating func go(to place: Place, _ exchange: Int32, _ upstream: LoopUpstream) {
     switch place {
     case .idle(let server):
@@ -85,6 +87,7 @@ extension RequestFlow {
     setDeadline(client: client, after: exchanges[exchange].timeouts.response)
   }
 
+  @inline(__always)
   mutating func leaveQueue(_ exchange: Int32) {
     guard exchanges[exchange].isQueued else { return }
     exchanges[exchange].isQueued = false
@@ -100,6 +103,7 @@ extension RequestFlow {
   }
 
   /// A connection of this upstream is free, or there is room for another: the line moves at the end of the turn.
+  @inline(__always)
   mutating func noteRoom(_ line: Int32) {
     guard pending.count(line: line) > 0, !movingLines.contains(line) else { return }
     movingLines.append(line)

@@ -37,6 +37,7 @@ extension RequestFlow {
   }
 
   /// Gives an exchange's slot back, for the next request.
+  @inline(__always)
   mutating func giveBack(exchange: Int32) {
     let client = exchanges[exchange].client
     if client >= 0, clients[client].exchange == exchange { clients[client].exchange = -1 }

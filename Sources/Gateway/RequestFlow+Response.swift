@@ -37,6 +37,7 @@ extension RequestFlow {
 
   /// Whether bytes on a connection from the pool came before a byte of this request was sent: they belong to an earlier
   /// response, and would be taken for this client's.
+  @inline(__always)
   private func isUnasked(_ exchange: Int32, _ server: Int32) -> Bool {
     exchanges[exchange].toServerSent == 0 && exchanges[exchange].isReplayable && servers[server].isReused
       && exchanges[exchange].stage == .request
@@ -139,6 +140,7 @@ extension RequestFlow {
   }
 
   /// Decides whether the client's connection survives this response, before its head says so.
+  @inline(__always)
   mutating func decidePersistence(_ client: Int32, _ exchange: Int32) {
     if node.isDraining || clients[client].served >= limits.settings.requestsPerConnection
       || exchanges[exchange].responseFraming == .untilClose || !exchanges[exchange].requestBody.isComplete
@@ -200,6 +202,7 @@ extension RequestFlow {
   }
 
   /// The last byte has come from the upstream: its connection is free, the client gets the rest.
+  @inline(__always)
   private mutating func responseIsComplete(_ exchange: Int32, surplus: Int) {
     if exchanges[exchange].responseFraming == .chunked {
       exchanges[exchange].toClient.append(exchanges[exchange].hasResponseTrailers ? "\r\n" : "0\r\n\r\n")

@@ -42,6 +42,7 @@ extension RequestFlow {
   }
 
   /// Picks an endpoint that has not been tried; false where there is none.
+  @inline(__always)
   mutating func pickEndpoint(_ exchange: Int32, _ upstream: LoopUpstream) -> Bool {
     let position = upstream.balancer.pick(
       hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
@@ -82,6 +83,7 @@ extension RequestFlow {
   }
 
   /// The exchange goes on over this connection.
+  @inline(__always)
   mutating func use(_ server: Int32, for exchange: Int32) {
     servers[server].state = .busy
     servers[server].exchange = exchange
@@ -241,6 +243,7 @@ extension RequestFlow {
   }
 
   /// What a response tells of the endpoint.
+  @inline(__always)
   mutating func noteResponse(_ exchange: Int32) {
     let elapsed = world.now.nanoseconds(since: exchanges[exchange].attemptStartedAt)
     metrics.observe(.upstream, nanoseconds: elapsed)
@@ -298,8 +301,9 @@ extension RequestFlow {
   }
 
   /// Gives back what an exchange has taken of its upstream's bounds.
+  @inline(__always)
   mutating func endUpstreamRequest(_ exchange: Int32) {
-    dropServer(of: exchange)
+    if exchanges[exchange].server >= 0 || exchanges[exchange].isQueued { dropServer(of: exchange) }
     guard exchanges[exchange].holdsRequest, let group = exchanges[exchange].group else { return }
     exchanges[exchange].holdsRequest = false
     group.with { $0.endRequest() }

@@ -132,17 +132,23 @@ public enum RetryBudget {
 
 /// The endpoints that a request has already been sent to, by their ids; plain data.
 public struct TriedEndpoints: BitwiseCopyable, Sendable {
-  private var ids = InlineArray<6, Int32>(repeating: -1)
+  @usableFromInline var ids: InlineArray<6, Int32>
   /// How many there are.
-  public private(set) var count: Int32 = 0
+  public var count: Int32 { inserted }
+  @usableFromInline var inserted: Int32
 
   /// None yet.
-  public init() {}
+  @inlinable
+  @inline(__always)
+  public init() {
+    ids = InlineArray(repeating: -1)
+    inserted = 0
+  }
 
   /// Adds an endpoint; beyond six the oldest is forgotten.
   public mutating func insert(_ id: Int32) {
     ids[Int(count) % ids.count] = id
-    count &+= 1
+    inserted &+= 1
   }
 
   /// Whether the endpoint was tried.

@@ -76,15 +76,24 @@ public struct RouteCaptures: Sendable, BitwiseCopyable {
   /// Captured segments that one pattern may have.
   public static let limit = 8
 
-  var starts = InlineArray<8, UInt32>(repeating: 0)
-  var counts = InlineArray<8, UInt32>(repeating: 0)
+  @usableFromInline var starts: InlineArray<8, UInt32>
+  @usableFromInline var counts: InlineArray<8, UInt32>
   /// Where the part that `*` stands for begins, without its first slash; the length of the path where there is none.
-  public internal(set) var restStart: Int32 = 0
+  public var restStart: Int32 { rest }
+  @usableFromInline var rest: Int32
   /// How many segments were captured.
-  public internal(set) var count: Int32 = 0
+  public var count: Int32 { captured }
+  @usableFromInline var captured: Int32
 
   /// No captures.
-  public init() {}
+  @inlinable
+  @inline(__always)
+  public init() {
+    starts = InlineArray(repeating: 0)
+    counts = InlineArray(repeating: 0)
+    rest = 0
+    captured = 0
+  }
 
   /// Where the captured segment begins in the path.
   @inline(__always)

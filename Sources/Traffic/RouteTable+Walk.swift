@@ -80,8 +80,8 @@ extension RouteTable {
         let route = choose(
           request, arena, node.entryStart &+ skipped, count, method: walk.method, allowed: &allowed)
         if route >= 0 {
-          captures.count = Int32(truncatingIfNeeded: walk.captured)
-          captures.restStart = Int32(truncatingIfNeeded: min(walk.position &+ 1, path.byteCount))
+          captures.captured = Int32(truncatingIfNeeded: walk.captured)
+          captures.rest = Int32(truncatingIfNeeded: min(walk.position &+ 1, path.byteCount))
           return route
         }
       }
