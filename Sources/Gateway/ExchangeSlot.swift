@@ -231,7 +231,8 @@ extension ExchangeSlot {
     self.configuration = Borrowed(configuration)
   }
 
-  /// Appends the field by which both sides can name this request: what a trusted caller called it, or the decision.
+  /// Appends the field by which both sides can name this request: what a trusted caller called it, or the decision. It is
+  /// mutating only because the compiler copies a whole slot for a call that could not change it.
   @inline(__always)
   mutating func appendRequestID(to buffer: ByteBuffer) {
     guard access.requestID.isEmpty else { return appendGivenRequestID(to: buffer) }

@@ -51,20 +51,16 @@ public struct Exchange {
 
   // MARK: Buffers
 
-  private var headStorage: ByteBuffer?
+  /// The exchange's own copy of the request head, filled by the flow. Every exchange has one.
+  public let head = ByteBuffer()
   private var requestFieldStorage: ByteBuffer?
   @usableFromInline var responseFieldStorage: ByteBuffer?
   private var replyBodyStorage: ByteBuffer?
   private var changedQueryStorage: ByteBuffer?
   private var hasChangedQuery = false
 
-  /// A slot's first exchange; allocates nothing.
+  /// A slot's first exchange; allocates the head alone.
   public init() {}
-
-  /// The exchange's own copy of the request head, filled by the flow.
-  public var head: ByteBuffer {
-    @inline(__always) mutating get { Self.buffer(&headStorage) }
-  }
 
   /// Lines `Name: value\r\n` for the upstream request.
   public var requestFields: ByteBuffer {
@@ -146,7 +142,7 @@ public struct Exchange {
     turnCount = 0
     endedCount = 0
     hasChangedQuery = false
-    Self.clear(headStorage)
+    head.removeAll(keeping: Self.keptBytes)
     Self.clear(requestFieldStorage)
     Self.clear(responseFieldStorage)
     Self.clear(replyBodyStorage)
@@ -166,7 +162,7 @@ public struct Exchange {
   @inline(__always)
   private static func clear(_ storage: ByteBuffer?) {
     guard let storage else { return }
-    if storage.capacity <= keptBytes { storage.removeAll() } else { storage.removeAll(keeping: keptBytes) }
+    storage.removeAll(keeping: keptBytes)
   }
 
   private static func filled(_ storage: ByteBuffer?) -> ByteBuffer? {
