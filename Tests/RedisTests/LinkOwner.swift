@@ -14,6 +14,21 @@ enum Said: Equatable {
   case down(RedisFault)
   case lookUp(String)
 
+  init(_ event: consuming RedisEvent) {
+    switch consume event {
+    case .up(let identity): self = .up(identity.epoch)
+    case .reply(let tag, let reply, let isLate):
+      let text = rendered(reply.value)
+      self = isLate ? .late(tag, text) : .reply(tag, text)
+    case .expired(let tag): self = .expired(tag)
+    case .lost(let tag, let mayHaveRun): self = .lost(tag, mayHaveRun: mayHaveRun)
+    case .silent: self = .silent
+    case .responsive: self = .responsive
+    case .down(let fault): self = .down(fault)
+    case .lookUp(let host): self = .lookUp(host)
+    }
+  }
+
   /// The tag it is the outcome of; nil for everything else.
   var settledTag: UInt64? {
     switch self {
@@ -85,19 +100,7 @@ final class LinkOwner: EventHandler {
   }
 
   private func note(_ event: consuming RedisEvent) {
-    let what: Said
-    switch consume event {
-    case .up(let identity): what = .up(identity.epoch)
-    case .reply(let tag, let reply, let isLate):
-      let text = rendered(reply.value)
-      what = isLate ? .late(tag, text) : .reply(tag, text)
-    case .expired(let tag): what = .expired(tag)
-    case .lost(let tag, let mayHaveRun): what = .lost(tag, mayHaveRun: mayHaveRun)
-    case .silent: what = .silent
-    case .responsive: what = .responsive
-    case .down(let fault): what = .down(fault)
-    case .lookUp(let host): what = .lookUp(host)
-    }
+    let what = Said(event)
     said.append(what)
     onSaid?(self, what)
   }

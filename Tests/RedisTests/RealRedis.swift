@@ -20,6 +20,24 @@ final class RealRedis {
     try start()
   }
 
+  /// Starts a sentinel that watches the primary at `port` as `m`.
+  init(watching primary: UInt16) throws {
+    folder = FileManager.default.temporaryDirectory.appending(path: "sluice-redis-\(UUID().uuidString.prefix(8))")
+    try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+    port = try Self.freePort()
+    let file = folder.appending(path: "sentinel.conf")
+    try """
+    port \(port)
+    bind 127.0.0.1
+    dir \(folder.path)
+    sentinel monitor m 127.0.0.1 \(primary) 2
+    sentinel down-after-milliseconds m 500
+    sentinel failover-timeout m 2000
+    """.write(to: file, atomically: true, encoding: .utf8)
+    options = []
+    try launch([file.path, "--sentinel"])
+  }
+
   deinit {
     kill()
     try? FileManager.default.removeItem(at: folder)
@@ -30,14 +48,17 @@ final class RealRedis {
   var tcp: SocketAddress { .ip(IPAddress(v4: 0x7f00_0001), port: port) }
 
   func start() throws {
+    try launch(
+      [
+        "--port", "\(port)", "--bind", "127.0.0.1", "--unixsocket", path, "--dir", folder.path, "--save", "",
+        "--appendonly", "no", "--logfile", folder.appending(path: "log").path,
+      ] + options)
+  }
+
+  private func launch(_ arguments: [String]) throws {
     let process = Process()
     process.executableURL = URL(filePath: "/usr/bin/env")
-    process.arguments =
-      [
-        "redis-server", "--port", "\(port)", "--bind", "127.0.0.1", "--unixsocket", path, "--dir", folder.path,
-        "--save",
-        "", "--appendonly", "no", "--logfile", folder.appending(path: "log").path,
-      ] + options
+    process.arguments = ["redis-server"] + arguments
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
     try process.run()

@@ -8,6 +8,8 @@ struct PendingCommand: BitwiseCopyable {
     case user
     /// The following are the link's own.
     case authenticate, select, name, role, server, replication, persistence, library, script, probe, asking
+    /// The client's, answered to it as if it were an owner's.
+    case map
   }
 
   var tag: UInt64
@@ -20,6 +22,8 @@ struct PendingCommand: BitwiseCopyable {
   var isExpired = false
   /// It was refused once because the library was missing.
   var isReplay = false
+  /// How often another node of a cluster was named for it.
+  var redirections: UInt8 = 0
 }
 
 /// Commands in the order in which they were written, which is that of their replies. Grows to the most there were.

@@ -83,10 +83,9 @@ extension RedisLink {
       fault = .notPrimary
       return
     }
-    guard let library = settings.library, greeting.identity.isPrimary else { return becomeUp() }
     let hasFunctions = greeting.identity.version.major >= 7
-    greeting.identity.dialect = hasFunctions || library.scripts.isEmpty ? .functions : .scripts
-    load()
+    greeting.identity.dialect = hasFunctions || settings.library?.scripts.isEmpty != false ? .functions : .scripts
+    if settings.library != nil, greeting.identity.isPrimary { load() } else { becomeUp() }
   }
 
   func becomeUp() {

@@ -26,11 +26,36 @@ extension RedisLink {
       _ = ring.popFirst()
       sentCount -= command.byteCount
       finished = command.byteCount
+      answeredCommand = command
       if ring.isEmpty, held.isEmpty { nextExpiry = .max }
       if command.step == .user { return answered(command, reply) }
+      if command.step == .map { return .event(.reply(tag: 0, reply, isLate: false)) }
       concluded(command, reply)
       return .again
     }
+  }
+
+  /// Asks for the map of a cluster's slots; the answer is handed out. False where that cannot be asked now.
+  func askMap() -> Bool {
+    guard isUp, pendingCount < settings.limits.commands else { return false }
+    append(["CLUSTER", "SLOTS"], .map)
+    return true
+  }
+
+  /// Takes a command that another link has brought the refusal of, with what is left of its time. False where it cannot
+  /// be taken now.
+  func adopt(_ command: PendingCommand, _ bytes: RawSpan, isAsking: Bool) -> Bool {
+    guard isUp, pendingCount + 2 <= settings.limits.commands,
+      outgoing.count + bytes.byteCount + 64 <= settings.limits.bytes
+    else { return false }
+    if isAsking { append(["ASKING"], .asking) }
+    outgoing.append(bytes)
+    var again = command
+    again.since = world.now.nanoseconds
+    again.redirections += 1
+    nextExpiry = min(nextExpiry, again.deadline)
+    ring.append(again)
+    return true
   }
 
   private func answered(_ command: PendingCommand, _ reply: consuming RedisReply) -> ReplyOutcome {
@@ -58,7 +83,7 @@ extension RedisLink {
     let value = reply.value
     switch command.step {
     case .library, .script: loaded(command.step, value)
-    case .user, .probe, .asking: break
+    case .user, .map, .probe, .asking: break
     case .authenticate, .select, .name, .role, .server, .replication:
       greeting.note(command.step, value)
     case .persistence:

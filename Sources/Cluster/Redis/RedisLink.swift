@@ -52,6 +52,8 @@ public final class RedisLink {
   var mustReadAgain = false
   /// Bytes at the front of ``outgoing`` whose command was answered by the event that was last handed out.
   var finished = 0
+  /// The command that was answered last.
+  var answeredCommand: PendingCommand?
 
   var ring = CommandRing()
   /// Commands that wait for the library, and their bytes.
@@ -131,7 +133,7 @@ public final class RedisLink {
       if noticesTaken < notices.count {
         let notice = notices[noticesTaken]
         noticesTaken += 1
-        return event(notice)
+        return Self.event(notice)
       }
       notices.removeAll(keepingCapacity: true)
       noticesTaken = 0
@@ -208,7 +210,7 @@ public final class RedisLink {
     return noticesTaken < notices.count || fault != nil ? world.now : nextDeadline
   }
 
-  private func event(_ notice: Notice) -> RedisEvent {
+  static func event(_ notice: Notice) -> RedisEvent {
     switch notice {
     case .up(let identity): .up(identity)
     case .expired(let tag): .expired(tag: tag)
