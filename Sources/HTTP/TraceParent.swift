@@ -15,6 +15,7 @@ public struct TraceParent: BitwiseCopyable, Hashable, Sendable {
   public static let byteCount = 55
 
   /// A parent of these parts, which must obey the rules of each.
+  @inlinable
   public init(traceHigh: UInt64, traceLow: UInt64, span: UInt64, flags: UInt8) {
     self.traceHigh = traceHigh
     self.traceLow = traceLow
@@ -43,6 +44,7 @@ public struct TraceParent: BitwiseCopyable, Hashable, Sendable {
   public func append(to buffer: ByteBuffer) { buffer.write(limit: Self.byteCount) { write(to: &$0) } }
 
   /// Writes the value in version 00.
+  @inlinable
   @inline(__always)
   public func write(to writer: inout ByteWriter) {
     writer.literal("00-")

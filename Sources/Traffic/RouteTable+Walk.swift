@@ -40,7 +40,7 @@ extension RouteTable {
     var walk = start
     while walk.position < path.byteCount, byte(path, walk.position) == UInt8(ascii: "/") {
       let node = storage.nodes[Int(walk.node)]
-      if node.literalChildren == 0 && node.captureChild < 0 { break }
+      if node.isLeaf { break }
       let first = walk.position &+ 1
       let segment = scanSegment(path, from: first)
       let child = node.literalChildren > 0 ? literalChild(of: walk.node, path, arena, start: first, segment) : -1
@@ -62,15 +62,16 @@ extension RouteTable {
       walk.node = node.captureChild
       walk.position = segment.end
     }
-    return settle(request, path, arena, &walk, captures: &captures, allowed: &allowed)
+    return settle(request, path, arena, walk, captures: &captures, allowed: &allowed)
   }
 
   /// Tries what hangs at the walk's node, then at the nodes above it.
   @inline(__always)
-  private func settle<Request: RoutableRequest>(
-    _ request: Request, _ path: RawSpan, _ arena: RawSpan, _ walk: inout Walk, captures: inout RouteCaptures,
+  func settle<Request: RoutableRequest>(
+    _ request: Request, _ path: RawSpan, _ arena: RawSpan, _ end: Walk, captures: inout RouteCaptures,
     allowed: inout UInt64
   ) -> Int32 {
+    var walk = end
     var isAtEnd = walk.position >= path.byteCount
     while true {
       let node = storage.nodes[Int(walk.node)]

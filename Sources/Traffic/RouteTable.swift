@@ -29,6 +29,9 @@ public final class RouteTable: Sendable {
     var entryStart: Int32 = 0
     var exactCount: Int32 = 0
     var prefixCount: Int32 = 0
+
+    /// Whether no path leads further down.
+    var isLeaf: Bool { literalChildren == 0 && captureChild < 0 }
   }
 
   struct Entry: BitwiseCopyable, Sendable {
@@ -153,19 +156,17 @@ public final class RouteTable: Sendable {
     let path = request.pathBytes
     let host = request.hostBytes
     var allowed: UInt64 = 0
-    if storage.hosts.isEmpty && storage.anyHostRoot >= 0 {
-      let walk = Walk(method: method, root: storage.anyHostRoot)
-      let route = visit(request, path, arena, walk, captures: &captures, allowed: &allowed)
-      if route >= 0 { return .route(route) }
-      return allowed == 0 ? .notFound : .methodNotAllowed(MethodSet(rawValue: allowed))
-    }
     var search = HostSearch()
     while true {
-      let root = search.next(self, host, port: request.port, arena)
+      let root = storage.hosts.isEmpty ? storage.anyHostRoot : search.next(self, host, port: request.port, arena)
       if root < 0 { break }
       let walk = Walk(method: method, root: root)
-      let route = visit(request, path, arena, walk, captures: &captures, allowed: &allowed)
+      let route =
+        storage.nodes[Int(root)].isLeaf
+        ? settle(request, path, arena, walk, captures: &captures, allowed: &allowed)
+        : visit(request, path, arena, walk, captures: &captures, allowed: &allowed)
       if route >= 0 { return .route(route) }
+      if storage.hosts.isEmpty { break }
     }
     return allowed == 0 ? .notFound : .methodNotAllowed(MethodSet(rawValue: allowed))
   }
