@@ -30,13 +30,14 @@ public final class LogWriter: LogSink {
   /// Bytes that wait at most by default: a second of heavy traffic.
   public static let defaultQueueLimit = 32 << 20
 
-  private struct Block {
-    var bytes: [UInt8]
-    var lineCount: Int
-  }
+  /// Written blocks that are kept for loops to go on with, so that a busy node neither copies nor allocates them.
+  private static let spareLimit = 4
+  /// How much memory a block has that is worth keeping, in bytes.
+  private static let spareCapacities = LogStream.defaultBlockSize...LogStream.defaultBlockSize * 2
 
   private struct Queue {
-    var blocks: [Block] = []
+    var blocks: [LogBlock] = []
+    var spares: [LogBlock] = []
     var byteCount = 0
     var isClosed = false
     var mustReopen = false
@@ -89,21 +90,30 @@ public final class LogWriter: LogSink {
     running?.join()
   }
 
-  /// Hands a block of whole lines over, without waiting. False where the queue is in use at this moment: try again
-  /// later. A block that finds the queue full or closed is dropped and counted.
-  public func submit(_ bytes: () -> [UInt8], byteCount: Int, lineCount: Int) -> Bool {
+  /// Hands a block of whole lines over, without waiting, and leaves an empty one. False where the queue is in use at this
+  /// moment: try again later. A block that finds the queue full or closed is dropped and counted.
+  public func submit(_ block: inout LogBlock) -> Bool {
     enum Outcome { case first, queued, full }
     let outcome = queue.withLockIfAvailable { queue -> Outcome in
-      guard !queue.isClosed, queue.byteCount + byteCount <= queueLimit else { return .full }
-      queue.blocks.append(Block(bytes: bytes(), lineCount: lineCount))
-      queue.byteCount += byteCount
+      let count = block.buffer.count
+      guard !queue.isClosed, queue.byteCount + count <= queueLimit else { return .full }
+      queue.byteCount += count
+      if block.isSparse {
+        queue.blocks.append(LogBlock(compact: block))
+        block.removeAll()
+      } else {
+        queue.blocks.append(block)
+        block = queue.spares.popLast() ?? LogBlock()
+      }
       return queue.blocks.count == 1 ? .first : .queued
     }
     switch outcome {
     case nil: return false
     case .first: wakeUp.signal()
     case .queued: break
-    case .full: droppedLines.add(lineCount, ordering: .relaxed)
+    case .full:
+      droppedLines.add(block.lineCount, ordering: .relaxed)
+      block.removeAll()
     }
     return true
   }
@@ -123,7 +133,7 @@ public final class LogWriter: LogSink {
   private func run(_ output: consuming LogOutput) {
     var isClosed = false
     while !isClosed {
-      var blocks: [Block] = []
+      var blocks: [LogBlock] = []
       var mustReopen = false
       queue.withLock { queue in
         swap(&blocks, &queue.blocks)
@@ -139,19 +149,26 @@ public final class LogWriter: LogSink {
           failedWrites.add(1, ordering: .relaxed)
         }
       }
-      for block in blocks {
-        let written = output.write(block.bytes) { [self] in queue.withLock { $0.isClosed } }
-        if written == block.bytes.count {
-          writtenLines.add(block.lineCount, ordering: .relaxed)
-        } else {
-          let whole = block.bytes[..<written].count { $0 == UInt8(ascii: "\n") }
-          writtenLines.add(whole, ordering: .relaxed)
-          droppedLines.add(block.lineCount - whole, ordering: .relaxed)
-          failedWrites.add(1, ordering: .relaxed)
-        }
-      }
+      for block in blocks { write(block, to: &output) }
       if blocks.isEmpty, !isClosed { wakeUp.wait(milliseconds: -1) }
     }
+  }
+
+  /// Writes a block, keeps its memory for another one, and counts its lines.
+  private func write(_ block: LogBlock, to output: inout LogOutput) {
+    let lineCount = block.lineCount
+    let written = output.write(block.buffer) { [self] in queue.withLock { $0.isClosed } }
+    let isWhole = written == block.buffer.count
+    let writtenCount = isWhole ? lineCount : (0..<written).count { block.buffer[$0] == UInt8(ascii: "\n") }
+    if Self.spareCapacities.contains(block.buffer.capacity) {
+      var spare = block
+      spare.removeAll()
+      queue.withLock { if $0.spares.count < Self.spareLimit { $0.spares.append(spare) } }
+    }
+    writtenLines.add(writtenCount, ordering: .relaxed)
+    if isWhole { return }
+    droppedLines.add(lineCount - writtenCount, ordering: .relaxed)
+    failedWrites.add(1, ordering: .relaxed)
   }
 }
 
@@ -185,9 +202,10 @@ private struct LogOutput: ~Copyable {
   }
 
   /// Writes all bytes unless the system refuses; returns how many were written.
-  mutating func write(_ bytes: [UInt8], isClosing: () -> Bool) -> Int {
+  mutating func write(_ bytes: ByteBuffer, isClosing: () -> Bool) -> Int {
     if isTorn {
-      guard write([UInt8(ascii: "\n")], from: 0) == 1 else { return 0 }
+      let newline: [UInt8] = [UInt8(ascii: "\n")]
+      guard write(RawSpan(newline), from: 0) == 1 else { return 0 }
       isTorn = false
     }
     var offset = 0
@@ -202,7 +220,7 @@ private struct LogOutput: ~Copyable {
           continue
         }
       }
-      let count = write(bytes, from: offset)
+      let count = write(bytes.bytes, from: offset)
       if count < 0 {
         if errno == EINTR || errno == EAGAIN { continue }
         break
@@ -213,8 +231,9 @@ private struct LogOutput: ~Copyable {
     return offset
   }
 
-  private func write(_ bytes: [UInt8], from offset: Int) -> Int {
-    let limit = isRegularFile ? bytes.count - offset : min(bytes.count - offset, Self.pipeChunk)
+  private func write(_ bytes: RawSpan, from offset: Int) -> Int {
+    let rest = bytes.byteCount - offset
+    let limit = isRegularFile ? rest : min(rest, Self.pipeChunk)
     return unsafe bytes.withUnsafeBytes { source in
       unsafe Glibc.write(descriptor.number, source.baseAddress.map { unsafe $0 + offset }, limit)
     }

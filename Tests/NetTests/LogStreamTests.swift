@@ -9,10 +9,11 @@ private final class Sink: LogSink {
   let isBusy = Atomic<Bool>(false)
   let blocks = Mutex<[String]>([])
 
-  func submit(_ bytes: () -> [UInt8], byteCount: Int, lineCount: Int) -> Bool {
+  func submit(_ block: inout LogBlock) -> Bool {
     if isBusy.load(ordering: .relaxed) { return false }
-    let block = String(decoding: bytes(), as: UTF8.self)
-    blocks.withLock { $0.append(block) }
+    let text = String(decoding: block.buffer.array, as: UTF8.self)
+    blocks.withLock { $0.append(text) }
+    block.removeAll()
     return true
   }
 

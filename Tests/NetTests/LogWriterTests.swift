@@ -136,6 +136,26 @@ import Testing
     #expect(writer.statistics.writtenLines == 20_000)
   }
 
+  @Test("A block that was written is filled again, and says nothing of its former lines")
+  func spares() throws {
+    let path = path("spares")
+    defer { _ = unsafe unlink(path) }
+    let writer = try LogWriter(.file(path: path))
+    let stream = LogStream(writer)
+    var filled: [ObjectIdentifier] = []
+    for line in 1...4 {
+      filled.append(ObjectIdentifier(stream.buffer))
+      add(String(repeating: "\(line)", count: LogStream.defaultBlockSize), to: stream)
+      while writer.statistics.writtenLines < line { sched_yield() }
+    }
+    writer.close()
+    #expect(filled[1] != filled[2])
+    #expect(filled[1] == filled[3])
+    let lines = contents(path).split(separator: "\n")
+    #expect(lines.map { Set($0) } == [["1"], ["2"], ["3"], ["4"]])
+    #expect(lines.allSatisfy { $0.utf8.count == LogStream.defaultBlockSize })
+  }
+
   @Test("Standard output is a destination like any other")
   func standardOutput() async throws {
     let result = try await #require(processExitsWith: .success, observing: [\.standardOutputContent]) {
