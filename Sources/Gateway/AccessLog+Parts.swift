@@ -2,51 +2,104 @@ import Core
 import Pipeline
 
 extension AccessLog {
-  /// `"trace"`, `"span"` and `"request"`: how a line is found from elsewhere.
+  /// Who asked for what: `"client"` to `"path"`.
   @inline(__always)
-  func writeCorrelation(_ record: AccessRecord, _ head: RawSpan, _ line: inout AccessLogLine) {
-    if record.trace.traceHigh | record.trace.traceLow != 0 {
+  func writeRequest<Facts: AccessFacts>(_ facts: inout Facts, _ head: RawSpan, _ line: inout AccessLogLine) {
+    writeClient(withMethod: !facts.texts.method.isEmpty, &line)
+    if !facts.texts.method.isEmpty { line.text(head, facts.texts.method, limit: Limit.method) }
+    if facts.isSecure { line.literal("\",\"scheme\":\"https") } else { line.literal("\",\"scheme\":\"http") }
+    if !facts.texts.host.isEmpty {
+      line.literal("\",\"host\":\"")
+      line.text(head, facts.texts.host, limit: Limit.host)
+    }
+    if !facts.texts.path.isEmpty {
+      line.literal("\",\"path\":\"")
+      line.text(head, facts.texts.path, limit: Limit.path)
+    }
+  }
+
+  /// How it ended: `"protocol"` to `"durationMicroseconds"`.
+  @inline(__always)
+  func writeOutcome<Facts: AccessFacts>(
+    _ facts: inout Facts, _ summary: AccessSummary, _ line: inout AccessLogLine
+  ) {
+    if facts.isHTTP10 {
+      line.literal("\",\"protocol\":\"HTTP/1.0\",\"status\":")
+    } else {
+      line.literal("\",\"protocol\":\"HTTP/1.1\",\"status\":")
+    }
+    line.decimal(Int64(facts.status))
+    line.literal(",\"received\":")
+    line.decimal(summary.receivedBytes)
+    line.literal(",\"sent\":")
+    line.decimal(facts.sentBytes)
+    line.literal(",\"durationMicroseconds\":")
+    line.decimal(summary.microseconds)
+  }
+
+  /// Who answered: `"upstream"` to `"refusal"`.
+  @inline(__always)
+  func writeAnswerer<Facts: AccessFacts>(
+    _ facts: inout Facts, _ summary: AccessSummary, _ endpoints: NameTable, _ line: inout AccessLogLine
+  ) {
+    endpoints.write(facts.endpointIndex, to: &line)
+    if summary.upstreamMicroseconds >= 0 {
+      line.literal(",\"upstreamMicroseconds\":")
+      line.decimal(summary.upstreamMicroseconds)
+    }
+    if facts.attempts > 0 {
+      line.literal(",\"attempts\":")
+      line.decimal(Int64(facts.attempts))
+    }
+    if let code = facts.refusalCode {
+      line.literal(",\"refusal\":\"")
+      line.plain(code)
+      line.literal("\"")
+    }
+  }
+
+  /// `"trace"` to `"userAgent"`: how a line is found from elsewhere.
+  @inline(__always)
+  func writeCorrelation<Facts: AccessFacts>(_ facts: inout Facts, _ head: RawSpan, _ line: inout AccessLogLine) {
+    if facts.trace.traceHigh | facts.trace.traceLow != 0 {
       line.literal(",\"trace\":\"")
-      line.hexadecimal(record.trace.traceHigh)
-      line.hexadecimal(record.trace.traceLow)
+      line.hexadecimal(facts.trace.traceHigh, facts.trace.traceLow)
       line.literal("\",\"span\":\"")
-      line.hexadecimal(record.trace.span)
+      line.hexadecimal(facts.trace.span)
       line.literal("\"")
     }
-    if !record.requestID.isEmpty {
+    if !facts.texts.requestID.isEmpty {
       line.literal(",\"request\":\"")
-      line.text(head, record.requestID, limit: Limit.requestID)
+      line.text(head, facts.texts.requestID, limit: Limit.requestID)
       line.literal("\"")
     }
-    if !record.userAgent.isEmpty {
+    if !facts.texts.userAgent.isEmpty {
       line.literal(",\"userAgent\":\"")
-      line.text(head, record.userAgent, limit: Limit.userAgent)
+      line.longText(head, facts.texts.userAgent, limit: Limit.userAgent)
       line.literal("\"")
     }
   }
 
   /// `"limits"`: how they were decided together, and how each level stands.
-  @inline(never)
-  func writeLimits(
-    _ limits: inout LimitQuestion, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
+  @inline(__always)
+  func writeLimits<Facts: AccessFacts>(
+    _ facts: inout Facts, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
   ) {
-    switch limits.decision {
+    switch facts.limitDecision {
     case .none: return
     case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",\"levels\":[")
     case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",\"levels\":[")
     case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
     case .unavailable: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
     }
-    for index in 0..<limits.count {
+    for index in 0..<facts.limitCount {
       if index > 0 { line.byte(UInt8(ascii: ",")) }
       let name = first &+ Int32(truncatingIfNeeded: index)
-      if first >= 0 && names.contains(name) {
-        names.write(name, to: &line)
-      } else {
-        line.literal("{\"remaining\":")
-      }
-      line.decimal(limits[index].remaining)
-      if limits[index].isDenied { line.literal(",\"denied\":true}") } else { line.byte(UInt8(ascii: "}")) }
+      if first < 0 || !names.write(name, to: &line) { line.literal("{\"remaining\":") }
+      let level = facts.limit(index)
+      line.decimal(level.remaining)
+      if level.isDenied { line.literal(",\"denied\":true") }
+      line.byte(UInt8(ascii: "}"))
     }
     line.literal("]}")
   }

@@ -5,9 +5,11 @@ import HTTP
 /// Writes the parts of one line of JSON into memory that was measured beforehand: no part asks for room, each is a few
 /// stores.
 ///
-/// There are two kinds of parts. Those whose size the code alone decides (literals, numbers, identifiers) add up to
-/// ``fixedBytes`` at most, so they are not checked one by one except in debug builds. Those of any length (names, texts
-/// from outside) are checked: each must end ``fixedBytes`` before the memory does.
+/// Parts that cannot be larger than what whoever made the memory reckoned with are not checked one by one except in
+/// debug builds: literals, numbers and identifiers add up to ``fixedBytes`` at most, names are no longer than the longest
+/// of their table, and texts from outside have limits that are reserved for in full (see ``room(for:)``). Parts of any
+/// length are checked: each must end ``fixedBytes`` before the memory does. What is rare is a call that is given the
+/// place to write at and returns the next one, so that the place stays in a register.
 @safe
 struct AccessLogLine: ~Copyable {
   /// Room for all parts of fixed size: 25 members with their names, numbers and quotation marks, and eight limits.
@@ -17,7 +19,8 @@ struct AccessLogLine: ~Copyable {
   /// The most bytes that escaping makes of one.
   static let growth = 6
 
-  /// The memory that a line needs whose parts of any length have at most `bytes`.
+  /// The memory that a line needs whose names, texts (times ``growth``) and parts of any length have at most `bytes`.
+  @inline(__always)
   static func room(for bytes: Int) -> Int { bytes &+ 2 &* fixedBytes &+ slack }
 
   private let base: UnsafeMutableRawPointer
@@ -26,32 +29,27 @@ struct AccessLogLine: ~Copyable {
   private var cursor: UnsafeMutableRawPointer
 
   /// A line at the front of `memory`, which must outlive it.
+  @inline(__always)
   init(_ memory: UnsafeMutableRawBufferPointer) {
     guard let base = memory.baseAddress, memory.count >= Self.room(for: 0) else {
       preconditionFailure("a line needs at least room(for: 0) bytes")
     }
     unsafe self.base = base
-    unsafe limit = base + (memory.count - Self.fixedBytes - Self.slack)
+    unsafe limit = base + (memory.count &- Self.fixedBytes &- Self.slack)
     unsafe cursor = base
   }
 
   /// How many bytes there are.
+  @inline(__always)
   var count: Int { unsafe cursor - base }
 
-  /// Where the next `count` bytes go, of a part of fixed size.
+  /// Where the next `count` bytes go.
   @inline(__always)
   private mutating func take(_ count: Int) -> UnsafeMutableRawPointer {
     let place = unsafe cursor
     unsafe cursor = place + count
-    unsafe assert(cursor <= limit + Self.fixedBytes)
+    unsafe assert(count >= 0 && cursor <= limit + Self.fixedBytes)
     return unsafe place
-  }
-
-  /// Where the next `count` bytes go, of a part of any length.
-  @inline(__always)
-  private mutating func takeChecked(_ count: Int) -> UnsafeMutableRawPointer {
-    unsafe precondition(count >= 0 && limit - cursor >= count)
-    return unsafe take(count)
   }
 
   /// A constant that is JSON already.
@@ -61,28 +59,34 @@ struct AccessLogLine: ~Copyable {
     unsafe take(count).copyMemory(from: text.utf8Start, byteCount: count)
   }
 
-  /// Text of the code's own that is JSON already.
-  mutating func plain(_ text: StaticString) {
+  /// Text of the code's own that is JSON already, of any length.
+  @inline(__always)
+  mutating func plain(_ text: StaticString) { unsafe cursor = Self.plain(text, at: cursor, before: limit) }
+
+  @inline(never)
+  private static func plain(
+    _ text: StaticString, at place: UnsafeMutableRawPointer, before limit: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
     let count = text.utf8CodeUnitCount
-    unsafe takeChecked(count).copyMemory(from: text.utf8Start, byteCount: count)
+    unsafe precondition(limit - place >= count)
+    unsafe place.copyMemory(from: text.utf8Start, byteCount: count)
+    return unsafe place + count
   }
 
-  /// Text that is JSON already: `count` bytes of `bytes`, which must hold sixteen more behind them.
+  /// A name that is JSON already: `count` bytes from `start`, behind which there must be ``nameSlack`` more.
   @inline(__always)
-  mutating func plain(_ bytes: RawSpan, from start: Int, count: Int) {
-    precondition(start >= 0 && count >= 0 && bytes.byteCount &- start >= count &+ 16)
-    let place = unsafe takeChecked(count)
-    unsafe bytes.withUnsafeBytes { source in
-      guard let text = source.baseAddress else { return }
-      let from = unsafe text + start
-      var offset = 0
-      repeat {
-        // At most fifteen bytes beyond the text, which there are on both sides.
-        let block = unsafe from.loadUnaligned(fromByteOffset: offset, as: SIMD16<UInt8>.self)
-        unsafe place.storeBytes(of: block, toByteOffset: offset, as: SIMD16<UInt8>.self)
-        offset &+= 16
-      } while offset < count
-    }
+  mutating func name(_ start: UnsafeRawPointer, count: Int) {
+    let place = unsafe take(count)
+    unsafe place.storeBytes(of: start.loadUnaligned(as: SIMD32<UInt8>.self), as: SIMD32<UInt8>.self)
+    if count > 32 { unsafe Self.copy(start, to: place, count: count) }
+  }
+
+  /// Bytes that must be readable behind a name.
+  static let nameSlack = 32
+
+  @inline(never)
+  private static func copy(_ start: UnsafeRawPointer, to place: UnsafeMutableRawPointer, count: Int) {
+    unsafe place.copyMemory(from: start, byteCount: count)
   }
 
   /// The first `count` bytes of a vector.
@@ -98,23 +102,43 @@ struct AccessLogLine: ~Copyable {
   /// A number in decimal; negative ones as 0.
   @inline(__always)
   mutating func decimal(_ value: Int64) {
-    let value = UInt64(truncatingIfNeeded: max(value, 0))
-    if value >= DecimalDigits.bound { return longDecimal(value) }
-    let (digits, count) = DecimalDigits.significant(value)
-    unsafe take(count).storeBytes(of: digits.littleEndian, as: UInt64.self)
+    // As unsigned numbers negative ones are large, so the small ones need no comparison with zero.
+    let bits = UInt64(bitPattern: value)
+    if bits < 1_000_000 { smallDecimal(bits) } else { unsafe cursor = Self.longDecimal(max(value, 0), at: cursor) }
+  }
+
+  /// A number below a million in decimal.
+  @inline(__always)
+  private mutating func smallDecimal(_ value: UInt64) {
+    var last = value
+    if value >= 1_000 {
+      let upper = UInt64(UInt32(truncatingIfNeeded: value) / 1_000)
+      last = value &- upper &* 1_000
+      three(sluice_decimal_text(upper))
+      unsafe take(3).storeBytes(of: UInt32(truncatingIfNeeded: sluice_decimal_text(last) &>> 32), as: UInt32.self)
+    } else {
+      three(sluice_decimal_text(last))
+    }
+  }
+
+  /// The digits of a number below 1000 without leading zeros, and what counts them behind.
+  @inline(__always)
+  private mutating func three(_ text: UInt64) {
+    let short = UInt32(truncatingIfNeeded: text)
+    unsafe take(Int(short &>> 24)).storeBytes(of: short.littleEndian, as: UInt32.self)
   }
 
   @inline(never)
-  private mutating func longDecimal(_ value: UInt64) {
-    decimal(Int64(value / DecimalDigits.bound))
-    unsafe take(8).storeBytes(of: DecimalDigits.eight(value % DecimalDigits.bound).littleEndian, as: UInt64.self)
-  }
-
-  /// Six digits of a number below a million.
-  @inline(__always)
-  mutating func microseconds(_ value: Int64) {
-    unsafe take(6).storeBytes(
-      of: (DecimalDigits.eight(UInt64(truncatingIfNeeded: value)) &>> 16).littleEndian, as: UInt64.self)
+  private static func longDecimal(_ value: Int64, at place: UnsafeMutableRawPointer) -> UnsafeMutableRawPointer {
+    let value = UInt64(value)
+    if value < DecimalDigits.bound {
+      let (digits, count) = DecimalDigits.significant(value)
+      unsafe place.storeBytes(of: digits.littleEndian, as: UInt64.self)
+      return unsafe place + count
+    }
+    let rest = unsafe longDecimal(Int64(value / DecimalDigits.bound), at: place)
+    unsafe rest.storeBytes(of: DecimalDigits.eight(value % DecimalDigits.bound).littleEndian, as: UInt64.self)
+    return unsafe rest + 8
   }
 
   /// The sixteen hexadecimal digits of a number.
@@ -122,78 +146,134 @@ struct AccessLogLine: ~Copyable {
   mutating func hexadecimal(_ value: UInt64) {
     unsafe sluice_hexadecimal16(value, take(16).assumingMemoryBound(to: UInt8.self))
   }
+
+  /// The 32 hexadecimal digits of two numbers.
+  @inline(__always)
+  mutating func hexadecimal(_ high: UInt64, _ low: UInt64) {
+    unsafe sluice_hexadecimal32(high, low, take(32).assumingMemoryBound(to: UInt8.self))
+  }
 }
 
 // MARK: - Foreign text
 
 extension AccessLogLine {
-  /// Text from outside, at most its first `limit` bytes, escaped where JSON or a terminal would misread it.
+  /// Text from outside, at most its first `bound` bytes (sixteen or more), escaped where JSON or a terminal would misread
+  /// it. Fast where it is short, as most are.
+  ///
+  /// Copied in blocks of sixteen as long as nothing needs an escape; the last block may be read and written up to
+  /// sixteen bytes beyond the text, which is why texts at the very end of `bytes` take the long way.
   @inline(__always)
-  mutating func text(_ bytes: RawSpan, _ range: ByteRange, limit: Int) {
-    let count = min(Int(range.count), limit)
-    if !copyWhole(bytes, from: Int(range.start), count: count) {
-      escape(bytes.extracting(Int(range.start)..<(Int(range.start) &+ count)))
+  mutating func text(_ bytes: RawSpan, _ range: ByteRange, limit bound: Int) {
+    let (start, count) = (Int(range.start), Int(range.count))
+    if count <= 16, start &+ count <= bytes.byteCount &- 16 {
+      // Not empty: there are sixteen bytes at least.
+      let stops = unsafe bytes.withUnsafeBytes {
+        unsafe Self.copyLast(count, $0.baseAddress.unsafelyUnwrapped + start, to: cursor)
+      }
+      if stops == 0 {
+        _ = unsafe take(count)
+        return
+      }
     }
+    unsafe cursor = Self.anyText(bytes, from: start, count: min(count, bound), at: cursor, before: limit)
   }
 
-  /// Copies text that needs no escapes, sixteen bytes at a time; otherwise adds nothing.
+  /// The same, fast for text of any length.
   @inline(__always)
-  private mutating func copyWhole(_ bytes: RawSpan, from start: Int, count: Int) -> Bool {
-    precondition(start >= 0 && count >= 0 && bytes.byteCount &- start >= count)
-    let place = unsafe takeChecked(count).assumingMemoryBound(to: UInt8.self)
-    let isWhole = unsafe bytes.withUnsafeBytes { source in
-      guard count > 0, let text = source.baseAddress else { return true }
-      var from = unsafe text.assumingMemoryBound(to: UInt8.self) + start
-      if source.count &- start < (count &+ 15) & ~15 {
-        // Whole blocks cannot be read so near the end; behind the copy they can.
-        unsafe place.update(from: from, count: count)
-        unsafe from = UnsafePointer(place)
-      }
-      var stops: UInt32 = 0
-      var offset = 0
-      while count &- offset > 16 {
-        stops |= unsafe sluice_json_copy16(from + offset, place + offset)
-        offset &+= 16
-      }
-      let beyond = UInt32(truncatingIfNeeded: 16 &- (count &- offset))
-      stops |= unsafe sluice_json_copy16(from + offset, place + offset) & 0xffff &>> beyond
-      return stops == 0
-    }
-    if !isWhole { unsafe cursor = UnsafeMutableRawPointer(place) }
-    return isWhole
-  }
-
-  /// One byte; RawSpan checks the offset.
-  @inline(__always)
-  fileprivate static func byte(of bytes: RawSpan, at offset: Int) -> UInt8 {
-    unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
+  mutating func longText(_ bytes: RawSpan, _ range: ByteRange, limit bound: Int) {
+    let (start, count) = (Int(range.start), min(Int(range.count), bound))
+    unsafe cursor = Self.longText(bytes, from: start, count: count, at: cursor, before: limit)
   }
 
   @inline(never)
-  private mutating func escape(_ bytes: RawSpan) {
-    unsafe precondition(limit - cursor >= bytes.byteCount &* Self.growth)
+  private static func anyText(
+    _ bytes: RawSpan, from start: Int, count: Int, at place: UnsafeMutableRawPointer,
+    before limit: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
+    unsafe longText(bytes, from: start, count: count, at: place, before: limit)
+  }
+
+  @inline(__always)
+  private static func longText(
+    _ bytes: RawSpan, from start: Int, count: Int, at place: UnsafeMutableRawPointer,
+    before limit: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
+    if start &+ count <= bytes.byteCount &- 16 {
+      // Not empty: there are sixteen bytes at least.
+      let stops = unsafe bytes.withUnsafeBytes {
+        unsafe copy(count, $0.baseAddress.unsafelyUnwrapped + start, to: place)
+      }
+      if stops == 0 { return unsafe place + count }
+    }
+    return unsafe escape(bytes.extracting(start..<(start &+ count)), at: place, before: limit)
+  }
+
+  /// Copies `count` bytes in blocks of sixteen, reading and writing up to sixteen bytes more. Not 0 where one of them
+  /// needs an escape.
+  @inline(__always)
+  private static func copy(_ count: Int, _ text: UnsafeRawPointer, to place: UnsafeMutableRawPointer) -> UInt32 {
+    var stops: UInt32 = 0
+    var offset = 0
+    while offset &+ 16 < count {
+      stops |= unsafe sluice_json_copy16(
+        (text + offset).assumingMemoryBound(to: UInt8.self), (place + offset).assumingMemoryBound(to: UInt8.self))
+      offset &+= 16
+    }
+    return unsafe stops | copyLast(count &- offset, text + offset, to: place + offset)
+  }
+
+  /// The same for sixteen bytes at most.
+  @inline(__always)
+  private static func copyLast(_ count: Int, _ text: UnsafeRawPointer, to place: UnsafeMutableRawPointer) -> UInt32 {
+    let stops = unsafe sluice_json_copy16(
+      text.assumingMemoryBound(to: UInt8.self), place.assumingMemoryBound(to: UInt8.self))
+    // The sixteen bits are moved until those behind the text have gone out at the top; the shift is modulo 32.
+    return stops &<< UInt32(truncatingIfNeeded: 0 &- count)
+  }
+
+  /// Adds what may need escapes, of any length, byte by byte, and returns where the next part goes.
+  @inline(never)
+  private static func escape(
+    _ bytes: RawSpan, at place: UnsafeMutableRawPointer, before limit: UnsafeMutableRawPointer
+  ) -> UnsafeMutableRawPointer {
+    unsafe precondition(limit - place >= bytes.byteCount &* Self.growth)
+    var line = unsafe AccessLogLine(at: place, before: limit)
     var offset = 0
     while offset < bytes.byteCount {
       let first = Self.byte(of: bytes, at: offset)
       if first < 0x80 {
-        escapeASCII(first)
+        line.escapeASCII(first)
         offset &+= 1
         continue
       }
       let length = UTF8Sequence.length(in: bytes, at: offset)
       switch length {
       case 0:
-        literal("\\ufffd")
+        line.literal("\\ufffd")
         offset &+= 1
       case 2 where first == 0xc2 && Self.byte(of: bytes, at: offset &+ 1) < 0xa0:
         // The second set of control characters: a terminal may obey them.
-        escapeControl(Self.byte(of: bytes, at: offset &+ 1))
+        line.escapeControl(Self.byte(of: bytes, at: offset &+ 1))
         offset &+= 2
       default:
-        for index in 0..<length { byte(Self.byte(of: bytes, at: offset &+ index)) }
+        for index in 0..<length { line.byte(Self.byte(of: bytes, at: offset &+ index)) }
         offset &+= length
       }
     }
+    return unsafe line.cursor
+  }
+
+  /// What is left of a line.
+  private init(at place: UnsafeMutableRawPointer, before limit: UnsafeMutableRawPointer) {
+    unsafe base = place
+    unsafe self.limit = limit
+    unsafe cursor = place
+  }
+
+  /// One byte; RawSpan checks the offset.
+  @inline(__always)
+  fileprivate static func byte(of bytes: RawSpan, at offset: Int) -> UInt8 {
+    unsafe bytes.unsafeLoad(fromByteOffset: offset, as: UInt8.self)
   }
 
   private mutating func escapeASCII(_ character: UInt8) {

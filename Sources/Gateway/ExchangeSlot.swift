@@ -110,7 +110,7 @@ struct ExchangeSlot: SlabSlot {
   var fault: HTTPFault?
   var captures = RouteCaptures()
   /// What the log says of the request's head.
-  var access = AccessRecord()
+  var access = AccessTexts()
   var scanned = 0
   var sentToClient: Int64 = 0
   var upstreamStartedAt = Instant.never
@@ -193,7 +193,7 @@ struct ExchangeSlot: SlabSlot {
     refusal = nil
     fault = nil
     captures = RouteCaptures()
-    access = AccessRecord()
+    access = AccessTexts()
     sentToClient = 0
   }
 

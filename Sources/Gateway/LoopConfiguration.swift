@@ -38,6 +38,7 @@ final class LoopConfiguration {
   }
 
   /// The texts of an upstream's endpoints, for the log.
+  @inline(__always)
   func endpointNames(ofUpstream index: Int32) -> NameTable {
     index >= 0 ? upstreams[Int(index)].endpointNames : Self.noNames
   }
@@ -48,9 +49,11 @@ final class LoopConfiguration {
   func series(ofRoute index: Int32) -> Int32 { index >= 0 ? routeSeries[Int(index)] : Metrics.noRoute }
 
   /// The index of a route's first limit among the names of limits.
+  @inline(__always)
   func firstLimit(ofRoute index: Int32) -> Int32 { index >= 0 ? firstLimits[Int(index)] : -1 }
 
   /// The index of a consumer's key among the names of keys.
+  @inline(__always)
   func logIndex(ofKey key: Int32, of consumer: Int32) -> Int32 {
     key >= 0 && consumer >= 0 ? firstKeys[Int(consumer)] + key : -1
   }

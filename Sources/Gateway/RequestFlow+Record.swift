@@ -57,7 +57,7 @@ extension RequestFlow {
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
     if exchanges[exchange].exchange.limits.count > 0 { countLimits(exchange) }
-    if let log { writeLog(log, exchange, elapsed) }
+    writeLog(exchange, elapsed)
   }
 
   /// Counts what was decided, by the name of each limit: those that refused, or all of them where none did.
@@ -97,34 +97,15 @@ extension RequestFlow {
     }
   }
 
-  private mutating func writeLog(_ log: LogStream, _ exchange: Int32, _ elapsed: Int64) {
-    guard let configuration = exchanges[exchange].configuration?.with({ $0 }) else { return }
-    var record = exchanges[exchange].access
-    record.time = WallTime(microseconds: world.wallTime.microseconds - elapsed / 1_000)
-    record.isHTTP10 = exchanges[exchange].clientIsHTTP10
-    record.isSecure = exchanges[exchange].exchange.isSecure
-    record.status = exchanges[exchange].status
-    record.attempts = exchanges[exchange].attempts
-    record.refusal = exchanges[exchange].refusal?.code
-    record.client = exchanges[exchange].exchange.client
-    record.decision = exchanges[exchange].exchange.decision
-    record.trace = exchanges[exchange].exchange.trace
-    let head = exchanges[exchange].exchange.head
-    record.received = Int64(head.count) + exchanges[exchange].requestBody.received
-    record.sent = exchanges[exchange].sentToClient
-    record.nanoseconds = elapsed
-    if exchanges[exchange].upstreamStartedAt != .never {
-      record.upstreamNanoseconds = world.now.nanoseconds(since: exchanges[exchange].upstreamStartedAt)
+  @inline(__always)
+  private mutating func writeLog(_ exchange: Int32, _ elapsed: Int64) {
+    let stream: Borrowed<LogStream>
+    // The flow keeps it and the formatter as long as it lives.
+    if let log { stream = Borrowed(log) } else { return }
+    let formatter = Borrowed(accessLog)
+    let wallTime = lent.world.with { $0.wallTime }
+    stream.with { stream in
+      formatter.with { exchanges[exchange].writeLog($0, to: stream, wallTime: wallTime, elapsed: elapsed) }
     }
-    record.route = exchanges[exchange].exchange.route
-    record.consumer = exchanges[exchange].exchange.consumer
-    record.key = configuration.logIndex(
-      ofKey: exchanges[exchange].exchange.key, of: exchanges[exchange].exchange.consumer)
-    record.firstLimit = configuration.firstLimit(ofRoute: record.route)
-    record.endpoint = exchanges[exchange].position
-    accessLog.write(
-      record, head: head.bytes, limits: &exchanges[exchange].exchange.limits, names: configuration.names,
-      endpoints: configuration.endpointNames(ofUpstream: exchanges[exchange].upstream), into: log.buffer)
-    log.endLine(now: world.now)
   }
 }

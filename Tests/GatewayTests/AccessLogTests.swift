@@ -32,11 +32,16 @@ import Testing
   }
 
   private func line(
-    _ record: AccessRecord, _ head: [UInt8], _ limits: LimitQuestion = LimitQuestion(), log: AccessLog = AccessLog()
+    _ record: AccessRecord, _ head: [UInt8], _ limits: LimitQuestion = LimitQuestion(), log: AccessLog = AccessLog(),
+    behind: Int = ByteBuffer.slack
   ) -> String {
     let block = ByteBuffer()
     let endpoints = NameTable(["127.0.0.1:9001"])
-    log.write(record, head: RawSpan(head), limits: limits, names: names, endpoints: endpoints, into: block)
+    var record = record
+    record.limits = limits
+    // What is behind the head is read, and must not matter.
+    let memory = head + [UInt8](repeating: UInt8(ascii: "\""), count: behind)
+    log.write(&record, record.summary, head: RawSpan(memory), names: names, endpoints: endpoints, into: block)
     let bytes = (0..<block.count).map { block[$0] }
     // A decoder that repairs nothing: what is not UTF-8 must not be written at all.
     return String(bytes: bytes, encoding: .utf8) ?? "not UTF-8"
@@ -57,6 +62,18 @@ import Testing
       let (record, head) = record(agent: agent)
       let text = try #require(try object(line(record, head))["userAgent"] as? String)
       if byte < 0x80 { #expect(Array(text.utf8) == agent) } else { #expect(text.contains("\u{fffd}")) }
+      #expect(line(record, head) == line(record, head, behind: 0))
+    }
+  }
+
+  @Test("texts of every length are whole, wherever the head ends", arguments: [0, 1, 15, 16, 17, 64])
+  func anyLength(behind: Int) throws {
+    for count in 1...70 {
+      let text = (0..<count).map { UInt8(ascii: "a") + UInt8($0 % 26) }
+      let (record, head) = record(method: [UInt8](text.prefix(32)), path: text, host: text, agent: text)
+      let object = try object(line(record, head, behind: behind))
+      for member in ["path", "host", "userAgent"] { #expect(Array((object[member] as? String ?? "").utf8) == text) }
+      #expect(Array((object["method"] as? String ?? "").utf8) == Array(text.prefix(32)))
     }
   }
 
@@ -171,6 +188,12 @@ import Testing
       record.sent = value + 1
       #expect(line(record, head).contains("\"sent\":\(value + 1),"))
       value = next + 9
+    }
+    for value in Int64(0)..<3_000 {
+      record.sent = value * 777
+      #expect(line(record, head).contains("\"sent\":\(value * 777),"))
+      record.status = UInt16(value)
+      #expect(line(record, head).contains("\"status\":\(value),"))
     }
     record.sent = .max
     #expect(line(record, head).contains("\"sent\":9223372036854775807,"))

@@ -171,8 +171,9 @@ static inline uint32_t sluice_host_stop16(const uint8_t *p) {
 static inline uint32_t sluice_json_copy16(const uint8_t *from, uint8_t *to) {
   sluice_bytes16 v = *(const sluice_bytes16 *)from;
   *(sluice_bytes16 *)to = v;
-  return sluice_top_bits16((sluice_bytes16)((sluice_signed16)v < 0x20) | (sluice_bytes16)(v == 0x22) |
-                           (sluice_bytes16)(v == 0x5c) | (sluice_bytes16)(v == 0x7f));
+  // One more makes a negative number of DEL, as all beyond ASCII but 0xff are; that becomes 0.
+  return sluice_top_bits16((sluice_bytes16)((sluice_signed16)(v + 1) < 0x21) | (sluice_bytes16)(v == 0x22) |
+                           (sluice_bytes16)(v == 0x5c));
 }
 
 /// Writes the sixteen lower-case hexadecimal digits of `value` to `to`.
@@ -184,5 +185,22 @@ static inline void sluice_hexadecimal16(uint64_t value, uint8_t *to) {
   sluice_bytes16 v = __builtin_shufflevector(high, low, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
   *(sluice_bytes16 *)to = v + '0' + ((sluice_bytes16)((sluice_signed16)v > 9) & ('a' - '0' - 10));
 }
+
+/// Writes the 32 lower-case hexadecimal digits of two numbers to `to`.
+static inline void sluice_hexadecimal32(uint64_t high, uint64_t low, uint8_t *to) {
+  typedef uint64_t pair __attribute__((vector_size(16)));
+  pair both = {__builtin_bswap64(high), __builtin_bswap64(low)};
+  sluice_bytes16 first = (sluice_bytes16)(both >> 4) & 15, second = (sluice_bytes16)both & 15;
+  sluice_bytes16 front = __builtin_shufflevector(first, second, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+  sluice_bytes16 back =
+      __builtin_shufflevector(first, second, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31);
+  *(sluice_bytes16 *)to = front + '0' + ((sluice_bytes16)((sluice_signed16)front > 9) & ('a' - '0' - 10));
+  *(sluice_bytes16 *)(to + 16) = back + '0' + ((sluice_bytes16)((sluice_signed16)back > 9) & ('a' - '0' - 10));
+}
+
+/// The decimal texts of the numbers below 1000: from the lowest byte on up to three digits without leading zeros, then in
+/// the fourth byte how many, then three digits with leading zeros. A load is a quarter of what it takes to work them out.
+extern const uint64_t sluice_decimal_texts[];
+static inline uint64_t sluice_decimal_text(uint64_t value) { return sluice_decimal_texts[value]; }
 
 #endif

@@ -1,0 +1,73 @@
+import Core
+import Net
+import Pipeline
+
+extension ExchangeSlot {
+  /// Adds the line of an exchange that ended `elapsed` nanoseconds after it began, at `wallTime`, to `stream`.
+  ///
+  /// Objects are only borrowed: the slot keeps the head and the configuration, the configuration the names and upstreams,
+  /// the stream its buffer, and nothing here changes any of them.
+  @inline(never)
+  mutating func writeLog(_ log: AccessLog, to stream: LogStream, wallTime: WallTime, elapsed: Int64) {
+    guard let configuration else { return }
+    let now = exchange.startedAt.advanced(byNanoseconds: elapsed)
+    let head = Borrowed(exchange.head)
+    let block = Borrowed(stream.buffer)
+    configuration.with { configuration in
+      var summary = summarize(configuration, now: now, elapsed: elapsed, wallTime: wallTime)
+      summary.receivedBytes = head.with { Int64($0.count) } &+ requestBody.received
+      let endpoints = Borrowed(configuration.endpointNames(ofUpstream: upstream))
+      head.with { head in
+        endpoints.with { endpoints in
+          block.with { block in
+            log.write(
+              &self, summary, head: head.bytesAndSlack, names: configuration.names, endpoints: endpoints, into: block)
+          }
+        }
+      }
+    }
+    stream.endLine(now: now)
+  }
+
+  @inline(__always)
+  private func summarize(
+    _ configuration: LoopConfiguration, now: Instant, elapsed: Int64, wallTime: WallTime
+  ) -> AccessSummary {
+    var summary = AccessSummary()
+    summary.microseconds = Self.microseconds(elapsed)
+    summary.time = WallTime(microseconds: wallTime.microseconds &- summary.microseconds)
+    if upstreamStartedAt != .never {
+      summary.upstreamMicroseconds = Self.microseconds(now.nanoseconds(since: upstreamStartedAt))
+    }
+    summary.key = configuration.logIndex(ofKey: exchange.key, of: exchange.consumer)
+    summary.firstLimit = configuration.firstLimit(ofRoute: exchange.route)
+    return summary
+  }
+
+  /// Whole microseconds; time that ran backwards is none.
+  @inline(__always)
+  private static func microseconds(_ nanoseconds: Int64) -> Int64 {
+    Int64(truncatingIfNeeded: UInt64(truncatingIfNeeded: max(nanoseconds, 0)) / 1_000)
+  }
+}
+
+extension ExchangeSlot: AccessFacts {
+  var texts: AccessTexts { access }
+  var isSecure: Bool { exchange.isSecure }
+  var isHTTP10: Bool { clientIsHTTP10 }
+  var refusalCode: StaticString? { refusal?.code }
+  var address: IPAddress { exchange.client }
+  var decision: DecisionID { exchange.decision }
+  var trace: TraceContext { exchange.trace }
+  var sentBytes: Int64 { sentToClient }
+  var routeIndex: Int32 { exchange.route }
+  var consumerIndex: Int32 { exchange.consumer }
+  var endpointIndex: Int32 { position }
+  var limitDecision: LimitDecision { exchange.limits.decision }
+  var limitCount: Int { exchange.limits.count }
+
+  @inline(__always)
+  mutating func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool) {
+    (exchange.limits[index].remaining, exchange.limits[index].isDenied)
+  }
+}
