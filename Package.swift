@@ -60,7 +60,7 @@ let package = Package(
     tests("CryptoTests", ["Core", "Crypto"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),
     tests("QuotaTests", ["CHiredis", "Cluster", "Core", "Crypto", "Pipeline", "Simulation"]),
-    tests("RedisTests", ["Cluster", "Core", "Net", "Pipeline", "Simulation"]),
+    tests("RedisTests", ["Cluster", "Core", "Crypto", "Net", "Pipeline", "Simulation"]),
     .target(
       name: "Fuzz", dependencies: ["Cluster", "Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
       exclude: ["Corpus"], swiftSettings: strict),

@@ -12,9 +12,9 @@ final class ClientOwner: EventHandler {
   var limit = Instant.never
   private(set) var isRunning = true
 
-  init(_ world: any World, _ store: RedisStore, _ library: RedisLibrary? = nil) {
+  init(_ world: any World, _ store: RedisStore, _ library: RedisLibrary? = nil) throws {
     self.world = world
-    client = RedisClient(store, RedisLinkSettings(clientName: "test", library: library), world: world) {
+    client = try RedisClient(store, RedisLinkSettings(clientName: "test", library: library), world: world) {
       UInt64($0) << 32 | UInt64($1)
     }
     client.start()
@@ -47,7 +47,7 @@ final class RealClient {
 
   init(_ store: RedisStore) throws {
     loop = try EventLoop()
-    owner = ClientOwner(loop, store)
+    owner = try ClientOwner(loop, store)
   }
 
   deinit { owner.client.stop() }

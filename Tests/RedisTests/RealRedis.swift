@@ -47,6 +47,9 @@ final class RealRedis {
   var socket: SocketAddress { .unix(path: path) }
   var tcp: SocketAddress { .ip(IPAddress(v4: 0x7f00_0001), port: port) }
 
+  /// Says at which port of its own choice it listens.
+  func use(port: UInt16) { self.port = port }
+
   func start() throws {
     try launch(
       [

@@ -43,7 +43,7 @@ private final class FakeSentinels {
 struct RedisClientTests {
   // MARK: Sentinel
 
-  private func group(_ seed: UInt64) -> (
+  private func group(_ seed: UInt64) throws -> (
     SimulatedWorld, FakeRedis, FakeRedis, FakeSentinels, SimulatedNode<ClientOwner>
   ) {
     let world = SimulatedWorld(seed: seed)
@@ -51,7 +51,7 @@ struct RedisClientTests {
     let second = FakeRedis(world, port: 7002)
     second.role = "slave"
     let sentinels = FakeSentinels(world, primary: first, replicas: [second])
-    let node = world.start { ClientOwner($0, sentinels.store) }
+    let node = try world.start { try ClientOwner($0, sentinels.store) }
     #expect(world.run(within: .seconds(1)) { node.handler.ups == 1 })
     node.handler.increment(1, "n")
     node.loop.poke()
@@ -63,8 +63,8 @@ struct RedisClientTests {
   @Test(
     "A promoted replica is found by its role, long before the sentinels say so",
     arguments: 1...10 as ClosedRange<UInt64>)
-  func promotion(seed: UInt64) {
-    let (world, first, second, sentinels, node) = group(seed)
+  func promotion(seed: UInt64) throws {
+    let (world, first, second, sentinels, node) = try group(seed)
     first.die()
     world.run(for: .milliseconds(600))
     #expect(!node.handler.client.isUp(0))
@@ -89,8 +89,8 @@ struct RedisClientTests {
   }
 
   @Test("A decision of the sentinels moves the client although the old primary lives")
-  func decision() {
-    let (world, first, second, sentinels, node) = group(3)
+  func decision() throws {
+    let (world, first, second, sentinels, node) = try group(3)
     second.role = "master"
     sentinels.primary = second
     sentinels.replicas = [first]
@@ -103,8 +103,8 @@ struct RedisClientTests {
   }
 
   @Test("A primary that was only restarted is taken again when a sentinel names it anew; without sentinels, at once")
-  func restart() {
-    let (world, first, _, sentinels, node) = group(4)
+  func restart() throws {
+    let (world, first, _, sentinels, node) = try group(4)
     first.die()
     world.run(for: .milliseconds(300))
     first.start()
@@ -122,7 +122,7 @@ struct RedisClientTests {
   /// Two nodes, half of the slots each.
   private func cluster(
     _ seed: UInt64
-  ) -> (SimulatedWorld, [FakeRedis], SimulatedNode<ClientOwner>) {
+  ) throws -> (SimulatedWorld, [FakeRedis], SimulatedNode<ClientOwner>) {
     let world = SimulatedWorld(seed: seed)
     let nodes = [FakeRedis(world, port: 7001), FakeRedis(world, port: 7002)]
     for node in nodes {
@@ -132,7 +132,7 @@ struct RedisClientTests {
           "*2\r\n*3\r\n:0\r\n:8191\r\n*2\r\n$0\r\n\r\n:7001\r\n*3\r\n:8192\r\n:16383\r\n*2\r\n$8\r\n10.0.0.1\r\n:7002\r\n"
       }
     }
-    let node = world.start { ClientOwner($0, .cluster(RedisSeeds(addresses: [text(nodes[0])]))) }
+    let node = try world.start { try ClientOwner($0, .cluster(RedisSeeds(addresses: [text(nodes[0])]))) }
     #expect(world.run(within: .seconds(1)) { node.handler.ups == 2 && node.handler.client.primary(of: 9000) != nil })
     return (world, nodes, node)
   }
@@ -141,8 +141,8 @@ struct RedisClientTests {
   private let highKey = "foo"
 
   @Test("Each slot's commands go to its primary")
-  func routing() {
-    let (world, nodes, node) = cluster(1)
+  func routing() throws {
+    let (world, nodes, node) = try cluster(1)
     let low = (0..<100).map { "k\($0)" }.first { HashSlot.of($0) < 8192 } ?? ""
     node.handler.increment(1, low)
     node.handler.increment(2, highKey)
@@ -153,8 +153,8 @@ struct RedisClientTests {
   }
 
   @Test("MOVED and ASK are followed once each, with what is left of the time", arguments: 1...10 as ClosedRange<UInt64>)
-  func redirections(seed: UInt64) {
-    let (world, nodes, node) = cluster(seed)
+  func redirections(seed: UInt64) throws {
+    let (world, nodes, node) = try cluster(seed)
     let slot = HashSlot.of(highKey)
     let usual = nodes[1].answer
     nodes[1].answer = { $0[0] == "INCR" ? "-ASK \(slot) 10.0.0.1:7001\r\n" : usual?($0) }
@@ -173,8 +173,8 @@ struct RedisClientTests {
   }
 
   @Test("Nodes that send a command to and fro, or to nowhere, give it back as not run")
-  func hopeless() {
-    let (world, nodes, node) = cluster(2)
+  func hopeless() throws {
+    let (world, nodes, node) = try cluster(2)
     for (index, other) in [(0, 7002), (1, 7001)] {
       let usual = nodes[index].answer
       nodes[index].answer = { $0[0] == "INCR" ? "-MOVED 12182 10.0.0.1:\(other)\r\n" : usual?($0) }
@@ -193,8 +193,8 @@ struct RedisClientTests {
   }
 
   @Test("A node that is gone makes the client ask who serves its slots now")
-  func goneNode() {
-    let (world, nodes, node) = cluster(5)
+  func goneNode() throws {
+    let (world, nodes, node) = try cluster(5)
     nodes[0].answer = { command in
       command.prefix(2) == ["CLUSTER", "SLOTS"]
         ? "*1\r\n*3\r\n:0\r\n:16383\r\n*2\r\n$8\r\n10.0.0.1\r\n:7001\r\n" : nil

@@ -85,7 +85,7 @@ extension RedisClient {
   private func redirect(
     _ command: PendingCommand, _ member: Member, to node: RedisNode, _ error: RedisError
   ) -> RedisEvent? {
-    guard let address = node.address(by: Self.host(of: member)), let target = self.node(at: address) else {
+    guard let address = node.address(by: member.link.server.host), let target = self.node(at: address) else {
       return .lost(tag: command.tag, mayHaveRun: false)
     }
     var isAsking = false
@@ -99,17 +99,9 @@ extension RedisClient {
     return .lost(tag: command.tag, mayHaveRun: false)
   }
 
-  private static func host(of member: Member) -> String {
-    switch member.link.server.address {
-    case .name(let host, port: _): host
-    case .socket(.ip(let ip, port: _)): ip.description
-    case .socket(.unix): "127.0.0.1"
-    }
-  }
-
   private func readMap(_ reply: borrowing RedisReply, _ member: Member) {
     let value = reply.value
-    guard let ranges = SlotMap.read(value, speaker: Self.host(of: member)) else { return }
+    guard let ranges = SlotMap.read(value, speaker: member.link.server.host) else { return }
     var map = SlotMap()
     map.askedAt = slots.askedAt
     map.isFresh = true

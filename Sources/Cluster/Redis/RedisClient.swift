@@ -7,6 +7,7 @@
 // map of them (`RedisClient+Cluster`).
 
 import Core
+import Crypto
 
 /// The connections of one loop to a Redis.
 public final class RedisClient {
@@ -28,6 +29,7 @@ public final class RedisClient {
   let settings: RedisLinkSettings
   let world: any World
   private let makeToken: (Int, UInt32) -> UInt64
+  private let securities: [RedisEncryption: TLSClientContext]
 
   var members: [Member] = []
   private var nextNumber = 0
@@ -46,15 +48,36 @@ public final class RedisClient {
   public private(set) var source = 0
 
   /// Connections to `store` that do nothing before ``start()``. `token` makes event tokens out of a link's number and a
-  /// number that is another one for every attempt.
+  /// number that is another one for every attempt. Reads the files that encryption needs, and throws
+  /// ``RedisFault/encryption(_:)`` where one is of no use.
   public init(
     _ store: RedisStore, _ settings: RedisLinkSettings, world: any World,
     token: @escaping (_ link: Int, _ generation: UInt32) -> UInt64
-  ) {
+  ) throws(RedisFault) {
+    securities = try Self.securities(of: store)
     self.store = store
     self.settings = settings
     self.world = world
     makeToken = token
+  }
+
+  private static func securities(of store: RedisStore) throws(RedisFault) -> [RedisEncryption: TLSClientContext] {
+    let encryptions: [RedisEncryption?] =
+      switch store {
+      case .single(let server): [server.encryption]
+      case .sentinel(let group): [group.encryption, group.server.encryption]
+      case .cluster(let seeds): [seeds.server.encryption]
+      }
+    var securities: [RedisEncryption: TLSClientContext] = [:]
+    for case let encryption? in encryptions {
+      do throws(TLSFault) {
+        securities[encryption] = try TLSClientContext(
+          authorities: encryption.authorities, certificate: encryption.certificate, key: encryption.key)
+      } catch {
+        throw .encryption(error.message)
+      }
+    }
+    return securities
   }
 
   /// Begins to connect. Once.
@@ -154,7 +177,8 @@ public final class RedisClient {
     let number = nextNumber
     nextNumber += 1
     let makeToken = makeToken
-    let link = RedisLink(server, settings, world: world) { makeToken(number, $0) }
+    let security = server.encryption.flatMap { securities[$0] }
+    let link = RedisLink(server, settings, world: world, security: security) { makeToken(number, $0) }
     let member = Member(number: number, link: link, purpose: purpose)
     members.append(member)
     link.start()

@@ -1,4 +1,5 @@
 import Core
+import Crypto
 
 extension RedisLink {
   /// Begins an attempt.
@@ -32,7 +33,14 @@ extension RedisLink {
     }
     canWrite = true
     lastReceived = world.now
-    greet()
+    guard let security else { return greet() }
+    phase = .securing
+    phaseDeadline = world.now.advanced(byNanoseconds: settings.limits.greeting)
+    do throws(TLSFault) {
+      tls = try TLSClient(security, name: server.encryption?.serverName ?? server.host)
+    } catch {
+      fault = .encryption(error.message)
+    }
   }
 
   // MARK: Bytes
@@ -51,16 +59,32 @@ extension RedisLink {
       switch world.receive(socket, into: incoming, limit: Self.piece) {
       case .count(let count):
         heard()
-        guard reader.feed(incoming.bytes) else {
-          fault = .malformed
-          return
-        }
+        feed()
         if count < Self.piece, !untilEnd { return }
       case .wouldBlock: return
       case .ended: fault = .closed
       case .failed(let error): fault = .broken(error)
       }
     }
+  }
+
+  /// Hands what was received on, decrypted where need be.
+  private func feed() {
+    let (incoming, plain) = (incoming, plain)
+    guard let tls else {
+      if !reader.feed(incoming.bytes) { fault = .malformed }
+      return
+    }
+    plain.removeAll()
+    do throws(TLSFault) {
+      try tls.receive(incoming.bytes, into: plain)
+    } catch {
+      fault = .encryption(error.message)
+    }
+    if tls.isEstablished, phase == .securing, fault == nil { greet() }
+    // What came before a failure still counts.
+    if !plain.isEmpty, !reader.feed(plain.bytes) { fault = .malformed }
+    if tls.hasEnded { fault = fault ?? .closed }
   }
 
   private func heard() {
@@ -72,22 +96,55 @@ extension RedisLink {
 
   /// Sends what has not been sent.
   func transmit() {
-    guard fault == nil, socket != .none, phase == .greeting || phase == .up || phase == .draining else { return }
+    guard fault == nil, socket != .none else { return }
+    switch phase {
+    case .securing, .greeting, .up, .draining: break
+    case .idle, .resolving, .pausing, .connecting, .stopped: return
+    }
+    if let tls { return transmit(through: tls) }
     let outgoing = outgoing
     while canWrite, sentCount < outgoing.count {
-      switch world.send(socket, outgoing.bytes.extracting(sentCount..<outgoing.count)) {
-      case .count(let count):
-        sentCount += count
-        lastSent = world.now
-        if sentCount < outgoing.count { canWrite = false }
-      case .wouldBlock: canWrite = false
-      case .ended: fault = .closed
-      case .failed(let error):
-        // What the server said before it went may still lie here.
-        receive(untilEnd: true)
-        fault = fault ?? .broken(error)
-      }
+      sentCount += transmit(outgoing.bytes.extracting(sentCount..<outgoing.count))
     }
+  }
+
+  /// What has been encrypted counts as sent: whether its last byte left is not worth knowing.
+  private func transmit(through tls: TLSClient) {
+    let outgoing = outgoing
+    while canWrite, fault == nil {
+      if tls.outgoing.isEmpty {
+        guard tls.isEstablished, sentCount < outgoing.count else { return }
+        do throws(TLSFault) {
+          try tls.send(outgoing.bytes.extracting(sentCount..<outgoing.count))
+        } catch {
+          fault = .encryption(error.message)
+          return
+        }
+        sentCount = outgoing.count
+      }
+      let encrypted = tls.outgoing
+      encrypted.consume(transmit(encrypted.bytes))
+    }
+  }
+
+  /// Sends what the network takes of `bytes`; returns how many.
+  private func transmit(_ bytes: RawSpan) -> Int {
+    switch world.send(socket, bytes) {
+    case .count(let count):
+      lastSent = world.now
+      if count < bytes.byteCount { canWrite = false }
+      return count
+    case .wouldBlock: canWrite = false
+    case .ended:
+      canWrite = false
+      fault = .closed
+    case .failed(let error):
+      canWrite = false
+      // What the server said before it went may still lie here.
+      receive(untilEnd: true)
+      fault = fault ?? .broken(error)
+    }
+    return 0
   }
 
   // MARK: The end
@@ -107,6 +164,8 @@ extension RedisLink {
     outgoing.removeAll(keeping: Self.piece)
     incoming.removeAll()
     reader = RedisReader()
+    tls = nil
+    plain.removeAll(keeping: Self.piece)
     sentCount = 0
     canWrite = false
     mustReadAgain = false

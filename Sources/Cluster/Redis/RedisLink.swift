@@ -10,6 +10,7 @@
 // million decisions a second), and resending what was sent: `apply` debits.
 
 import Core
+import Crypto
 
 /// One pipelined connection that makes itself anew whenever it is lost. It belongs to one loop.
 public final class RedisLink {
@@ -30,6 +31,7 @@ public final class RedisLink {
   public let server: RedisServer
   let settings: RedisLinkSettings
   let world: any World
+  let security: TLSClientContext?
   let makeToken: (UInt32) -> UInt64
 
   var phase = Phase.idle
@@ -49,6 +51,9 @@ public final class RedisLink {
   var sentCount = 0
   var canWrite = false
   let incoming = ByteBuffer()
+  /// Nil on connections that are not encrypted; ``plain`` is what came through it.
+  var tls: TLSClient?
+  let plain = ByteBuffer()
   var mustReadAgain = false
   /// Bytes at the front of ``outgoing`` whose command was answered by the event that was last handed out.
   var finished = 0
@@ -80,10 +85,13 @@ public final class RedisLink {
   public internal(set) var isSilent = false
 
   /// A connection to `server` that does nothing before ``start()``. `token` makes the event token of its socket out of a
-  /// number that is another one for every attempt.
+  /// number that is another one for every attempt. `security` is needed exactly where the server has an encryption.
   public init(
-    _ server: RedisServer, _ settings: RedisLinkSettings, world: any World, token: @escaping (UInt32) -> UInt64
+    _ server: RedisServer, _ settings: RedisLinkSettings, world: any World, security: TLSClientContext? = nil,
+    token: @escaping (UInt32) -> UInt64
   ) {
+    precondition((server.encryption == nil) == (security == nil), "a connection would be in the open")
+    self.security = security
     self.server = server
     self.settings = settings
     self.world = world

@@ -73,6 +73,17 @@ public struct RedisServer: Equatable, Sendable {
   }
 }
 
+extension RedisServer {
+  /// The host as it was written; that of the machine itself for a unix socket.
+  var host: String {
+    switch address {
+    case .name(let host, port: _): host
+    case .socket(.ip(let ip, port: _)): ip.description
+    case .socket(.unix): "127.0.0.1"
+    }
+  }
+}
+
 extension RedisServer: CustomStringConvertible {
   /// The server as a URL without its credentials.
   public var description: String {
