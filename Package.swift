@@ -13,8 +13,8 @@ let strict: [SwiftSetting] = [
   .unsafeFlags(["-cross-module-optimization", "-enforce-exclusivity=unchecked"], .when(configuration: .release)),
 ]
 
-func room(_ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
-  .target(name: name, dependencies: dependencies, swiftSettings: strict)
+func room(_ name: String, _ dependencies: [Target.Dependency] = [], resources: [Resource] = []) -> Target {
+  .target(name: name, dependencies: dependencies, resources: resources, swiftSettings: strict)
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource] = []) -> Target {
@@ -38,7 +38,10 @@ let package = Package(
     room("Admin", ["Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
-    room("Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"]),
+    room(
+      "Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"],
+      // The decision library: read by Redis, so that it has to lie in the binary.
+      resources: [.embedInCode("Lanes/lanes.lua")]),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
     .executableTarget(
       name: "Commands", dependencies: ["Admin", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline"],

@@ -90,6 +90,19 @@ public enum LimitRule: Equatable, Sendable, BitwiseCopyable {
   /// `limit` exchanges at the same time; the cost is always 1.
   case concurrency(limit: Int64)
 
+  /// From this tolerance on, twelve days in nanoseconds, intervals are whole microseconds.
+  public static let coarseTolerance: Int64 = 1_048_575_000_000_000
+
+  /// The rate of one unit in so many nanoseconds. A rate that remembers more than twelve days goes by whole microseconds,
+  /// rounded up, in every store: shared counters are doubles, which keep no nanoseconds for so long.
+  public static func rate(interval: Int64, burst: Int64) -> LimitRule {
+    let (tolerance, overflow) = burst.multipliedReportingOverflow(by: interval)
+    guard overflow || tolerance >= coarseTolerance else { return .rate(intervalNanoseconds: interval, burst: burst) }
+    let coarse = (interval &+ 999) / 1000 &* 1000
+    // The product stays below 2⁶²: a rate so coarse has no use for more at once.
+    return .rate(intervalNanoseconds: coarse, burst: min(burst, ((1 << 62) - 1) / coarse))
+  }
+
   /// The most that can be had at once.
   @inlinable
   public var limit: Int64 {

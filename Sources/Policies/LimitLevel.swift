@@ -228,7 +228,7 @@ struct LimitRuleReader {
       options.fail("the burst is more than 146 years of the rate", at: "burst", fix: "write a smaller one")
       return
     }
-    rule = .rate(intervalNanoseconds: interval, burst: burst)
+    rule = LimitRule.rate(interval: interval, burst: burst)
     nominalSeconds = max(1, (tolerance + 999_999_999) / 1_000_000_000)
     kind = "rate"
   }
