@@ -36,6 +36,7 @@ public enum FuzzTable {
     FuzzTarget("address", AddressTargets.address),
     FuzzTarget("redis-url", RedisTargets.url),
     FuzzTarget("redis-replies", RedisTargets.replies),
+    FuzzTarget("lane-answers", LaneTargets.answers),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
     FuzzTarget("route-match", TrafficTargets.routeMatch),

@@ -23,11 +23,8 @@ struct LaneTrace {
     case 0, 1:
       let intervals: [Int64] = [100, 333_334, 1_000_000, 999_999_937, 86_400_000_000_000]
       let interval = intervals[Int(random.number(0...4))]
-      // Beyond twelve days whole microseconds are promised.
       let burst = min(size, (1 << 62) / interval - 1)
-      return .rate(
-        intervalNanoseconds: burst * interval > 1_000_000_000_000_000 ? (interval + 999) / 1000 * 1000 : interval,
-        burst: interval == 100 ? min(burst, 1 << 31) : burst / 2 + 1)
+      return .rate(interval: interval, burst: interval == 100 ? min(burst, 1 << 31) : burst / 2 + 1)
     case 2, 3:
       return .window(
         limit: size << random.number(0...9),

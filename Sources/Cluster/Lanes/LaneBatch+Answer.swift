@@ -127,7 +127,8 @@ extension LaneBatch {
       question[level].isDenied = !passes && room < question[level].cost
       isExplained = isExplained || question[level].isDenied
       if passes {
-        _ = question[level].take(from: &state, time)
+        // Only a Redis that contradicts itself passes what there is no room for.
+        if room >= question[level].cost { _ = question[level].take(from: &state, time) }
         question[level].remaining = max(0, room &- question[level].cost)
         question[level].resetNanoseconds = question[level].restoration(state, time)
       } else {
