@@ -149,6 +149,9 @@ extension Metrics {
     text.single(
       "sluice_upstream_broken_responses_total", .counter, "Responses that broke the rules or ended early.",
       total(.upstreamResponsesBroken))
+    text.single(
+      "sluice_upstream_unasked_bytes_total", .counter,
+      "Times that an endpoint sent bytes behind the end of a response.", total(.upstreamBytesUnasked))
   }
 
   private func writeLoops(_ text: MetricsText) {

@@ -34,6 +34,8 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case upstreamRequestsQueued
   /// Responses that broke the rules or ended early.
   case upstreamResponsesBroken
+  /// Times that an endpoint sent bytes behind the end of a response, or between two requests.
+  case upstreamBytesUnasked
   /// Requests copied to a mirror.
   case requestsMirrored
   /// Times that accepting paused since descriptors had run out.

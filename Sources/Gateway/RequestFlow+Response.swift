@@ -22,7 +22,7 @@ extension RequestFlow {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
-      guard !isUnasked(exchange, index) else { return serverBroke(exchange) }
+      guard !isUnasked(exchange, index) else { return unaskedBytes(exchange) }
       if exchanges[exchange].stage == .response {
         setDeadline(server: index, after: exchanges[exchange].timeouts.idle)
       }
@@ -41,6 +41,11 @@ extension RequestFlow {
   private func isUnasked(_ exchange: Int32, _ server: Int32) -> Bool {
     exchanges[exchange].toServerSent == 0 && exchanges[exchange].isReplayable && servers[server].isReused
       && exchanges[exchange].stage == .request
+  }
+
+  private mutating func unaskedBytes(_ exchange: Int32) {
+    if let endpoint = exchanges[exchange].endpoint?.with({ $0 }) { distrust(endpoint) }
+    serverBroke(exchange)
   }
 
   @inline(__always)
@@ -207,6 +212,7 @@ extension RequestFlow {
     if exchanges[exchange].responseFraming == .chunked {
       exchanges[exchange].toClient.append(exchanges[exchange].hasResponseTrailers ? "\r\n" : "0\r\n\r\n")
     }
+    if surplus > 0, let endpoint = exchanges[exchange].endpoint?.with({ $0 }) { distrust(endpoint) }
     let isReusable =
       surplus == 0 && exchanges[exchange].serverKeepsAlive && exchanges[exchange].requestBody.isComplete
       && !exchanges[exchange].isCutOff

@@ -138,11 +138,27 @@ extension RequestFlow {
   mutating func pump(server index: Int32) {
     switch servers[index].state {
     case .free, .connecting: return
-    // Nothing is due between two requests: the upstream is closing, or confused.
-    case .idle: close(server: index, reset: false)
+    case .idle: endIdle(index)
     case .busy: readResponse(index)
     case .tunnel: pumpTunnel(fromServer: index)
     }
+  }
+
+  /// Nothing is due between two requests: the upstream is closing, or confused.
+  private mutating func endIdle(_ index: Int32) {
+    input.removeAll()
+    if let endpoint = pool.endpoint(of: index), case .count = receive(servers[index].socket, into: lent.input) {
+      distrust(endpoint)
+    }
+    // Distrust has closed it with the others.
+    if servers[index].state == .idle { close(server: index, reset: false) }
+  }
+
+  /// The endpoint has sent what nobody asked for: its idle connections may hold more of that, and no further ones are kept.
+  mutating func distrust(_ endpoint: EndpointState) {
+    metrics.add(to: .upstreamBytesUnasked)
+    endpoint.noteUnaskedBytes(now: world.now)
+    while case let idle = pool.takeOldest(endpoint: endpoint.id), idle >= 0 { close(server: idle, reset: false) }
   }
 
   /// No connection came about.
@@ -269,6 +285,7 @@ extension RequestFlow {
     if servers[server].state != .connecting { exchanges[exchange].endpoint?.with { $0.requestEnded() } }
     let line = servers[server].line
     guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
+      exchanges[exchange].endpoint?.with({ $0.mayReuseConnections(at: world.now) }) == true,
       let limits = exchanges[exchange].group?.with({ $0.pool }),
       servers[server].served < limits.maxRequestsPerConnection, !keepsOthersWaiting(exchange, line),
       pool.release(server, limits, now: world.now)

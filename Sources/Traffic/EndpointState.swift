@@ -29,6 +29,7 @@ public final class EndpointState: Sendable {
   let activeRequestCount = Atomic<Int32>(0)
   let latencyValue = Atomic<Int64>(0)
   let latencyTakenAt = Atomic<Int64>(0)
+  let unaskedUntilValue = Atomic<Int64>(0)
   let requestTotal = Atomic<UInt64>(0)
   let failureTotal = Atomic<UInt64>(0)
   let ejectionTotal = Atomic<UInt64>(0)
@@ -87,6 +88,23 @@ public final class EndpointState: Sendable {
     guard before != health else { return }
     if before == .unhealthy { joinedAtValue.store(now.nanoseconds, ordering: .relaxed) }
     upstream.endpointsChanged()
+  }
+
+  // MARK: Trust
+
+  /// For how long an endpoint that sent what nobody asked for gets a new connection for every request, in nanoseconds.
+  static let distrust: Int64 = 600_000_000_000
+
+  /// It has sent bytes behind the end of a response: on a connection that is used again, more of them could be taken for
+  /// the answer to the next request.
+  public func noteUnaskedBytes(now: Instant) {
+    unaskedUntilValue.store(now.advanced(byNanoseconds: Self.distrust).nanoseconds, ordering: .relaxed)
+  }
+
+  /// Whether its connections may serve more than one request.
+  @inline(__always)
+  public func mayReuseConnections(at now: Instant) -> Bool {
+    unaskedUntilValue.load(ordering: .relaxed) <= now.nanoseconds
   }
 
   // MARK: Latency

@@ -110,6 +110,31 @@ struct RequestFlowUpstreamTests {
   }
 
   @Test(
+    "An endpoint that once sent what nobody asked for gets a connection for every request",
+    arguments: ["with the response", "between two requests"])
+  func distrusted(moment: String) throws {
+    let bench = try FlowBench()
+    var surplus = moment == "with the response" ? "surplus" : ""
+    let origin = bench.origin { connection, _ in
+      connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok" + surplus)
+      surplus = ""
+    }
+    #expect(try bench.exchange(get("/")).text == "ok")
+    bench.world.settle()
+    if moment == "between two requests" {
+      origin.connections[0].send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil")
+      bench.world.settle()
+    }
+    for count in 2...4 {
+      #expect(try bench.exchange(get("/")).text == "ok")
+      bench.world.settle()
+      #expect(origin.connections.count == count)
+    }
+    #expect(bench.count(.upstreamBytesUnasked) == 1)
+    bench.expectRest()
+  }
+
+  @Test(
     "A response before the request's end is passed on, and neither connection is used again", arguments: [UInt64](1...6)
   )
   func earlyResponse(seed: UInt64) throws {
