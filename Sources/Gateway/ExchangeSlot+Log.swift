@@ -16,9 +16,9 @@ extension ExchangeSlot {
     configuration.with { configuration in
       var summary = summarize(configuration, now: now, elapsed: elapsed, wallTime: wallTime)
       summary.receivedBytes = head.with { Int64($0.count) } &+ requestBody.received
-      let endpoints = Borrowed(configuration.endpointNames(ofUpstream: upstream))
+      let names = endpoints?.part { $0.names } ?? Borrowed(EndpointsInUse.noNames)
       head.with { head in
-        endpoints.with { endpoints in
+        names.with { endpoints in
           block.with { block in
             log.write(
               &self, summary, head: head.bytesAndSlack, names: configuration.names, endpoints: endpoints, into: block)

@@ -37,14 +37,6 @@ final class LoopConfiguration {
     self.upstreams = upstreams
   }
 
-  /// The texts of an upstream's endpoints, for the log.
-  @inline(__always)
-  func endpointNames(ofUpstream index: Int32) -> NameTable {
-    index >= 0 ? upstreams[Int(index)].endpointNames : Self.noNames
-  }
-
-  private static let noNames = NameTable([])
-
   /// The metrics series of a route; −1 stands for none.
   func series(ofRoute index: Int32) -> Int32 { index >= 0 ? routeSeries[Int(index)] : Metrics.noRoute }
 

@@ -5,9 +5,17 @@ import Traffic
 /// a set which has been replaced.
 final class EndpointsInUse {
   let set: EndpointSet
+  /// Their addresses as the log shows them.
+  let names: NameTable
   var users = 0
 
-  init(_ set: EndpointSet) { self.set = set }
+  init(_ set: EndpointSet) {
+    self.set = set
+    names = NameTable(set.endpoints.map { $0.state.address.description })
+  }
+
+  /// The names of no endpoints, for requests that went to none.
+  static let noNames = NameTable([])
 }
 
 /// One upstream as one loop sees it.
@@ -28,15 +36,12 @@ final class LoopUpstream {
   private let state: UpstreamState
   private let requestBounds: BreakerSpec
   private let maxConnections: Int
-  /// The endpoints' addresses as the log shows them.
-  private(set) var endpointNames: NameTable
 
   init(_ plan: UpstreamPlan, line: Int32, random: UInt64) {
     self.plan = plan
     self.line = line
     balancer = Balancer(plan, random: random)
     endpoints = EndpointsInUse(plan.endpoints)
-    endpointNames = Self.names(of: plan.endpoints)
     pool = PoolLimits(plan.spec.pool)
     hashes = plan.spec.balance == .consistentHash
     state = plan.state
@@ -65,10 +70,5 @@ final class LoopUpstream {
     former.removeAll { $0.users == 0 }
     if self.endpoints.users > 0 { former.append(self.endpoints) }
     self.endpoints = EndpointsInUse(endpoints)
-    endpointNames = Self.names(of: endpoints)
-  }
-
-  private static func names(of endpoints: EndpointSet) -> NameTable {
-    NameTable(endpoints.endpoints.map { $0.state.address.description })
   }
 }
