@@ -80,6 +80,7 @@ extension RequestFlow {
   }
 
   /// An event of a client's socket.
+  @inline(__always)
   mutating func clientReady(_ index: Int32, _ readiness: Readiness) {
     if readiness.contains(.broken), isLost(index) { return abandon(clients[index].exchange) }
     if !readiness.isDisjoint(with: [.peerEnded, .broken]) { clients[index].peerEnded = true }
@@ -113,6 +114,7 @@ extension RequestFlow {
   }
 
   /// Reads a request head: usually all of it at once, into the loop's own buffer.
+  @inline(__always)
   private mutating func readHead(_ index: Int32) {
     let exchange = clients[index].exchange
     let buffer = exchange >= 0 ? Borrowed(exchanges[exchange].clientInput) : lent.input

@@ -107,6 +107,7 @@ extension RequestFlow {
   // MARK: Events of upstream connections
 
   /// An event of an upstream's socket.
+  @inline(__always)
   mutating func serverReady(_ index: Int32, _ readiness: Readiness) {
     if readiness.contains(.peerEnded) { servers[index].peerEnded = true }
     if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { servers[index].inputWaits = true }

@@ -113,6 +113,8 @@ extension EventLoop {
   }
 
   /// Receives straight into `buffer`, with one system call.
+  @inlinable
+  @inline(__always)
   public func receive(_ socket: Socket, into buffer: ByteBuffer, limit: Int) -> TransferResult {
     precondition(limit > 0)
     var result = 0
@@ -125,6 +127,8 @@ extension EventLoop {
   }
 
   /// Sends what the kernel takes, with one system call.
+  @inlinable
+  @inline(__always)
   public func send(_ socket: Socket, _ bytes: RawSpan) -> TransferResult {
     precondition(!bytes.isEmpty)
     let result = unsafe bytes.withUnsafeBytes {
@@ -144,9 +148,12 @@ extension EventLoop {
     return Self.outcome(result)
   }
 
+  @inlinable
   @inline(__always)
-  private static func outcome(_ result: Int) -> TransferResult {
-    if result >= 0 { return .count(result) }
+  static func outcome(_ result: Int) -> TransferResult { result >= 0 ? .count(result) : failure(result) }
+
+  @usableFromInline
+  static func failure(_ result: Int) -> TransferResult {
     let code = Int32(truncatingIfNeeded: -result)
     return code == EAGAIN || code == EINTR ? .wouldBlock : .failed(NetworkError(code: code))
   }
