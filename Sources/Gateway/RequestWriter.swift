@@ -12,10 +12,16 @@ enum RequestWriter {
     _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, _ forwarded: ForwardedBlock,
     into buffer: ByteBuffer
   ) {
-    writeLine(request, &slot, route, into: buffer)
     dropOwnFields(request, isTrusted: slot.isTrusted)
-    writeHost(request, &slot, route.rewrite.host, into: buffer)
-    request.appendFields(to: buffer)
+    let line = unchangedLine(request, &slot, route)
+    if !line.isEmpty, case .keep = route.rewrite.host {
+      // A request of HTTP/1.1 has a Host.
+      request.appendFields(behind: line, to: buffer)
+    } else {
+      if line.isEmpty { writeLine(request, &slot, route, into: buffer) } else { buffer.append(request.bytes(line)) }
+      writeHost(request, &slot, route.rewrite.host, into: buffer)
+      request.appendFields(to: buffer)
+    }
     writeOwnFields(request, &slot, forwarded, into: buffer)
     if slot.wantsUpgrade, let upgrade = request.upgrade {
       buffer.append("Connection: upgrade\r\n")
@@ -26,16 +32,21 @@ enum RequestWriter {
     buffer.append("\r\n")
   }
 
+  /// The whole request line if it goes on as it is, else empty.
+  @inline(__always)
+  private static func unchangedLine(
+    _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan
+  ) -> ByteRange {
+    let isUnchanged = route.rewrite.isIdentity && slot.exchange.changedQuery == nil
+    // An origin-form target goes on as it is, and so does the line around it.
+    guard isUnchanged, !request.isHTTP10, request.path.start == request.target.start else { return .empty }
+    let start = request.methodText.start
+    return ByteRange(start: start, count: UInt32(request.target.end + " HTTP/1.1\r\n".utf8.count) - start)
+  }
+
   private static func writeLine(
     _ request: RequestHead, _ slot: inout ExchangeSlot, _ route: RoutePlan, into buffer: ByteBuffer
   ) {
-    let isUnchanged = route.rewrite.isIdentity && slot.exchange.changedQuery == nil
-    if isUnchanged, !request.isHTTP10, request.path.start == request.target.start {
-      // An origin-form target goes on as it is, and so does the line around it.
-      let start = request.methodText.start
-      let end = UInt32(request.target.end + " HTTP/1.1\r\n".utf8.count)
-      return buffer.append(request.bytes(ByteRange(start: start, count: end - start)))
-    }
     buffer.append(request.bytes(request.methodText))
     buffer.append(UInt8(ascii: " "))
     let path = request.bytes(request.path)

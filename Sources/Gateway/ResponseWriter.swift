@@ -7,25 +7,22 @@ import Pipeline
 enum ResponseWriter {
   /// Writes the head of an upstream's final response.
   static func write(_ response: ResponseHead, _ slot: inout ExchangeSlot, closes: Bool, into buffer: ByteBuffer) {
-    writeStatusLine(response, into: buffer)
     response.dropAll(.xRequestId)
-    response.appendFields(to: buffer)
+    writeFields(response, into: buffer)
     if slot.responseFraming == .chunked { buffer.append("Transfer-Encoding: chunked\r\n") }
     writeTail(&slot, closes: closes, into: buffer)
   }
 
   /// Passes an informational response on (RFC 9110 section 15.2).
   static func writeInformational(_ response: ResponseHead, into buffer: ByteBuffer) {
-    writeStatusLine(response, into: buffer)
-    response.appendFields(to: buffer)
+    writeFields(response, into: buffer)
     buffer.append("\r\n")
   }
 
   /// Writes the head of a 101 (RFC 9110 section 7.8).
   static func writeUpgrade(_ response: ResponseHead, _ slot: inout ExchangeSlot, into buffer: ByteBuffer) {
-    writeStatusLine(response, into: buffer)
     response.dropAll(.xRequestId)
-    response.appendFields(to: buffer)
+    writeFields(response, into: buffer)
     buffer.append("Connection: upgrade\r\n")
     if let upgrade = response.upgrade { buffer.appendField("Upgrade: ", response.bytes(upgrade)) }
     slot.appendRequestID(to: buffer)
@@ -52,15 +49,17 @@ enum ResponseWriter {
     writeTail(&slot, closes: closes, into: buffer)
   }
 
-  private static func writeStatusLine(_ response: ResponseHead, into buffer: ByteBuffer) {
+  /// The status line and the upstream's fields.
+  private static func writeFields(_ response: ResponseHead, into buffer: ByteBuffer) {
     if !response.isHTTP10, !response.reason.isEmpty {
-      return buffer.append(response.bytes(ByteRange(start: 0, count: UInt32(response.reason.end + 2))))
+      return response.appendFields(behind: ByteRange(start: 0, count: UInt32(response.reason.end + 2)), to: buffer)
     }
     buffer.append("HTTP/1.1 ")
     buffer.append(decimal: UInt64(response.status))
     buffer.append(UInt8(ascii: " "))
     buffer.append(response.bytes(response.reason))
     buffer.append("\r\n")
+    response.appendFields(to: buffer)
   }
 
   private static func writeTail(_ slot: inout ExchangeSlot, closes: Bool, into buffer: ByteBuffer) {

@@ -117,10 +117,12 @@ public struct FieldNameSet: OptionSet, BitwiseCopyable, Sendable {
   public init(rawValue: UInt64) { self.rawValue = rawValue }
 
   /// Just `name`.
+  @inlinable
   @inline(__always)
   public init(_ name: FieldName) { rawValue = 1 &<< UInt64(name.rawValue) }
 
   /// The names of both.
+  @inlinable
   @inline(__always)
   public static func | (left: FieldNameSet, right: FieldNameSet) -> FieldNameSet {
     FieldNameSet(rawValue: left.rawValue | right.rawValue)

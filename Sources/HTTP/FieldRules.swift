@@ -36,9 +36,9 @@ extension HeadTable {
     let present = presence & Self.hopByHop
     if present == 0 { return 0 }
     // Nearly every head that has any of them has just `Connection: keep-alive` or `close`.
-    if present == Self.bit(.connection), !isRepeated(.connection), let index = firstIndex(of: .connection) {
-      drop(index)
-      let value = self[index].valueRange
+    if present == Self.bit(.connection), !isRepeated(.connection) {
+      dropLast(of: .connection)
+      let value = last(of: .connection).valueRange
       let start = Int(value.start)
       if value.count == 10, window.folded(start, count: 8) == Self.keepAliveHead,
         window.folded(start &+ 2, count: 8) == Self.keepAliveTail
@@ -96,7 +96,22 @@ extension HeadTable {
   /// How the body ends as far as the fields say; leaves `framing` alone where they say nothing. 0 or a refusal.
   @inline(__always)
   func readFraming(_ window: borrowing HeadWindow, isHTTP10: Bool, _ framing: inout BodyFraming) -> Int {
-    if presence & (Self.bit(.transferEncoding) | Self.bit(.contentLength)) == 0 { return 0 }
+    let present = presence & (Self.bit(.transferEncoding) | Self.bit(.contentLength))
+    if present == 0 { return 0 }
+    if present == Self.bit(.contentLength), !isRepeated(.contentLength) {
+      guard let length = Decimal.read(window, last(of: .contentLength).valueRange) else {
+        return LineEnd.refusal(.malformedContentLength)
+      }
+      framing = .length(length)
+      return 0
+    }
+    return readOtherFraming(window, isHTTP10: isHTTP10, &framing)
+  }
+
+  @inline(never)
+  private func readOtherFraming(
+    _ window: borrowing HeadWindow, isHTTP10: Bool, _ framing: inout BodyFraming
+  ) -> Int {
     if let index = firstIndex(of: .transferEncoding) {
       if isPresent(.contentLength) { return LineEnd.refusal(.lengthWithTransferEncoding) }
       if isHTTP10 { return LineEnd.refusal(.transferEncodingInHTTP10) }
@@ -106,19 +121,32 @@ extension HeadTable {
         return LineEnd.refusal(.unsupportedTransferCoding)
       }
       framing = .chunked
-    } else if let index = firstIndex(of: .contentLength) {
-      if isRepeated(.contentLength) { return LineEnd.refusal(.repeatedContentLength) }
-      guard let length = Decimal.read(window.span(self[index].valueRange)) else {
-        return LineEnd.refusal(.malformedContentLength)
-      }
-      framing = .length(length)
+      return 0
     }
-    return 0
+    return LineEnd.refusal(.repeatedContentLength)
   }
 }
 
 /// Unsigned decimal numbers as HTTP has them.
 enum Decimal {
+  /// The number that the bytes of `range` spell, as ``read(_:)`` has it.
+  @inline(__always)
+  static func read(_ window: borrowing HeadWindow, _ range: ByteRange) -> Int64? {
+    let count = Int(range.count)
+    guard count > 0, count <= 8 else { return read(window.span(range)) }
+    // Eight digits at once, zeros in front: each byte of the sum has its top bit set if it was no digit, and none
+    // carries into the next without its own.
+    let unused = UInt64(truncatingIfNeeded: 64 &- 8 &* count)
+    let digits = (window.word(Int(range.start)) ^ 0x3030_3030_3030_3030) &<< unused
+    if (digits &+ 0x7676_7676_7676_7676 | digits) & 0x8080_8080_8080_8080 != 0 { return nil }
+    // Neighbours become numbers below 100; then the first and the third of those, and the second and the fourth, are
+    // multiplied and added.
+    let pairs = digits &* 10 &+ digits >> 8
+    let odd = (pairs & 0xff_0000_00ff) &* (100 + 1_000_000 << 32)
+    let even = (pairs >> 16 & 0xff_0000_00ff) &* (1 + 10_000 << 32)
+    return Int64(truncatingIfNeeded: (odd &+ even) >> 32)
+  }
+
   /// The number that `text` spells with at most 19 digits and nothing else; nil for anything else or beyond 63 bits.
   static func read(_ text: RawSpan) -> Int64? {
     guard text.byteCount > 0, text.byteCount <= 19 else { return nil }

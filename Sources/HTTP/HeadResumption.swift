@@ -3,6 +3,7 @@ import Core
 /// Decides whether a head that was incomplete is worth another parse: only if the new bytes end it or spoil it. So a
 /// sender of single bytes makes us look at each byte once, not at the whole head for each.
 enum HeadResumption {
+  @inline(never)
   static func isDue(_ window: borrowing HeadWindow, _ available: Int, scanned: Int, _ limits: HeadLimits) -> Bool {
     let lineLimit = limits.requestLineBytes + 2
     if available >= limits.headBytes || (scanned <= lineLimit && available > lineLimit) { return true }

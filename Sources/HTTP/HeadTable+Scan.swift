@@ -8,7 +8,7 @@ import Core
 extension HeadTable {
   /// Reads field lines from `start`, at least 4, up to the empty line. The result is the count of bytes up to and with
   /// that line, or negative as ``LineEnd`` has it.
-  @inline(__always)
+  @inline(never)
   func scan(_ window: borrowing HeadWindow, from start: Int, limit: Int) -> Int {
     precondition(start >= 4 && limit <= HeadLimits.maximumFieldCount)
     unsafe summary.pointee = Summary()
@@ -53,15 +53,15 @@ extension HeadTable {
       let colons = unsafe sluice_equal16(base + line, 58)
       if colons == 0 || offset == limit { break }
       let nameCount = Int(sluice_lowest(colons))
-      let value = line &+ nameCount &+ 2
+      let colon = line &+ nameCount
+      if colon >= end { break }
       // One space before the value, none behind it, and so at least one byte of it.
-      if value &- 2 >= end { break }
-      if unsafe base[value &- 1] != 32 || base[value] <= 32 || base[end &- 1] <= 32 { break }
+      if unsafe base[colon &+ 1] != 32 || base[colon &+ 2] <= 32 || base[end &- 1] <= 32 { break }
+      let value = colon &+ 2
       var name = unsafe FieldNameTable.candidate(base + line, count: nameCount, in: names)
-      if unsafe FieldNameTable.isShort(name, base + line, in: names) {
-        let bit: UInt64 = 1 &<< UInt64(name)
-        if presence & bit != 0 { break }
-        presence |= bit
+      if _fastPath(unsafe FieldNameTable.isShort(name, base + line, in: names)) {
+        if _slowPath(presence &>> UInt64(name) & 1 != 0) { break }
+        presence |= 1 &<< UInt64(name)
       } else {
         name = 0
         // Letters, digits, dashes and dots make a token.
@@ -75,8 +75,9 @@ extension HeadTable {
       unsafe (memory + Self.fieldsOffset + offset).storeBytes(
         of: HeadField(
           nameStart: UInt32(truncatingIfNeeded: line), valueStart: UInt32(truncatingIfNeeded: value),
-          valueCount: UInt32(truncatingIfNeeded: end &- value), nameCount: UInt16(truncatingIfNeeded: nameCount),
-          name: unsafeBitCast(name, to: FieldName.self), isDropped: false), as: HeadField.self)
+          valueCount: UInt32(truncatingIfNeeded: end &- value),
+          nameCount: UInt16(truncatingIfNeeded: nameCount), name: unsafeBitCast(name, to: FieldName.self),
+          isDropped: false), as: HeadField.self)
       offset &+= Self.fieldBytes
       line = end &+ 2
     }

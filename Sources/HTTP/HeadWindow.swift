@@ -143,8 +143,8 @@ extension HeadWindow {
     while block < count {
       let stops = unprintable32(block)
       if stops != 0 {
-        let at = block &+ stops.trailingZeroBitCount
-        if at &+ 1 < count && at <= bound && isLineEnd(at) { return at }
+        let at = block &+ Int(sluice_lowest(stops))
+        if at < count &- 1 && at <= bound && isLineEnd(at) { return at }
         return lineEndBehindOthers(from: at, notBeyond: bound)
       }
       block &+= 32

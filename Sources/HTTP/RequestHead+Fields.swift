@@ -18,6 +18,7 @@ extension RequestHead {
     return table.isPresent(.expect) ? settleExpect(window, &line) : 0
   }
 
+  @inline(never)
   private func settleExpect(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
     guard let index = table.firstIndex(of: .expect), !table.isRepeated(.expect),
       window.span(table[index].valueRange).equalsIgnoringCase("100-continue")
@@ -29,9 +30,9 @@ extension RequestHead {
 
   @inline(__always)
   private func settleHost(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
-    if let index = table.firstIndex(of: .host) {
+    if table.isPresent(.host) {
       if table.isRepeated(.host) { return LineEnd.refusal(.repeatedHost) }
-      let range = table[index].valueRange
+      let range = table.last(of: .host).valueRange
       if !line.authority.isEmpty, !window.span(range).matches(window.span(line.authority)) {
         return LineEnd.refusal(.authorityMismatch)
       }
@@ -49,15 +50,10 @@ extension RequestHead {
   private func splitAuthority(_ window: borrowing HeadWindow, _ line: inout Facts) -> Int {
     let start = Int(line.authority.start)
     let end = line.authority.end
+    if start == end { return LineEnd.refusal(.malformedHost) }
     var index = start
-    while index < end {
-      let stop = window.hostStop16(index)
-      if stop != 0 {
-        index &+= stop.trailingZeroBitCount
-        break
-      }
-      index &+= 16
-    }
+    let stop = window.hostStop16(start)
+    if stop != 0 { index &+= stop.trailingZeroBitCount } else { index = endOfName(window, start &+ 16, before: end) }
     if index >= end {
       // Behind the value stands at least the CR, so the end of a plain name is always found.
       if index > end || index == start || index &- start > HeadLimits.hostBytes {
@@ -66,9 +62,30 @@ extension RequestHead {
       line.host = line.authority
       return 0
     }
+    if index > start && index &- start <= HeadLimits.hostBytes && window.byte(index) == 58 && end &- index <= 6,
+      let port = Decimal.read(window, ByteRange(index &+ 1, upTo: end)), port < 65_536
+    {
+      line.host = ByteRange(start, upTo: index)
+      line.port = UInt16(truncatingIfNeeded: port)
+      return 0
+    }
     return splitPort(window, start, index, end, &line)
   }
 
+  /// The first byte from `start` on that cannot be part of a host name, if it stands before `end`.
+  @inline(never)
+  private func endOfName(_ window: borrowing HeadWindow, _ start: Int, before end: Int) -> Int {
+    var index = start
+    while index < end {
+      let stop = window.hostStop16(index)
+      if stop != 0 { return index &+ stop.trailingZeroBitCount }
+      index &+= 16
+    }
+    return index
+  }
+
+  /// The whole truth about what is not just a name, or a name and a port.
+  @inline(never)
   private func splitPort(
     _ window: borrowing HeadWindow, _ start: Int, _ stop: Int, _ end: Int, _ line: inout Facts
   ) -> Int {
@@ -92,6 +109,7 @@ extension RequestHead {
 
   /// The value of Upgrade if it may be honoured. Several fields, or HTTP itself as the protocol, are as good as none:
   /// a tunnel of cleartext HTTP/2 would carry requests past every policy.
+  @inline(never)
   private func upgradeOffer(_ window: borrowing HeadWindow) -> ByteRange {
     guard let index = table.firstIndex(of: .upgrade), !table.isRepeated(.upgrade) else { return .empty }
     let range = table[index].valueRange

@@ -3,6 +3,8 @@ import Core
 // The request line: method SP request-target SP HTTP-version (RFC 9112 section 3).
 
 extension RequestHead {
+  /// The method that nearly all requests have, and the space behind it.
+  private static let get: UInt64 = 0x2054_4547
   private static let http11: UInt64 = 0x312e_312f_5054_5448
   private static let http10: UInt64 = 0x302e_312f_5054_5448
 
@@ -31,6 +33,10 @@ extension RequestHead {
   ) -> Int {
     // "M / HTTP/1.1" has twelve bytes.
     if end &- start < 12 { return LineEnd.refusal(.malformedRequestLine) }
+    if window.word(start) & 0xffff_ffff == Self.get {
+      line.method = .get
+      return parseBehind(window, start, methodCount: 3, end, paths, &line)
+    }
     let space = window.equal16(start, 32)
     var methodCount = space.trailingZeroBitCount
     if space == 0 {
@@ -48,8 +54,16 @@ extension RequestHead {
     } else if line.method == .connect {
       return LineEnd.refusal(.connectNotSupported)
     }
-    line.methodText = ByteRange(start, upTo: start &+ methodCount)
+    return parseBehind(window, start, methodCount: methodCount, end, paths, &line)
+  }
 
+  /// Reads what stands behind the method.
+  @inline(__always)
+  private func parseBehind(
+    _ window: borrowing HeadWindow, _ start: Int, methodCount: Int, _ end: Int, _ paths: PathTolerance,
+    _ line: inout Facts
+  ) -> Int {
+    line.methodText = ByteRange(start, upTo: start &+ methodCount)
     let targetStart = start &+ methodCount &+ 1
     let targetEnd = end &- 9
     let version = window.word(end &- 8)
@@ -61,6 +75,7 @@ extension RequestHead {
     return parseTarget(window, targetStart, targetEnd, paths, &line)
   }
 
+  @inline(never)
   private func checkMethod(_ window: borrowing HeadWindow, _ start: Int, count: Int, _ end: Int) -> Int {
     for index in 0..<min(count, HeadLimits.methodBytes) {
       let byte = window.byte(start + index)
@@ -71,6 +86,7 @@ extension RequestHead {
   }
 
   /// Tells a version we do not speak from a line that has none.
+  @inline(never)
   private func versionFault(_ window: borrowing HeadWindow, _ targetStart: Int, _ end: Int) -> HTTPFault {
     guard end - 9 > targetStart, window.byte(end - 9) == 32, window.word(end - 8) & 0xff_ffff_ffff == 0x2f_5054_5448
     else { return .malformedRequestLine }
@@ -96,6 +112,7 @@ extension RequestHead {
 
   /// Asterisk-form and absolute-form (RFC 9112 section 3.2). The result is where the path begins, or `end` where
   /// nothing is left to read.
+  @inline(never)
   private func parseOtherForm(_ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout Facts) -> Int {
     if end - start == 1 && window.byte(start) == 42 {
       guard line.method == .options else { return LineEnd.refusal(.asteriskNotForMethod) }

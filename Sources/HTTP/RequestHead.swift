@@ -28,14 +28,12 @@ public final class RequestHead {
     var upgrade = ByteRange.empty
   }
 
-  let table = HeadTable()
+  @usableFromInline let table = HeadTable()
   let facts = Pinned(Facts())
-  private let held = Pinned(ByteBuffer())
-  /// Which buffer is held, so that finding the same one again takes no reference.
-  private let identity: Pinned<ObjectIdentifier>
+  @usableFromInline let held = Pinned(HeldBuffer())
 
   /// A head without a request; reserves about 25 KiB.
-  public init() { identity = Pinned(ObjectIdentifier(held.value)) }
+  public init() {}
 
   /// Looks for a request at the front of `buffer`.
   ///
@@ -49,7 +47,7 @@ public final class RequestHead {
     if scanned > 0 && !HeadResumption.isDue(window, available, scanned: scanned, limits) { return .incomplete }
     let result = parse(window, limits)
     if result >= 0 {
-      if ObjectIdentifier(buffer) != identity.value { rebind(to: buffer) }
+      held.value.hold(buffer)
       let fault = settle(window, &facts.value)
       return fault < 0 ? .refused(LineEnd.fault(fault)) : .complete(byteCount: result)
     }
@@ -61,10 +59,7 @@ public final class RequestHead {
   }
 
   /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
-  public func rebind(to buffer: ByteBuffer) {
-    held.value = buffer
-    identity.value = ObjectIdentifier(buffer)
-  }
+  public func rebind(to buffer: ByteBuffer) { held.value.hold(buffer) }
 
   /// The method; for ``Method/other`` see ``methodText``.
   public var method: Method { facts.value.method }
@@ -96,46 +91,71 @@ public final class RequestHead {
   public var upgrade: ByteRange? { facts.value.upgrade.isEmpty ? nil : facts.value.upgrade }
 
   /// How many fields there are, dropped ones included.
+  @inlinable
   public var fieldCount: Int { table.fieldCount }
   /// The field at `index`, in the order sent.
+  @inlinable
+  @inline(__always)
   public func field(_ index: Int) -> HeadField { table[index] }
   /// Marks a field as not to be passed on.
+  @inlinable
+  @inline(__always)
   public func drop(_ index: Int) { table.drop(index) }
   /// Marks every field of that name as not to be passed on.
+  @inlinable
   @inline(__always)
   public func dropAll(_ name: FieldName) { table.dropAll(FieldNameSet(name)) }
   /// Marks every field of those names as not to be passed on.
+  @inlinable
   @inline(__always)
   public func dropAll(_ names: FieldNameSet) { table.dropAll(names) }
 
   /// The bytes of `range`, valid until the buffer changes.
+  @inlinable
   @inline(__always)
   @_lifetime(borrow self)
   public func bytes(_ range: ByteRange) -> RawSpan {
-    let buffer = held.value
-    let bytes = buffer.bytes
-    precondition(range.end <= bytes.byteCount)
-    let part = unsafe bytes.extracting(unchecked: range.offsets)
-    // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
-    return unsafe _overrideLifetime(part, borrowing: self)
+    let all = bytes
+    precondition(range.end <= all.byteCount)
+    return unsafe all.extracting(unchecked: Range(uncheckedBounds: (Int(range.start), range.end)))
   }
-  /// Appends the field lines that are not dropped, as they came; see ``HeadTable/appendFields(from:to:)``.
-  public func appendFields(to buffer: ByteBuffer) { table.appendFields(from: held.value, to: buffer) }
+  /// The bytes of the head and all that stands behind it.
+  @inlinable
+  @inline(__always)
+  var bytes: RawSpan {
+    @_lifetime(borrow self)
+    get {
+      // The buffer lives as long as `self` holds it, and its bytes may not change while the head is in use.
+      let span = unsafe RawSpan(_unsafeBytes: held.value.bytes)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+  /// Appends the field lines that are not dropped, as they came, behind the bytes of `lead`, if there are any: they must
+  /// end where the first field begins. Blanks behind a value may be missing.
+  public func appendFields(behind lead: ByteRange = .empty, to buffer: ByteBuffer) {
+    table.appendFields(behind: lead, from: bytes, to: buffer)
+  }
   /// The name of the field at `index`.
+  @inlinable
+  @inline(__always)
   @_lifetime(borrow self)
   public func name(of index: Int) -> RawSpan { bytes(table[index].nameRange) }
   /// The value of the field at `index`, without whitespace around it.
+  @inlinable
+  @inline(__always)
   @_lifetime(borrow self)
   public func value(of index: Int) -> RawSpan { bytes(table[index].valueRange) }
 
   /// The index of the first field of that name, dropped or not; O(1).
+  @inlinable
   @inline(__always)
   public func firstIndex(of name: FieldName) -> Int? { table.firstIndex(of: name) }
   /// The index of the next one behind `index`; O(1) where the name occurs once.
+  @inlinable
+  @inline(__always)
   public func nextIndex(of name: FieldName, after index: Int) -> Int? { table.nextIndex(of: name, after: index) }
   /// The index of the first field whose name is `name`, given in lower case; looks at every field.
   public func firstIndex(named name: RawSpan) -> Int? {
-    let buffer = held.value
-    return table.firstIndex(named: name, in: buffer.bytes)
+    table.firstIndex(named: name, in: bytes)
   }
 }

@@ -1,3 +1,4 @@
+import CLinux
 import Core
 
 // Path and query of a request target.
@@ -11,9 +12,42 @@ import Core
 // Beyond RFC 3986, what browsers send unencoded (WHATWG URL) is let through: [ ] | in paths, and \ ^ ` { | } in queries.
 
 enum TargetReader {
-  /// Reads a path that begins with `/`, and the query behind it; 0 or a refusal.
+  /// Reads a path that begins with `/`, and the query behind it; 0 or a refusal. At `end` stands a space.
   @inline(__always)
   static func read(
+    _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance,
+    _ line: inout RequestHead.Facts
+  ) -> Int {
+    // Most paths are made of letters, digits, dashes, dots and single slashes; where no dot follows a slash, nobody can
+    // cut them differently.
+    var at = start
+    var carried: UInt32 = 0
+    while at < end {
+      let stop = window.pathStop16(at)
+      let slash = window.equal16(at, 47)
+      let suspicious = window.dotOrSlash16(at) & (slash &<< 1 | carried)
+      if stop != 0 {
+        let pathEnd = at &+ Int(sluice_lowest(stop))
+        // Below the first byte that is no part of a plain path.
+        if suspicious & ((stop & (0 &- stop)) &- 1) != 0 { break }
+        if pathEnd == end {
+          line.path = ByteRange(start, upTo: end)
+          return 0
+        }
+        if window.byte(pathEnd) != 63 { break }
+        line.path = ByteRange(start, upTo: pathEnd)
+        return readQuery(window, pathEnd, end, &line)
+      }
+      if suspicious != 0 { break }
+      carried = slash &>> 15
+      at &+= 16
+    }
+    return readStrange(window, start, end, paths, &line)
+  }
+
+  /// The whole truth about paths.
+  @inline(never)
+  private static func readStrange(
     _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ paths: PathTolerance,
     _ line: inout RequestHead.Facts
   ) -> Int {
@@ -44,7 +78,7 @@ enum TargetReader {
   }
 
   /// Reads `?` and what follows; 0 or a refusal.
-  @inline(__always)
+  @inline(never)
   static func readQuery(
     _ window: borrowing HeadWindow, _ start: Int, _ end: Int, _ line: inout RequestHead.Facts
   ) -> Int {

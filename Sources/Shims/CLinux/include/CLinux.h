@@ -131,7 +131,8 @@ static inline uint32_t sluice_lowest(uint32_t mask) { return (uint32_t)__builtin
 /// multiple of 16.
 static inline uint32_t sluice_folded_equal16(const uint8_t *p, const void *pattern) {
   typedef unsigned char aligned16 __attribute__((vector_size(16)));
-  return sluice_top_bits16((sluice_bytes16)((*(const sluice_bytes16 *)p | 0x20) == *(const aligned16 *)pattern));
+  sluice_bytes16 folded = *(const sluice_bytes16 *)p | 0x20;
+  return sluice_top_bits16((sluice_bytes16)(*(const aligned16 *)pattern == folded));
 }
 
 /// A bit for each of the 16 bytes at `p` that is no letter, digit, `-`, `.`, `/` or `_`.
@@ -162,8 +163,11 @@ static inline uint32_t sluice_target_stop16(const uint8_t *p) {
 /// A bit for each of the 16 bytes at `p` that is no letter, digit, `-`, `.` or `_`.
 static inline uint32_t sluice_host_stop16(const uint8_t *p) {
   sluice_bytes16 v = *(const sluice_bytes16 *)p;
-  return 0xffff ^ sluice_top_bits16((sluice_bytes16)((v | 0x20) - 'a' < 26) | (sluice_bytes16)(v - '0' < 10) |
-                                    (sluice_bytes16)(v - '-' < 2) | (sluice_bytes16)(v == '_'));
+  // As above; between '-' and '9' stands one more, the slash.
+  return 0xffff ^ sluice_top_bits16((sluice_bytes16)((sluice_signed16)((v | 0x20) + (0x80 - 'a')) < -128 + 26) |
+                                    ((sluice_bytes16)((sluice_signed16)(v + (0x80 - '-')) < -128 + 13) &
+                                     (sluice_bytes16)(v != '/')) |
+                                    (sluice_bytes16)(v == '_'));
 }
 
 /// Copies sixteen bytes. Returns a bit for each that cannot stand in a JSON string as it is or would move a terminal:
