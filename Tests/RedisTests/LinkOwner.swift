@@ -9,6 +9,7 @@ enum Said: Equatable {
   case late(UInt64, String)
   case expired(UInt64)
   case lost(UInt64, mayHaveRun: Bool)
+  case message(String)
   case silent
   case responsive
   case down(RedisFault)
@@ -22,6 +23,7 @@ enum Said: Equatable {
       self = isLate ? .late(tag, text) : .reply(tag, text)
     case .expired(let tag): self = .expired(tag)
     case .lost(let tag, let mayHaveRun): self = .lost(tag, mayHaveRun: mayHaveRun)
+    case .message(let reply): self = .message(rendered(reply.value))
     case .silent: self = .silent
     case .responsive: self = .responsive
     case .down(let fault): self = .down(fault)

@@ -74,6 +74,19 @@ struct RealRedisTests {
     #expect(calls.count == 2)
   }
 
+  @Test("What is published is heard")
+  func channels() throws {
+    let redis = try RealRedis()
+    var settings = RedisLinkSettings(clientName: "test")
+    settings.channels = ["a", "b"]
+    let listener = try RealLink(RedisServer(address: .socket(redis.socket)), settings)
+    let speaker = try RealLink(RedisServer(address: .socket(redis.socket)))
+    #expect(try listener.run { $0.ups == [1] } && speaker.run { $0.ups == [1] })
+    speaker.owner.send(1, "PUBLISH", "b", "news", within: 1_000_000_000)
+    #expect(try speaker.run { $0.outcomes == [.reply(1, ":1")] })
+    #expect(try listener.run { $0.said.last == .message("[\"message\", \"b\", \"news\"]") })
+  }
+
   @Test("A frozen server costs one deadline and is back as soon as it goes on")
   func frozen() throws {
     let redis = try RealRedis()

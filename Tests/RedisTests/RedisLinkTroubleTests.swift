@@ -81,6 +81,45 @@ struct RedisLinkTroubleTests {
     #expect(node.handler.downs.first == .silent)
   }
 
+  // MARK: Channels
+
+  @Test("A connection that listens is up when every channel is confirmed, hears messages, and takes no commands")
+  func listens() {
+    let world = SimulatedWorld(seed: 9, .harsh)
+    let redis = FakeRedis(world)
+    let confirmation = "*3\r\n$9\r\nsubscribe\r\n$1\r\nc\r\n:1\r\n"
+    let message = "*3\r\n$7\r\nmessage\r\n$1\r\nc\r\n$2\r\nhi\r\n"
+    redis.answer = { command in
+      if command[0] == "PING" { return "*2\r\n$4\r\npong\r\n$0\r\n\r\n" }
+      return command == ["SUBSCRIBE", "c", "d"] ? confirmation + message + confirmation + message : nil
+    }
+    var settings = RedisLinkSettings(clientName: "test")
+    settings.channels = ["c", "d"]
+    let node = world.start { LinkOwner($0, redis.redis, settings) }
+    node.handler.link.start()
+    world.run(for: .seconds(1))
+    let heard = Said.message("[\"message\", \"c\", \"hi\"]")
+    #expect(node.handler.said == [heard, .up(1), heard])
+    #expect(node.handler.send(1, "INCR", "n") == .down)
+    world.run(for: .seconds(20))
+    #expect(node.handler.downs.isEmpty && redis.count("PING") > 2)
+  }
+
+  @Test("A channel that must not be listened to is a refusal of the connection")
+  func refusedChannel() {
+    let world = SimulatedWorld(seed: 9)
+    let redis = FakeRedis(world)
+    redis.answer = {
+      $0[0] == "SUBSCRIBE" ? "-NOPERM this user has no permissions to access one of the channels\r\n" : nil
+    }
+    var settings = RedisLinkSettings(clientName: "test")
+    settings.channels = ["c"]
+    let node = world.start { LinkOwner($0, redis.redis, settings) }
+    node.handler.link.start()
+    world.run(for: .milliseconds(100))
+    #expect(node.handler.ups.isEmpty && node.handler.downs.first == .refused(.notPermitted))
+  }
+
   // MARK: Changes of role
 
   @Test(

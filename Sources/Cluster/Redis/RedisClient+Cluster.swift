@@ -40,6 +40,11 @@ extension RedisClient {
   /// Asks a node that is up, another one each time.
   func pollSlots() {
     nextTask = world.now.advanced(byNanoseconds: slots.isFresh ? Self.calmPause : Self.doubtPause)
+    // The seeds hear everything, and there is nothing to ask on a connection that listens.
+    guard settings.channels.isEmpty else {
+      nextTask = .never
+      return
+    }
     let candidates = members.filter { $0.link.isUp && !$0.link.isSilent && !$0.isRetired }
     guard !candidates.isEmpty else { return }
     let chosen = candidates[Int(world.random() % UInt64(candidates.count))]

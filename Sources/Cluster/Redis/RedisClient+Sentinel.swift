@@ -89,6 +89,7 @@ extension RedisClient {
     case .lookUp(let host): return .lookUp(host: host)
     // Whatever has a tag was sent while the link was the primary's.
     case .reply(let tag, let reply, let isLate): return .reply(tag: tag, reply, isLate: isLate)
+    case .message(let reply): return isCurrent ? .message(reply) : nil
     case .expired(let tag): return .expired(tag: tag)
     case .lost(let tag, let mayHaveRun): return .lost(tag: tag, mayHaveRun: mayHaveRun)
     case .silent: return isCurrent ? .silent : nil

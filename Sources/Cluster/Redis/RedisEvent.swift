@@ -64,6 +64,9 @@ public enum RedisEvent: ~Copyable {
   case expired(tag: UInt64)
   /// A command will not be answered. Where it cannot have run, it can be sent again elsewhere.
   case lost(tag: UInt64, mayHaveRun: Bool)
+  /// Something was published: an array of `message`, the channel and the text. What is published while there is no
+  /// connection is never heard.
+  case message(RedisReply)
   /// A command's time is up and the server has said nothing since it was sent.
   case silent
   /// A silent server has said something.

@@ -171,6 +171,7 @@ extension RedisLink {
     mustReadAgain = false
     outstandingLoads = 0
     loadFailure = nil
+    unconfirmed = 0
     nextExpiry = .max
     isSilent = false
     notices.append(.down(reason))

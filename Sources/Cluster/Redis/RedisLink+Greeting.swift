@@ -85,6 +85,11 @@ extension RedisLink {
     }
     let hasFunctions = greeting.identity.version.major >= 7
     greeting.identity.dialect = hasFunctions || settings.library?.scripts.isEmpty != false ? .functions : .scripts
+    if !settings.channels.isEmpty {
+      unconfirmed = settings.channels.count
+      append(["SUBSCRIBE"] + settings.channels, .subscribe)
+      return
+    }
     if settings.library != nil, greeting.identity.isPrimary { load() } else { becomeUp() }
   }
 

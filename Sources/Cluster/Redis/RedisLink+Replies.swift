@@ -18,6 +18,15 @@ extension RedisLink {
       fault = .malformed
       return .none
     case .reply(let reply):
+      if !settings.channels.isEmpty {
+        switch pushed(reply) {
+        case .message: return .event(.message(reply))
+        case .confirmation:
+          confirm()
+          return .again
+        case .answer: break
+        }
+      }
       // A reply that nobody asked for, or to a command that has not been sent, is no reply.
       guard let command = ring.first, command.byteCount <= sentCount else {
         fault = .malformed
@@ -45,7 +54,7 @@ extension RedisLink {
   /// Takes a command that another link has brought the refusal of, with what is left of its time. False where it cannot
   /// be taken now.
   func adopt(_ command: PendingCommand, _ bytes: RawSpan, isAsking: Bool) -> Bool {
-    guard isUp, pendingCount + 2 <= settings.limits.commands,
+    guard isUp, settings.channels.isEmpty, pendingCount + 2 <= settings.limits.commands,
       outgoing.count + bytes.byteCount + 64 <= settings.limits.bytes
     else { return false }
     if isAsking { append(["ASKING"], .asking) }
@@ -56,6 +65,28 @@ extension RedisLink {
     nextExpiry = min(nextExpiry, again.deadline)
     ring.append(again)
     return true
+  }
+
+  private enum Push { case message, confirmation, answer }
+
+  /// Of a connection that listens: what a reply is.
+  private func pushed(_ reply: borrowing RedisReply) -> Push {
+    let value = reply.value
+    guard value.kind == .array, value.count == 3 else { return .answer }
+    if value[0].equals("message") { return .message }
+    // A refusal of the command as a whole answers it.
+    return value[0].equals("subscribe") && unconfirmed > 0 ? .confirmation : .answer
+  }
+
+  private func confirm() {
+    unconfirmed -= 1
+    guard unconfirmed == 0, let command = ring.popFirst(), command.byteCount <= sentCount else {
+      if unconfirmed == 0 { fault = .malformed }
+      return
+    }
+    sentCount -= command.byteCount
+    finished = command.byteCount
+    becomeUp()
   }
 
   private func answered(_ command: PendingCommand, _ reply: consuming RedisReply) -> ReplyOutcome {
@@ -84,6 +115,7 @@ extension RedisLink {
     switch command.step {
     case .library, .script: loaded(command.step, value)
     case .user, .map, .probe, .asking: break
+    case .subscribe: fault = value.error.map { .refused($0) } ?? .malformed
     case .authenticate, .select, .name, .role, .server, .replication:
       greeting.note(command.step, value)
     case .persistence:

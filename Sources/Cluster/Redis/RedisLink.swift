@@ -66,6 +66,8 @@ public final class RedisLink {
   let heldBytes = ByteBuffer()
   var outstandingLoads = 0
   var loadFailure: RedisError?
+  /// Channels that the server has not confirmed.
+  var unconfirmed = 0
   /// No command expires before this, in nanoseconds.
   var nextExpiry = Int64.max
   var lastReceived = Instant(nanoseconds: 0)
@@ -98,7 +100,7 @@ public final class RedisLink {
     makeToken = token
   }
 
-  /// Whether commands are accepted.
+  /// Whether commands are accepted, or, on a connection that listens, messages come.
   public var isUp: Bool { phase == .up && fault == nil }
 
   /// Commands that are neither answered nor lost, given-up ones and the link's own included.
@@ -174,7 +176,7 @@ public final class RedisLink {
   public func send(
     tag: UInt64, within nanoseconds: Int64 = RedisLink.decisionTime, _ write: (ByteBuffer) -> Void
   ) -> RedisAdmission {
-    guard isUp else { return .down }
+    guard isUp, settings.channels.isEmpty else { return .down }
     guard pendingCount < settings.limits.commands else { return .full }
     let before = outgoing.count
     write(outgoing)

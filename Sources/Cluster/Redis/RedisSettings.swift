@@ -66,6 +66,9 @@ public struct RedisLinkSettings: Equatable, Sendable {
   public var needsPrimary = true
   /// Loaded wherever it is missing; nil for none.
   public var library: RedisLibrary?
+  /// Channels to listen to. A connection that does takes no commands: what is published there comes as
+  /// ``RedisEvent/message(_:)``. A node of a cluster passes on what is published on any; every link hears it once.
+  public var channels: [String] = []
   /// Bounds and time limits.
   public var limits = RedisLimits()
 
