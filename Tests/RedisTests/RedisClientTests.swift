@@ -102,6 +102,30 @@ struct RedisClientTests {
     #expect(second.counters["n"] == 1 && first.counters["n"] == 1)
   }
 
+  @Test(
+    "A frozen primary is left for the replica that was promoted, and may go on if none was", arguments: [true, false])
+  func frozen(isPromoted: Bool) throws {
+    let (world, first, second, sentinels, node) = try group(6)
+    world.freeze(first.address)
+    node.handler.increment(2, "n", within: 10_000_000)
+    node.loop.poke()
+    world.run(for: .milliseconds(300))
+    #expect(node.handler.outcomes.last == .expired(2) && node.handler.client.isSilent(0))
+    if isPromoted {
+      second.role = "master"
+      #expect(world.run(within: .milliseconds(250)) { node.handler.ups == 2 && node.handler.client.isUp(0) })
+      #expect(!node.handler.client.isSilent(0))
+    } else {
+      world.thaw(first.address)
+      world.run(for: .milliseconds(50))
+      #expect(node.handler.said.last == .late(2, ":2") && node.handler.ups == 1)
+      let asked = second.commands.count
+      world.run(for: .seconds(2))
+      #expect(second.commands.count == asked)
+    }
+    withExtendedLifetime(sentinels) {}
+  }
+
   @Test("A primary that was only restarted is taken again when a sentinel names it anew; without sentinels, at once")
   func restart() throws {
     let (world, first, _, sentinels, node) = try group(4)

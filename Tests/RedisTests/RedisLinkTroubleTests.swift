@@ -37,6 +37,29 @@ struct RedisLinkTroubleTests {
       ])
   }
 
+  @Test("A command that could not be sent in time is taken back and never runs")
+  func takenBack() {
+    var conditions = Conditions.calm
+    conditions.capacityBytes = 4096
+    let world = SimulatedWorld(seed: 1, conditions)
+    let redis = FakeRedis(world)
+    let node = linked(world, redis)
+    redis.server?.peers.last?.isReading = false
+    let value = String(repeating: "v", count: 3000)
+    node.handler.send(1, "SET", "k", value)
+    node.handler.send(2, "SET", "k", value)
+    node.handler.send(3, "INCR", "n")
+    node.handler.send(4, "INCR", "n", within: 1_000_000_000)
+    node.loop.poke()
+    world.run(for: .milliseconds(30))
+    // The second has left in part: it must be completed.
+    #expect(node.handler.outcomes == [.expired(1), .expired(2), .lost(3, mayHaveRun: false)])
+    redis.server?.peers.last?.isReading = true
+    world.run(for: .milliseconds(20))
+    #expect(redis.count("SET") == 2 && redis.count("INCR") == 1)
+    #expect(node.handler.outcomes.last == .reply(4, ":1") && node.handler.downs.isEmpty)
+  }
+
   @Test("A slow server that answers others is not silent")
   func slowIsNotSilent() {
     let world = SimulatedWorld(seed: 1, .calm)

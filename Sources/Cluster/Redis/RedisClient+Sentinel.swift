@@ -41,6 +41,12 @@ extension RedisClient {
 
   private var group: RedisSentinels? { if case .sentinel(let group) = store { group } else { nil } }
 
+  /// Whether there may be another primary: there is none, or the present one says nothing.
+  private var isSearching: Bool {
+    guard let current = sentinels.current.flatMap({ member(numbered: $0) }) else { return true }
+    return current.link.isSilent
+  }
+
   func startSentinels(_ group: RedisSentinels) {
     var settings = RedisLinkSettings(clientName: self.settings.clientName)
     settings.needsPrimary = false
@@ -55,10 +61,10 @@ extension RedisClient {
 
   /// Asks the sentinels again.
   func pollSentinels() {
-    let pause = sentinels.current == nil ? Self.searchPause : Self.calmPause
+    let pause = isSearching ? Self.searchPause : Self.calmPause
     nextTask = world.now.advanced(byNanoseconds: pause)
     for member in members where member.purpose == .sentinel { ask(member) }
-    if sentinels.current == nil { settle() }
+    if isSearching { settle() }
   }
 
   private func ask(_ member: Member) {
@@ -92,8 +98,14 @@ extension RedisClient {
     case .message(let reply): return isCurrent ? .message(reply) : nil
     case .expired(let tag): return .expired(tag: tag)
     case .lost(let tag, let mayHaveRun): return .lost(tag: tag, mayHaveRun: mayHaveRun)
-    case .silent: return isCurrent ? .silent : nil
-    case .responsive: return isCurrent ? .responsive : nil
+    case .silent:
+      guard isCurrent else { return nil }
+      pollSentinels()
+      return .silent
+    case .responsive:
+      guard isCurrent else { return nil }
+      retireOthers(than: member.number)
+      return .responsive
     }
   }
 
@@ -159,9 +171,11 @@ extension RedisClient {
   /// Makes sure that everybody who could be the primary is asked, and takes who is.
   private func settle() {
     guard let group else { return }
-    let isAway = sentinels.current == nil
-    if let primary = sentinels.primary, isAway || sentinels.epoch > sentinels.currentEpoch { probe(primary, group) }
-    if isAway { for address in sentinels.replicas { probe(address, group) } }
+    let isSearching = isSearching
+    if let primary = sentinels.primary, isSearching || sentinels.epoch > sentinels.currentEpoch {
+      probe(primary, group)
+    }
+    if isSearching { for address in sentinels.replicas { probe(address, group) } }
     if let member = members.first(where: { isEligible($0) }) { take(member) }
   }
 
@@ -181,8 +195,8 @@ extension RedisClient {
       return false
     }
     let address = member.link.server.address
+    if isSearching, sentinels.sworn.contains(address) { return true }
     if sentinels.current != nil { return address == sentinels.primary && sentinels.epoch > sentinels.currentEpoch }
-    if sentinels.sworn.contains(address) { return true }
     let hasSentinel = members.contains { $0.purpose == .sentinel && $0.link.isUp }
     return address == sentinels.primary && (!hasSentinel || sentinels.toldAt >= sentinels.awaySince)
   }
@@ -195,12 +209,15 @@ extension RedisClient {
     if sentinels.current != nil { tell(.down(.notPrimary), source: 0) }
     sentinels.primary = address
     sentinels.replicas.removeAll { $0 == address }
-    sentinels.sworn = []
     sentinels.current = member.number
-    for index in members.indices where members[index].purpose == .server && members[index].number != member.number {
-      retire(index)
-    }
+    retireOthers(than: member.number)
     nextTask = world.now.advanced(byNanoseconds: Self.calmPause)
     tell(.up(came(member.link.identity, 0)), source: 0)
+  }
+  private func retireOthers(than number: Int) {
+    sentinels.sworn = []
+    for index in members.indices where members[index].purpose == .server && members[index].number != number {
+      retire(index)
+    }
   }
 }

@@ -215,20 +215,52 @@ extension RedisLink {
   private func expire(_ now: Instant) {
     guard nextExpiry <= now.nanoseconds else { return }
     nextExpiry = .max
-    for index in 0..<ring.count where ring[index].step == .user && !ring[index].isExpired {
+    var start = 0
+    var hasUnsent = false
+    var isUnheard = false
+    for index in 0..<ring.count {
       let command = ring[index]
+      defer { start += command.byteCount }
+      guard command.step == .user, !command.isExpired else { continue }
       guard command.deadline <= now.nanoseconds else {
         nextExpiry = min(nextExpiry, command.deadline)
         continue
       }
-      ring[index].isExpired = true
-      notices.append(.expired(command.tag))
-      if !isSilent, lastReceived.nanoseconds <= command.since {
-        isSilent = true
-        notices.append(.silent)
+      if lastReceived.nanoseconds <= command.since { isUnheard = true }
+      if start >= sentCount {
+        hasUnsent = true
+      } else {
+        ring[index].isExpired = true
+        notices.append(.expired(command.tag))
       }
     }
+    if hasUnsent { takeBack(now) }
+    if isUnheard, !isSilent {
+      isSilent = true
+      notices.append(.silent)
+    }
     expireHeld(now)
+  }
+
+  /// Takes back commands whose time is up before a byte of them was sent: they will not run for nobody's sake.
+  private func takeBack(_ now: Instant) {
+    let outgoing = outgoing
+    let kept = ByteBuffer(capacity: outgoing.count)
+    var commands = CommandRing()
+    var start = 0
+    while let command = ring.popFirst() {
+      let end = start + command.byteCount
+      if command.step == .user, !command.isExpired, command.deadline <= now.nanoseconds, start >= sentCount {
+        notices.append(.lost(command.tag, mayHaveRun: false))
+      } else {
+        kept.append(outgoing.bytes.extracting(start..<end))
+        commands.append(command)
+      }
+      start = end
+    }
+    ring = commands
+    outgoing.removeAll()
+    outgoing.append(kept.bytes)
   }
 
   private var silenceDeadline: Instant {
