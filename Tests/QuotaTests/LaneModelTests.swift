@@ -16,13 +16,15 @@ struct LaneModelTests {
     var watermarks: [[LaneWatermark.Name: LaneWatermark]] = [[:], [:]]
     var grants: [(question: LimitQuestion, hits: Int64, grant: LaneGrant)] = []
     var id: Character = "a"
+    var (admitted, refused) = (0, 0)
   }
 
   @Test("A real Redis answers and keeps what the model does, whatever is asked")
   func sameAsModel() throws {
     let redis = try RedisServer()
-    var operations = 0
+    var (operations, admitted, refused) = (0, 0, 0)
     var seed: UInt64 = 1
+    var kinds: [Character: Int] = [:]
     while operations < Self.operations {
       let rig = try LaneRig(redis: redis)
       var (trace, nodes) = (LaneTrace(seed: seed), Nodes())
@@ -31,13 +33,19 @@ struct LaneModelTests {
       while calls < 200 && operations < Self.operations {
         rig.wall = max(LaneRig.start, rig.wall + trace.step())
         operations += try step(rig, &trace, &nodes)
+        (admitted, refused) = (admitted + nodes.admitted, refused + nodes.refused)
+        (nodes.admitted, nodes.refused) = (0, 0)
         calls += 1
         if !rig.differences.isEmpty { break }
       }
       try rig.compareKeys()
       try #require(rig.differences == [], "seed \(seed)")
+      kinds.merge(rig.kinds, uniquingKeysWith: +)
       seed += 1
     }
+    // The comparison says nothing about what never happens.
+    #expect("ABGRW".allSatisfy { kinds[$0, default: 0] > 20 }, "\(kinds)")
+    #expect(min(admitted, refused) > operations / 10, "\(admitted) admitted, \(refused) refused")
   }
 
   private func step(_ rig: LaneRig, _ trace: inout LaneTrace, _ nodes: inout Nodes) throws -> Int {
@@ -85,6 +93,9 @@ struct LaneModelTests {
     }
     if batch.isEmpty { return 0 }
     guard try rig.decide(batch, caller, guess: rig.wall + trace.step() / 100) == .answered else { return batch.count }
+    for item in 0..<batch.count {
+      if batch.admitted(item) > 0 { nodes.admitted += 1 } else { nodes.refused += 1 }
+    }
     batch.forEachWatermark { nodes.watermarks[lane][$0.name] = $0 }
     for (question, item) in leases where batch.admitted(item) > 0 {
       nodes.grants.append((question, batch.admitted(item), batch.grant))

@@ -15,6 +15,8 @@ final class LaneRig {
   /// Calls that were answered differently, as sentences.
   private(set) var differences: [String] = []
   private(set) var callCount = 0
+  /// How many answers began with which letter.
+  private(set) var kinds: [Character: Int] = [:]
 
   /// In the next century, where no key ends by the real clock.
   static let start: Int64 = 4_200_000_000_123_457
@@ -51,6 +53,7 @@ final class LaneRig {
     let answer = model.call(
       keys: Array(parts[3..<3 + keyCount]), arguments: Array(parts[(3 + keyCount)...]), wall: wall)
     callCount += 1
+    kinds[Character(UnicodeScalar(answer[0])), default: 0] += 1
     if let redis {
       let clock = RedisServer.command([Array("SET".utf8), Array("clock".utf8), Array(String(wall).utf8)])
       let real = try redis.send([clock, command])[1]
