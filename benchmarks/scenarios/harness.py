@@ -310,6 +310,7 @@ def versions():
         "nginx": first(["nginx", "-v"], r"nginx/(\S+)"),
         "haproxy": first(["haproxy", "-v"], r"version (\S+)"),
         "wrk": first(["wrk", "-v"], r"wrk \S*?([\d.]+\S*)"),
+        "redis": first(["redis-server", "--version"], r"v=(\S+)"),
         "sluice": first([str(SLUICE), "--version"], r"([\d.]+\S*)"),
     }
 

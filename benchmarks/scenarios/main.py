@@ -9,7 +9,7 @@ import sys
 
 import harness as h
 
-SCENARIOS = ["proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator"]
+SCENARIOS = ["proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes"]
 RESULTS = h.HERE.parent / "results"
 
 
