@@ -141,6 +141,7 @@ struct HeadTable: ~Copyable {
   /// they stand in `bytes`. What is neighbouring goes in one copy: the grammar has been checked, so a line is passed on
   /// as it came.
   @inline(never)
+  @usableFromInline
   func appendFields(behind lead: ByteRange, from bytes: RawSpan, to target: ByteBuffer) {
     // From the first field to behind the last, all of them initialised.
     var field = unsafe fields

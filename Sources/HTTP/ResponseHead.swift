@@ -160,6 +160,8 @@ public final class ResponseHead {
   }
   /// Appends the field lines that are not dropped, as they came, behind the bytes of `lead`, if there are any: they must
   /// end where the first field begins. Blanks behind a value may be missing.
+  @inlinable
+  @inline(__always)
   public func appendFields(behind lead: ByteRange = .empty, to buffer: ByteBuffer) {
     table.appendFields(behind: lead, from: bytes, to: buffer)
   }
