@@ -39,6 +39,18 @@ struct BodyReader {
     case malformed(HTTPFault)
   }
 
+  /// Takes the rest of a body of known length if it is at most `available` bytes; returns how many, or nil where anything
+  /// else has to happen.
+  @inline(__always)
+  mutating func takeRest(available: Int) -> Int? {
+    guard case .length = framing, remaining > 0, remaining <= Int64(available) else { return nil }
+    let count = Int(truncatingIfNeeded: remaining)
+    received &+= remaining
+    remaining = 0
+    isComplete = true
+    return count
+  }
+
   /// Looks at the bytes that have not been consumed yet.
   mutating func next(_ bytes: RawSpan) -> Piece {
     switch framing {

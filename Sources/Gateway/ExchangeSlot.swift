@@ -150,7 +150,7 @@ struct ExchangeSlot: SlabSlot {
     server = -1
     upstream = -1
     position = -1
-    tried = TriedEndpoints()
+    if tried.count != 0 { tried = TriedEndpoints() }
     hash = 0
     retries = 0
     attempts = 0

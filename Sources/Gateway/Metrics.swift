@@ -58,6 +58,7 @@ public final class LoopMetrics: Sendable {
 
   init(codes: ProblemCodes) {
     self.codes = codes
+    // `add` relies on this count.
     cells = CounterMemory(count: Cell.count)
     routes = CounterTable(count: MetricLabels.capacity)
     policies = CounterTable(count: MetricLabels.capacity)
@@ -74,7 +75,7 @@ public final class LoopMetrics: Sendable {
   /// Adds to a counter.
   @inline(__always)
   public func add(_ amount: Int = 1, to counter: Counter) {
-    cells.add(UInt64(truncatingIfNeeded: amount), to: Cell.counters &+ Int(counter.rawValue))
+    cells.add(UInt64(truncatingIfNeeded: amount), to: Cell.counters &+ Int(counter.rawValue), of: Cell.count)
   }
 
   /// Counts a request that has ended: its series, its final status (0 where the client left without one), and how long
@@ -92,8 +93,8 @@ public final class LoopMetrics: Sendable {
   @inline(__always)
   public func observe(_ histogram: Latency, nanoseconds: Int64) {
     let start = Cell.histograms &+ Int(histogram.rawValue) &* Cell.histogramCells
-    cells.add(UInt64(truncatingIfNeeded: max(nanoseconds, 0)), to: start)
-    cells.add(to: start &+ 1 &+ LatencyBuckets.index(nanoseconds: nanoseconds))
+    cells.add(UInt64(truncatingIfNeeded: max(nanoseconds, 0)), to: start, of: Cell.count)
+    cells.add(to: start &+ 1 &+ LatencyBuckets.index(nanoseconds: nanoseconds), of: Cell.count)
   }
 
   /// Counts a connection that was closed as soon as it was accepted.

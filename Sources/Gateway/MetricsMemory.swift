@@ -46,6 +46,15 @@ struct CounterMemory: @unchecked Sendable {
     unsafe cells[index].store(value &+ amount, ordering: .relaxed)
   }
 
+  /// The same where the memory is known to hold `total` counters: both numbers are constants, and so is the check.
+  @inline(__always)
+  func add(_ amount: UInt64 = 1, to index: Int, of total: Int) {
+    precondition(index >= 0 && index < total)
+    assert(total <= count)
+    let value = unsafe cells[index].load(ordering: .relaxed)
+    unsafe cells[index].store(value &+ amount, ordering: .relaxed)
+  }
+
   /// What a counter says, on any thread.
   func value(at index: Int) -> UInt64 {
     precondition(index >= 0 && index < count)

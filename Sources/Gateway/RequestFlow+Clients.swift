@@ -87,7 +87,9 @@ extension RequestFlow {
     // What came before the end is still to be had: receiving tells the rest.
     if !readiness.isDisjoint(with: [.readable, .peerEnded, .broken]) { clients[index].inputWaits = true }
     if readiness.contains(.writable), clients[index].exchange >= 0 { flushToClient(clients[index].exchange) }
-    if clients[index].inputWaits { pump(client: index) }
+    guard clients[index].inputWaits else { return }
+    // Nearly always the next request.
+    if clients[index].state == .idle { readHead(index) } else { pump(client: index) }
   }
 
   /// Whether nothing can come of an exchange any more whose client's socket is gone in both directions. In a tunnel both
@@ -195,7 +197,10 @@ extension RequestFlow {
     buffer.consume(headCount)
     if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
     nameExchange(exchange, index)
-    if headCount > 0 { head.with { head in lent.request.with { $0.rebind(to: head) } } }
+    if headCount > 0 { lent.request.with { request in
+        // The slot keeps the buffer, and the head is not looked at any more when the slot has gone.
+        head.with { unsafe request.rebind(unowned: $0) }
+      } }
     return exchange
   }
 

@@ -166,6 +166,16 @@ extension RequestFlow {
   /// Moves body bytes into the client's framing, behind the head where that has just been written.
   @inline(__always)
   private mutating func takeResponseBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    // A length is passed on as a length, never as chunks.
+    if buffer.count < Self.copyLimit, let count = exchanges[exchange].responseBody.takeRest(available: buffer.count) {
+      Borrowed(exchanges[exchange].toClient).with { $0.append(buffer.bytes.extracting(0..<count)) }
+      buffer.consume(count)
+      return responseIsComplete(exchange, surplus: buffer.count)
+    }
+    takeResponsePieces(exchange, buffer)
+  }
+
+  private mutating func takeResponsePieces(_ exchange: Int32, _ buffer: ByteBuffer) {
     let toClient = Borrowed(exchanges[exchange].toClient)
     loop: while !exchanges[exchange].responseBody.isComplete {
       switch exchanges[exchange].responseBody.next(buffer.bytes) {

@@ -120,13 +120,16 @@ extension RequestFlow {
     } else if readiness.contains(.writable), exchange >= 0 {
       if servers[index].state == .tunnel {
         flushTunnel(toServerOf: exchange)
-      } else if !exchanges[exchange].isPostedToServer {
+      } else if !exchanges[exchange].isPostedToServer,
+        exchanges[exchange].toServerSent < exchanges[exchange].toServer.count
+      {
         // What is posted goes out at the end of the turn, behind the look at what came before it was asked for.
         flushToServer(exchange)
       }
       guard servers[index].generation == generation else { return }
     }
-    if servers[index].inputWaits { pump(server: index) }
+    guard servers[index].inputWaits else { return }
+    if servers[index].state == .busy { readResponse(index) } else { pump(server: index) }
   }
 
   private mutating func connected(_ index: Int32) {

@@ -230,11 +230,17 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       return refuse(exchange, ProblemCatalogue.bodyTooLarge)
     }
     guard let upstream = chooseUpstream(exchange, route, configuration) else { return }
-    guard upstream.with({ $0.beginRequest() }) else {
-      return refuse(exchange, ProblemCatalogue.upstreamBusy)
-    }
+    upstream.with { forward(exchange, to: $0, route, configuration) }
+  }
+
+  @inline(__always)
+  private mutating func forward(
+    _ exchange: Int32, to upstream: LoopUpstream, _ route: Borrowed<RoutePlan>,
+    _ configuration: Borrowed<LoopConfiguration>
+  ) {
+    guard upstream.beginRequest() else { return refuse(exchange, ProblemCatalogue.upstreamBusy) }
     exchanges[exchange].holdsRequest = true
-    guard upstream.with({ pickEndpoint(exchange, $0) }) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
+    guard pickEndpoint(exchange, upstream) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
     exchanges[exchange].wantsUpgrade = request.upgrade != nil && exchanges[exchange].requestBody.isComplete
     if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
     // A slot keeps its buffers for ever.
@@ -253,7 +259,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       if !exchanges[exchange].requestBody.isComplete { enqueue(exchanges[exchange].client, .slow) }
     }
     if route.with({ $0.mirror != nil }) { mirror(exchange, route, configuration) }
-    upstream.with { connect(exchange, $0) }
+    connect(exchange, upstream)
   }
 
   // MARK: Events

@@ -5,7 +5,7 @@ import Core
 @safe
 @usableFromInline
 struct HeldBuffer {
-  /// One of the two below.
+  /// One of the two below, or one that somebody else keeps.
   @usableFromInline var current: Unmanaged<ByteBuffer>
   private var first: ByteBuffer
   private var second: ByteBuffer

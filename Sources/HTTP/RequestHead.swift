@@ -61,6 +61,11 @@ public final class RequestHead {
   /// Makes the ranges count from the front of `buffer`, which must begin with the same bytes.
   public func rebind(to buffer: ByteBuffer) { held.value.hold(buffer) }
 
+  /// The same without keeping the buffer: it must live until the head is bound to another one or looked at no more.
+  @unsafe
+  @inlinable
+  public func rebind(unowned buffer: ByteBuffer) { unsafe held.value.current = .passUnretained(buffer) }
+
   /// The method; for ``Method/other`` see ``methodText``.
   public var method: Method { facts.value.method }
   /// The method as sent.

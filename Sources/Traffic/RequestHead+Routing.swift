@@ -7,24 +7,28 @@ extension RequestHead: RoutableRequest {
 
   /// The method as sent.
   public var methodBytes: RawSpan {
+    @inline(__always)
     @_lifetime(borrow self)
     get { bytes(methodText) }
   }
 
   /// The host without its port.
   public var hostBytes: RawSpan {
+    @inline(__always)
     @_lifetime(borrow self)
     get { bytes(host) }
   }
 
   /// The path, raw.
   public var pathBytes: RawSpan {
+    @inline(__always)
     @_lifetime(borrow self)
     get { bytes(path) }
   }
 
   /// The query, raw.
   public var queryBytes: RawSpan {
+    @inline(__always)
     @_lifetime(borrow self)
     get { bytes(query) }
   }
