@@ -200,8 +200,13 @@ extension RequestFlow {
   }
 
   /// Whether the response's status is worth another try, and that try has begun.
+  @inline(__always)
   mutating func retriesStatus(_ exchange: Int32) -> Bool {
-    guard response.status >= 500, let spec = retrySpec(exchange), spec.conditions.contains(status: response.status)
+    response.status >= 500 && retriesFailure(exchange)
+  }
+
+  private mutating func retriesFailure(_ exchange: Int32) -> Bool {
+    guard let spec = retrySpec(exchange), spec.conditions.contains(status: response.status)
     else { return false }
     return retry(exchange, after: .status(response.status), isFree: false)
   }

@@ -222,6 +222,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   }
 
   /// The stations `route`, `connect` and `stream`.
+  @inline(__always)
   private mutating func forward(
     _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
   ) {

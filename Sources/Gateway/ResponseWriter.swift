@@ -50,6 +50,7 @@ enum ResponseWriter {
   }
 
   /// The status line and the upstream's fields.
+  @inline(__always)
   private static func writeFields(_ response: ResponseHead, into buffer: ByteBuffer) {
     if !response.isHTTP10, !response.reason.isEmpty {
       return response.appendFields(behind: ByteRange(start: 0, count: UInt32(response.reason.end + 2)), to: buffer)

@@ -34,6 +34,7 @@ struct Slab<Slot: SlabSlot>: ~Copyable {
   var count: Int { Int(touched) - free.count }
 
   /// Takes a slot as its last user left it, or nil where all are taken.
+  @inline(__always)
   mutating func take() -> Int32? {
     if let index = free.popLast() { return index }
     guard touched < capacity else { return nil }

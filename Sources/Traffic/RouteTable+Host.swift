@@ -89,6 +89,12 @@ struct HostSearch {
   @inline(__always)
   init() {}
 
+  /// The next root for the host of `request`, −1 when there are no more.
+  @inline(never)
+  mutating func next<Request: RoutableRequest>(_ table: RouteTable, _ request: Request, _ arena: RawSpan) -> Int32 {
+    next(table, request.hostBytes, port: request.port, arena)
+  }
+
   /// The next root, −1 when there are no more.
   mutating func next(_ table: RouteTable, _ host: RawSpan, port: UInt16, _ arena: RawSpan) -> Int32 {
     if stage == .port {

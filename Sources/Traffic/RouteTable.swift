@@ -154,11 +154,10 @@ public final class RouteTable: Sendable {
   ) -> RouteDecision {
     let arena = texts
     let path = request.pathBytes
-    let host = request.hostBytes
     var allowed: UInt64 = 0
     var search = HostSearch()
     while true {
-      let root = storage.hosts.isEmpty ? storage.anyHostRoot : search.next(self, host, port: request.port, arena)
+      let root = storage.hosts.isEmpty ? storage.anyHostRoot : search.next(self, request, arena)
       if root < 0 { break }
       let walk = Walk(method: method, root: root)
       let route =
