@@ -48,6 +48,13 @@ public struct ByteWriter {
     unsafe sluice_hexadecimal16(value, place(16).assumingMemoryBound(to: UInt8.self))
   }
 
+  /// The 32 lower-case hexadecimal digits of two numbers.
+  @inlinable
+  @inline(__always)
+  public mutating func hexadecimal(_ high: UInt64, _ low: UInt64) {
+    unsafe sluice_hexadecimal32(high, low, place(32).assumingMemoryBound(to: UInt8.self))
+  }
+
   /// The two lower-case hexadecimal digits of a byte.
   @inlinable
   @inline(__always)

@@ -238,8 +238,7 @@ extension ExchangeSlot {
     guard access.requestID.isEmpty else { return appendGivenRequestID(to: buffer) }
     buffer.write(limit: 48) { writer in
       writer.literal("X-Request-Id: ")
-      writer.hexadecimal(exchange.decision.high)
-      writer.hexadecimal(exchange.decision.low)
+      writer.hexadecimal(exchange.decision.high, exchange.decision.low)
       writer.literal("\r\n")
     }
   }

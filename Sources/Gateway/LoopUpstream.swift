@@ -33,6 +33,8 @@ final class LoopUpstream {
   let pool: PoolLimits
   /// Whether endpoints are chosen by a hash of the request.
   let hashes: Bool
+  /// Whether endpoints are chosen by how quickly they answer.
+  let measuresLatency: Bool
   private let state: UpstreamState
   private let requestBounds: BreakerSpec
   private let maxConnections: Int
@@ -44,6 +46,7 @@ final class LoopUpstream {
     endpoints = EndpointsInUse(plan.endpoints)
     pool = PoolLimits(plan.spec.pool)
     hashes = plan.spec.balance == .consistentHash
+    measuresLatency = plan.spec.balance == .latency
     state = plan.state
     requestBounds = plan.spec.breaker
     maxConnections = plan.spec.breaker.maxConnections

@@ -278,7 +278,7 @@ extension RequestFlow {
     } else {
       exchanges[exchange].endpoint?.with { $0.recordSuccess() }
     }
-    guard exchanges[exchange].group?.with({ $0.plan.spec.balance == .latency }) == true else { return }
+    guard exchanges[exchange].group?.with({ $0.measuresLatency }) == true else { return }
     let now = world.now
     exchanges[exchange].endpoint?.with { $0.recordLatency(nanoseconds: elapsed, now: now) }
   }

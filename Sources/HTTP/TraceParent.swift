@@ -48,8 +48,7 @@ public struct TraceParent: BitwiseCopyable, Hashable, Sendable {
   @inline(__always)
   public func write(to writer: inout ByteWriter) {
     writer.literal("00-")
-    writer.hexadecimal(traceHigh)
-    writer.hexadecimal(traceLow)
+    writer.hexadecimal(traceHigh, traceLow)
     writer.byte(45)
     writer.hexadecimal(span)
     writer.byte(45)

@@ -12,34 +12,37 @@ public struct ConnectionPool: ~Copyable {
   // Not private: a type that a noncopyable generic is made of must be visible to whoever destroys it (a compiler of 6.3 ends
   // with an error of its own otherwise).
   @usableFromInline struct Link: BitwiseCopyable {
-    var newer: Int32 = -1
-    var older: Int32 = -1
-    var endpoint: Int32 = -1
-    var isIdle = false
-    var expiresAt: Int64 = 0
+    @usableFromInline var newer: Int32 = -1
+    @usableFromInline var older: Int32 = -1
+    @usableFromInline var endpoint: Int32 = -1
+    @usableFromInline var isIdle = false
+    @usableFromInline var expiresAt: Int64 = 0
+
+    @usableFromInline init(endpoint: Int32 = -1) { self.endpoint = endpoint }
   }
 
   @usableFromInline struct Group {
-    var newest: Int32 = -1
-    var oldest: Int32 = -1
-    var idle: Int32 = 0
-    var total: Int32 = 0
-    var state: EndpointState?
+    @usableFromInline var newest: Int32 = -1
+    @usableFromInline var oldest: Int32 = -1
+    @usableFromInline var idle: Int32 = 0
+    @usableFromInline var total: Int32 = 0
+    @usableFromInline var state: EndpointState?
+
+    @usableFromInline init() {}
   }
 
-  private var links = OwnedArray<Link>()
-  private var groups = OwnedArray<Group>()
-  /// Connections that wait for a request.
-  public private(set) var idleCount = 0
-  /// Connections, idle or not.
-  public private(set) var totalCount = 0
+  @usableFromInline var links = OwnedArray<Link>()
+  @usableFromInline var groups = OwnedArray<Group>()
+  @usableFromInline var earliestExpiry = Instant.never
+
   /// No idle connection expires before this moment.
-  public private(set) var nextExpiry = Instant.never
+  public var nextExpiry: Instant { earliestExpiry }
 
   /// A pool without connections.
   public init() {}
 
   /// The idle connection to the endpoint that was used last, now in use; −1 if there is none.
+  @inlinable
   @inline(__always)
   public mutating func takeIdle(endpoint: Int32) -> Int32 {
     guard Int(endpoint) < groups.count else { return -1 }
@@ -62,11 +65,12 @@ public struct ConnectionPool: ~Copyable {
     links[Int(connection)] = Link(endpoint: endpoint.id)
     if groups[id].total == 0 { groups[id].state = endpoint }
     groups[id].total &+= 1
-    totalCount &+= 1
   }
 
   /// A request is done and the connection could serve another. Returns whether it is kept; if not, it is still in use
   /// and the owner should close it.
+  @inlinable
+  @inline(__always)
   public mutating func release(_ connection: Int32, _ limits: PoolLimits, now: Instant) -> Bool {
     let endpoint = Int(links[Int(connection)].endpoint)
     precondition(endpoint >= 0 && !links[Int(connection)].isIdle, "only a connection in use can be released")
@@ -83,8 +87,7 @@ public struct ConnectionPool: ~Copyable {
     }
     groups[endpoint].newest = connection
     groups[endpoint].idle &+= 1
-    idleCount &+= 1
-    if expiry < nextExpiry { nextExpiry = expiry }
+    if expiry < earliestExpiry { earliestExpiry = expiry }
     return true
   }
 
@@ -95,7 +98,6 @@ public struct ConnectionPool: ~Copyable {
     let endpoint = Int(links[Int(connection)].endpoint)
     links[Int(connection)].endpoint = -1
     groups[endpoint].total &-= 1
-    totalCount &-= 1
     if groups[endpoint].total == 0 { groups[endpoint].state = nil }
   }
 
@@ -114,7 +116,7 @@ public struct ConnectionPool: ~Copyable {
       }
       next = min(next, expiry)
     }
-    nextExpiry = next
+    earliestExpiry = next
     return -1
   }
 
@@ -147,7 +149,8 @@ public struct ConnectionPool: ~Copyable {
   /// Endpoint ids below this may have connections: the bound for a sweep with ``takeOldest(endpoint:)``.
   public var endpointBound: Int32 { Int32(groups.count) }
 
-  private mutating func unlink(_ connection: Int32) {
+  @inlinable
+  mutating func unlink(_ connection: Int32) {
     let link = links[Int(connection)]
     let endpoint = Int(link.endpoint)
     if link.newer >= 0 { links[Int(link.newer)].older = link.older } else { groups[endpoint].newest = link.older }
@@ -156,15 +159,14 @@ public struct ConnectionPool: ~Copyable {
     links[Int(connection)].older = -1
     links[Int(connection)].isIdle = false
     groups[endpoint].idle &-= 1
-    idleCount &-= 1
   }
 }
 
 /// A ``PoolSpec`` as plain numbers, for use at every request.
 public struct PoolLimits: BitwiseCopyable, Sendable {
   let maxConnectionsPerEndpoint: Int
-  let maxIdlePerEndpoint: Int32
-  let idleNanoseconds: Int64
+  @usableFromInline let maxIdlePerEndpoint: Int32
+  @usableFromInline let idleNanoseconds: Int64
   /// Requests after which a connection is closed.
   public let maxRequestsPerConnection: UInt32
 

@@ -179,10 +179,9 @@ struct PendingQueueTests {
 private final class SharedPool {
   private var pool = ConnectionPool()
 
-  var idleCount: Int { pool.idleCount }
-  var totalCount: Int { pool.totalCount }
+  var idleCount: Int { (0..<pool.endpointBound).reduce(0) { $0 + pool.idle(endpoint: $1) } }
+  var totalCount: Int { (0..<pool.endpointBound).reduce(0) { $0 + pool.total(endpoint: $1) } }
   var nextExpiry: Instant { pool.nextExpiry }
-  var endpointBound: Int32 { pool.endpointBound }
 
   func takeIdle(endpoint: Int32) -> Int32 { pool.takeIdle(endpoint: endpoint) }
   func canOpen(endpoint: Int32, _ limits: PoolLimits) -> Bool { pool.canOpen(endpoint: endpoint, limits) }
