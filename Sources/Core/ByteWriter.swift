@@ -64,3 +64,26 @@ public struct ByteWriter {
     byte(low < 10 ? 48 &+ low : 87 &+ low)
   }
 }
+
+/// The 32 lower-case hexadecimal digits of a 128-bit number, made once and written often.
+public struct HexadecimalText: BitwiseCopyable, Sendable {
+  @usableFromInline var front = SIMD16<UInt8>()
+  @usableFromInline var back = SIMD16<UInt8>()
+
+  /// The digits of `high` and then those of `low`.
+  @inlinable
+  @inline(__always)
+  public init(_ high: UInt64, _ low: UInt64) {
+    unsafe withUnsafeMutableBytes(of: &self) {
+      // The value is 32 bytes, and nothing else.
+      unsafe sluice_hexadecimal32(high, low, $0.baseAddress!.assumingMemoryBound(to: UInt8.self))
+    }
+  }
+}
+
+extension ByteWriter {
+  /// The digits of a number that were made before.
+  @inlinable
+  @inline(__always)
+  public mutating func text(_ text: HexadecimalText) { unsafe place(32).storeBytes(of: text, as: HexadecimalText.self) }
+}

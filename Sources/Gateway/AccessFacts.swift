@@ -21,7 +21,7 @@ protocol AccessFacts {
   /// The client's address as far as trusted hops vouch for it.
   var address: IPAddress { get }
   /// The name of the decision, which is the request's identifier too.
-  var decision: DecisionID { get }
+  var decisionText: HexadecimalText { get }
   /// The trace that the request belongs to; all zero for none.
   var trace: TraceContext { get }
   /// Bytes sent to the client, head and body.

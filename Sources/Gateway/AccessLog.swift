@@ -57,7 +57,7 @@ public final class AccessLog {
     unsafe block.append(limit: room) { memory in
       var line = unsafe AccessLogLine(memory)
       line.prefix(opening, count: Self.openingBytes)
-      line.hexadecimal(facts.decision.high, facts.decision.low)
+      line.prefix(facts.decisionText, count: 32)
       writeRequest(&facts, head, &line)
       writeOutcome(&facts, summary, &line)
       writeAnswerer(&facts, summary, endpoints, &line)

@@ -57,7 +57,6 @@ extension ExchangeSlot: AccessFacts {
   var isHTTP10: Bool { clientIsHTTP10 }
   var refusalCode: StaticString? { refusal?.code }
   var address: IPAddress { exchange.client }
-  var decision: DecisionID { exchange.decision }
   var trace: TraceContext { exchange.trace }
   var sentBytes: Int64 { sentToClient }
   var routeIndex: Int32 { exchange.route }

@@ -24,6 +24,8 @@ struct ExchangeSlot: SlabSlot {
   }
 
   var exchange = Exchange()
+  /// The decision's name as the request, the response and the log give it.
+  var decisionText = HexadecimalText(0, 0)
   var stage = Stage.head
   var generation: UInt32 = 0
   var client: Int32 = -1
@@ -70,6 +72,7 @@ struct ExchangeSlot: SlabSlot {
   /// Whether the request came from a proxy that is believed.
   var isTrusted = false
   var method = Method.get
+  /// Set with the upstream, and without meaning before; so are ``captures`` with the route.
   var timeouts = FlowTimeouts()
   var isRecorded = false
   /// A copy of another exchange: nobody waits for its response.
@@ -168,7 +171,6 @@ struct ExchangeSlot: SlabSlot {
     isPostedToClient = false
     informationalCount = 0
     scanned = 0
-    timeouts = FlowTimeouts()
     upstreamStartedAt = .never
     attemptStartedAt = .never
     totalDeadline = .never
@@ -192,7 +194,6 @@ struct ExchangeSlot: SlabSlot {
     status = 0
     refusal = nil
     fault = nil
-    captures = RouteCaptures()
     access = AccessTexts()
     sentToClient = 0
   }
@@ -238,7 +239,7 @@ extension ExchangeSlot {
     guard access.requestID.isEmpty else { return appendGivenRequestID(to: buffer) }
     buffer.write(limit: 48) { writer in
       writer.literal("X-Request-Id: ")
-      writer.hexadecimal(exchange.decision.high, exchange.decision.low)
+      writer.text(decisionText)
       writer.literal("\r\n")
     }
   }

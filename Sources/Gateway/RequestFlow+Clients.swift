@@ -208,7 +208,9 @@ extension RequestFlow {
   @inline(__always)
   mutating func nameExchange(_ exchange: Int32, _ client: Int32) {
     exchanges[exchange].begin(under: configuration)
-    exchanges[exchange].exchange.decision = DecisionID(high: world.random(), low: world.random())
+    let decision = DecisionID(high: world.random(), low: world.random())
+    exchanges[exchange].exchange.decision = decision
+    exchanges[exchange].decisionText = HexadecimalText(decision.high, decision.low)
     exchanges[exchange].exchange.peer = clients[client].peer
     exchanges[exchange].exchange.client = clients[client].peer
     exchanges[exchange].exchange.listener = clients[client].listener

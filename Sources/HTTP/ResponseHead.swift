@@ -6,18 +6,18 @@ import Core
 /// A response's head: a view on the front of a ``ByteBuffer``, valid until those bytes change.
 @safe
 public final class ResponseHead {
-  struct Facts: BitwiseCopyable {
-    var status = 0
+  @usableFromInline struct Facts: BitwiseCopyable {
+    @usableFromInline var status = 0
     var isHTTP10 = false
     var keepsAlive = false
     var reason = ByteRange.empty
     var upgrade = ByteRange.empty
     /// What the fields say about the body of a response that may have one.
-    var announced = BodyFraming.untilClose
+    @usableFromInline var announced = BodyFraming.untilClose
   }
 
   @usableFromInline let table = HeadTable()
-  let facts = Pinned(Facts())
+  @usableFromInline let facts = Pinned(Facts())
   @usableFromInline let held = Pinned(HeldBuffer())
 
   /// A head without a response; reserves about 25 KiB.
@@ -112,6 +112,8 @@ public final class ResponseHead {
   public var upgrade: ByteRange? { facts.value.upgrade.isEmpty ? nil : facts.value.upgrade }
 
   /// How the body of this response to a request with `method` ends (RFC 9112 section 6.3).
+  @inlinable
+  @inline(__always)
   public func framing(for method: Method) -> BodyFraming {
     let status = facts.value.status
     if method == .head || status < 200 || status == 204 || status == 304 { return .none }

@@ -35,6 +35,7 @@ struct AccessRecord {
   var client = IPAddress(high: 0, low: 0)
   /// The name of the decision, which is the request's identifier too.
   var decision = DecisionID(high: 0, low: 0)
+  var decisionText: HexadecimalText { HexadecimalText(decision.high, decision.low) }
   /// The trace that the request belongs to; all zero for none.
   var trace = TraceContext()
   /// Bytes received from the client, head and body.
