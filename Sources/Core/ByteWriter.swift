@@ -70,6 +70,11 @@ public struct HexadecimalText: BitwiseCopyable, Sendable {
   @usableFromInline var front = SIMD16<UInt8>()
   @usableFromInline var back = SIMD16<UInt8>()
 
+  /// No digits yet: zero bytes.
+  @inlinable
+  @inline(__always)
+  public init() {}
+
   /// The digits of `high` and then those of `low`.
   @inlinable
   @inline(__always)

@@ -25,7 +25,7 @@ struct ExchangeSlot: SlabSlot {
 
   var exchange = Exchange()
   /// The decision's name as the request, the response and the log give it.
-  var decisionText = HexadecimalText(0, 0)
+  var decisionText = HexadecimalText()
   var stage = Stage.head
   var generation: UInt32 = 0
   var client: Int32 = -1
@@ -72,7 +72,6 @@ struct ExchangeSlot: SlabSlot {
   /// Whether the request came from a proxy that is believed.
   var isTrusted = false
   var method = Method.get
-  /// Set with the upstream, and without meaning before; so are ``captures`` with the route.
   var timeouts = FlowTimeouts()
   var isRecorded = false
   /// A copy of another exchange: nobody waits for its response.
@@ -128,6 +127,7 @@ struct ExchangeSlot: SlabSlot {
   /// Makes the slot ready for its next request; what the client has sent of it already can stay.
   mutating func reset(keepingInput: Bool = false) {
     exchange.reset()
+    decisionText = HexadecimalText()
     if !keepingInput { clientInput.removeAll(keeping: Self.keptCapacity) }
     serverInput.removeAll(keeping: Self.keptCapacity)
     toServer.removeAll(keeping: Self.keptCapacity)
@@ -171,6 +171,7 @@ struct ExchangeSlot: SlabSlot {
     isPostedToClient = false
     informationalCount = 0
     scanned = 0
+    timeouts = FlowTimeouts()
     upstreamStartedAt = .never
     attemptStartedAt = .never
     totalDeadline = .never
@@ -194,6 +195,7 @@ struct ExchangeSlot: SlabSlot {
     status = 0
     refusal = nil
     fault = nil
+    captures = RouteCaptures()
     access = AccessTexts()
     sentToClient = 0
   }

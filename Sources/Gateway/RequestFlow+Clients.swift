@@ -93,8 +93,9 @@ extension RequestFlow {
   }
 
   /// Whether nothing can come of an exchange any more whose client's socket is gone in both directions. In a tunnel both
-  /// may have ended in good order: then what the client sent last is still to be read, or passed on.
-  private func isLost(_ index: Int32) -> Bool {
+  /// may have ended in good order: then what the client sent last is still to be read, or passed on. It is mutating only
+  /// because the compiler copies the whole flow for a call that could not change it.
+  private mutating func isLost(_ index: Int32) -> Bool {
     let exchange = clients[index].exchange
     switch clients[index].state {
     case .exchange: return true
@@ -197,10 +198,12 @@ extension RequestFlow {
     buffer.consume(headCount)
     if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
     nameExchange(exchange, index)
-    if headCount > 0 { lent.request.with { request in
+    if headCount > 0 {
+      lent.request.with { request in
         // The slot keeps the buffer, and the head is not looked at any more when the slot has gone.
         head.with { unsafe request.rebind(unowned: $0) }
-      } }
+      }
+    }
     return exchange
   }
 

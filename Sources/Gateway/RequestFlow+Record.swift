@@ -8,7 +8,7 @@ import Pipeline
 extension RequestFlow {
   /// The last byte of the response is on its way: the connection goes on, or ends.
   mutating func finish(_ exchange: Int32) {
-    record(exchange)
+    noteEnd(exchange)
     let client = exchanges[exchange].client
     guard client >= 0 else { return giveBack(exchange: exchange) }
     if clients[client].closesAfterResponse {
@@ -46,7 +46,10 @@ extension RequestFlow {
   }
 
   /// Counts and logs an exchange, once, however it ended, and lets its policies give back what they hold.
-  mutating func record(_ exchange: Int32) {
+  mutating func record(_ exchange: Int32) { noteEnd(exchange) }
+
+  @inline(__always)
+  private mutating func noteEnd(_ exchange: Int32) {
     guard !exchanges[exchange].isRecorded, exchanges[exchange].configuration != nil else { return }
     exchanges[exchange].isRecorded = true
     endUpstreamRequest(exchange)

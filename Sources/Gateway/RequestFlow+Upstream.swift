@@ -44,8 +44,11 @@ extension RequestFlow {
   /// Picks an endpoint that has not been tried; false where there is none.
   @inline(__always)
   mutating func pickEndpoint(_ exchange: Int32, _ upstream: LoopUpstream) -> Bool {
-    let position = upstream.balancer.pick(
-      hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
+    var position = exchanges[exchange].tried.count == 0 ? upstream.balancer.obviousPick(now: world.now) : -1
+    if position < 0 {
+      position = upstream.balancer.pick(
+        hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
+    }
     exchanges[exchange].position = position
     guard position >= 0 else { return false }
     exchanges[exchange].use(upstream.endpoints, at: position)

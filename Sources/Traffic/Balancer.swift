@@ -12,13 +12,15 @@ public struct Balancer {
   /// How often a list is rebuilt while a slow start runs.
   static let slowStartStep: Int64 = 250_000_000
 
-  private(set) var endpoints: EndpointSet
+  @usableFromInline var endpoints: EndpointSet
   private let balance: Balance
   private let slowStartNanoseconds: Int64
   private let panicPercent: Int
 
   /// Indexes of the endpoints that get requests, their effective weights (1024 parts each) and the running sums.
   private var available: ContiguousArray<Int32> = []
+  /// The one endpoint in the list, −1 where there are more or none.
+  @usableFromInline var only: Int32 = -1
   private var weights: ContiguousArray<Int64> = []
   private var sums: ContiguousArray<Int64> = []
   /// What smooth round-robin owes each of them.
@@ -28,8 +30,8 @@ public struct Balancer {
   private var total: Int64 = 0
   private var hasEqualWeights = true
   private var cursor = 0
-  private var seenChanges: UInt64 = .max
-  private var rebuildAt = Instant(nanoseconds: .min)
+  @usableFromInline var seenChanges: UInt64 = .max
+  @usableFromInline var rebuildAt = Instant(nanoseconds: .min)
   /// Whether too few endpoints are available, so that all are used.
   public private(set) var isPanicking = false
 
@@ -80,6 +82,15 @@ public struct Balancer {
     }
   }
 
+  /// The endpoint that ``pick(hash:tried:now:random:)`` would return for every request that has tried none, if that can be
+  /// told at a glance; −1 otherwise.
+  @inlinable
+  @inline(__always)
+  public func obviousPick(now: Instant) -> Int32 {
+    let isCurrent = seenChanges == endpoints.state.changeCount.load(ordering: .acquiring) && rebuildAt > now
+    return isCurrent ? only : -1
+  }
+
   // MARK: The list of available endpoints
 
   private mutating func rebuild(now: Instant) {
@@ -108,6 +119,7 @@ public struct Balancer {
       sums.append(total)
       if weight != weights[0] { hasEqualWeights = false }
     }
+    only = available.count == 1 ? available[0] : -1
     for index in credits.indices { credits[index] = 0 }
     if !hasEqualWeights { startCredits() }
   }

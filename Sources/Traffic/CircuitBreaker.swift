@@ -14,6 +14,7 @@ public enum CircuitBreaker {
 
   /// Takes one of the resource, or refuses because the bound is reached. What is taken must be given back by
   /// ``release(_:_:)``.
+  @inlinable
   @inline(__always)
   public static func acquire(_ resource: Resource, _ spec: BreakerSpec, _ state: UpstreamState) -> Bool {
     switch resource {
@@ -24,6 +25,7 @@ public enum CircuitBreaker {
   }
 
   /// Gives one of the resource back.
+  @inlinable
   @inline(__always)
   public static func release(_ resource: Resource, _ state: UpstreamState) {
     switch resource {
@@ -33,8 +35,9 @@ public enum CircuitBreaker {
     }
   }
 
+  @inlinable
   @inline(__always)
-  private static func take(_ count: borrowing Atomic<Int32>, _ limit: Int, _ state: UpstreamState) -> Bool {
+  static func take(_ count: borrowing Atomic<Int32>, _ limit: Int, _ state: UpstreamState) -> Bool {
     let (before, _) = count.add(1, ordering: .relaxed)
     if Int(before) < limit { return true }
     count.wrappingSubtract(1, ordering: .relaxed)

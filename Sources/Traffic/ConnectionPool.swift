@@ -47,7 +47,14 @@ public struct ConnectionPool: ~Copyable {
   public mutating func takeIdle(endpoint: Int32) -> Int32 {
     guard Int(endpoint) < groups.count else { return -1 }
     let connection = groups[Int(endpoint)].newest
-    if connection >= 0 { unlink(connection) }
+    guard connection >= 0 else { return -1 }
+    // As `unlink`, for one that nothing is newer than.
+    let older = links[Int(connection)].older
+    groups[Int(endpoint)].newest = older
+    if older >= 0 { links[Int(older)].newer = -1 } else { groups[Int(endpoint)].oldest = -1 }
+    groups[Int(endpoint)].idle &-= 1
+    links[Int(connection)].older = -1
+    links[Int(connection)].isIdle = false
     return connection
   }
 

@@ -144,13 +144,13 @@ public final class UpstreamState: Sendable {
   /// The upstream's name.
   public let name: String
 
-  let changeCount = Atomic<UInt64>(0)
+  @usableFromInline let changeCount = Atomic<UInt64>(0)
   let isEjecting = Atomic<Bool>(false)
-  let requestCount = Atomic<Int32>(0)
+  @usableFromInline let requestCount = Atomic<Int32>(0)
   let retryCount = Atomic<Int32>(0)
-  let connectionCount = Atomic<Int32>(0)
-  let pendingCount = Atomic<Int32>(0)
-  let overflowTotal = Atomic<UInt64>(0)
+  @usableFromInline let connectionCount = Atomic<Int32>(0)
+  @usableFromInline let pendingCount = Atomic<Int32>(0)
+  @usableFromInline let overflowTotal = Atomic<UInt64>(0)
   let retryTotal = Atomic<UInt64>(0)
   let refusedRetryTotal = Atomic<UInt64>(0)
 

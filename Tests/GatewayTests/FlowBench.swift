@@ -228,3 +228,19 @@ func post(_ target: String, _ body: String, _ fields: String = "") -> String {
 func postChunks(_ target: String, _ chunks: String, _ fields: String = "") -> String {
   "POST \(target) HTTP/1.1\r\nHost: api.example\r\nTransfer-Encoding: chunked\r\n\(fields)\r\n\(chunks)"
 }
+
+extension ConnectionPool {
+  /// Idle connections to all endpoints.
+  var idleCount: Int {
+    var count = 0
+    for endpoint in 0..<endpointBound { count += idle(endpoint: endpoint) }
+    return count
+  }
+
+  /// Connections to all endpoints.
+  var totalCount: Int {
+    var count = 0
+    for endpoint in 0..<endpointBound { count += total(endpoint: endpoint) }
+    return count
+  }
+}
