@@ -8,7 +8,8 @@ def compare(work, options):
     h.write_key_files()
     script = h.WORK / "keys.lua" if work == "keyed" else None
     with h.upstream() as up:
-        servers = [h.nginx(work, up.port), h.haproxy(work, up.port)]
+        # What the sockets alone cost: no proxy can be below it.
+        servers = [h.nginx(work, up.port), h.haproxy(work, up.port), h.floor(up.port)]
         if not options.peers_only:
             servers.insert(0, h.sluice(work, up.port))
         try:
@@ -29,5 +30,6 @@ def compare(work, options):
         result["ratios"] = {
             f"sluice/{peer}": h.ratios(figures, f"sluice-{work}", f"{peer}-{work}") for peer in ("nginx", "haproxy")
         }
+        result["ratios"]["floor/nginx"] = h.ratios(figures, "floor", f"nginx-{work}")
         result["goals"] = [h.goal("sluice/nginx", result["ratios"]["sluice/nginx"]["median"], 0.80)]
     return result

@@ -194,6 +194,13 @@ def haproxy(work, upstream_port, prefix=()):
     return Server(f"haproxy-{work}", [*prefix, "haproxy", "-f", str(path)], port)
 
 
+def floor(upstream_port):
+    """The least that a proxy over TCP sockets can cost; see `peers/floor.c`."""
+    port, binary = free_port(), WORK / "floor"
+    subprocess.run(["cc", "-O2", "-o", str(binary), str(PEERS / "floor.c")], check=True)
+    return Server("floor", [str(binary), str(port), str(upstream_port)], port)
+
+
 def sluice(work, upstream_port, access_log='"off"', prefix=(), name=None, binary=SLUICE):
     port = free_port()
     path = fill(f"sluice-{work}.json", PORT=port, UPSTREAM=upstream_port, CONSUMERS=consumers(), ACCESS_LOG=access_log)
