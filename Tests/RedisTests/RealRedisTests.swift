@@ -7,7 +7,7 @@ import Testing
 
 @Suite("Redis link and a real server", .serialized)
 struct RealRedisTests {
-  private static let library = RedisLibrary(
+  private static let functionLibrary = RedisLibrary(
     name: "t_1",
     source: "#!lua name=t_1\nredis.register_function('bump', function(k) return redis.call('INCR', k[1]) end)",
     scripts: ["return redis.call('INCR', KEYS[1])"])
@@ -47,7 +47,7 @@ struct RealRedisTests {
   func functions() throws {
     let redis = try RealRedis()
     let real = try RealLink(
-      RedisServer(address: .socket(redis.socket)), RedisLinkSettings(clientName: "test", library: Self.library))
+      RedisServer(address: .socket(redis.socket)), RedisLinkSettings(clientName: "test", library: Self.functionLibrary))
     #expect(try real.run { $0.ups == [1] } && real.owner.link.identity.dialect == .functions)
     real.owner.send(100, "FUNCTION", "FLUSH", within: 1_000_000_000)
     for tag in 0..<50 as Range<UInt64> { real.owner.send(tag, "FCALL", "bump", "1", "n", within: 1_000_000_000) }
@@ -61,7 +61,7 @@ struct RealRedisTests {
     let redis = try RealRedis("--user ops on >hush ~* &* +@all -function")
     let server = RedisServer(
       address: .socket(redis.socket), credentials: RedisCredentials(user: "ops", password: "hush"))
-    let real = try RealLink(server, RedisLinkSettings(clientName: "test", library: Self.library))
+    let real = try RealLink(server, RedisLinkSettings(clientName: "test", library: Self.functionLibrary))
     #expect(try real.run { $0.ups == [1] } && real.owner.link.identity.dialect == .scripts)
     // SHA-1 of the library's only script.
     let digest = "61636018f4e6b5817b89791bbed242f93fa089e3"

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Redis link in trouble")
 struct RedisLinkTroubleTests {
-  private static let library = RedisLibrary(
+  private static let functionLibrary = RedisLibrary(
     name: "lib_1", source: "#!lua name=lib_1\nreturn 1", scripts: ["return 1", "return 2"])
 
   private func linked(
@@ -185,7 +185,7 @@ struct RedisLinkTroubleTests {
     let world = SimulatedWorld(seed: 5)
     let redis = FakeRedis(world)
     if exists { redis.libraries = ["lib_1"] }
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     node.handler.send(1, "FCALL", "apply", "0")
     node.loop.poke()
     world.run(for: .milliseconds(10))
@@ -204,7 +204,7 @@ struct RedisLinkTroubleTests {
     let redis = FakeRedis(world)
     redis.version = version
     redis.answer = { $0[0] == "FUNCTION" ? refusal : nil }
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     #expect(node.handler.link.identity.dialect == .scripts)
     #expect(redis.count("SCRIPT") == 2 && redis.count("FUNCTION") == (refusal.isEmpty ? 0 : 1))
   }
@@ -216,7 +216,7 @@ struct RedisLinkTroubleTests {
     let world = SimulatedWorld(seed: seed)
     let redis = FakeRedis(world)
     redis.version = server.version
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     for round in 0..<3 as Range<UInt64> {
       redis.libraries = []
       let loads = redis.count("FUNCTION") + redis.count("SCRIPT")
@@ -236,7 +236,7 @@ struct RedisLinkTroubleTests {
   func unloadable() {
     let world = SimulatedWorld(seed: 7)
     let redis = FakeRedis(world)
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     redis.libraries = []
     redis.answer = { $0[0] == "FUNCTION" ? "-OOM command not allowed when used memory > 'maxmemory'.\r\n" : nil }
     node.handler.send(1, "FCALL", "apply", "0")
@@ -249,7 +249,7 @@ struct RedisLinkTroubleTests {
   func neverLoaded() {
     let world = SimulatedWorld(seed: 7)
     let redis = FakeRedis(world)
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     redis.answer = { $0[0] == "FCALL" ? "-ERR Function not found\r\n" : nil }
     node.handler.send(1, "FCALL", "apply", "0")
     node.loop.poke()
@@ -262,7 +262,7 @@ struct RedisLinkTroubleTests {
   func slowLoad() {
     let world = SimulatedWorld(seed: 8)
     let redis = FakeRedis(world)
-    let node = linked(world, redis, library: Self.library)
+    let node = linked(world, redis, library: Self.functionLibrary)
     redis.libraries = []
     redis.answer = { $0[0] == "FUNCTION" ? "" : nil }
     node.handler.send(1, "FCALL", "apply", "0", within: 10_000_000)

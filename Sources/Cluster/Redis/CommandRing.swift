@@ -7,7 +7,7 @@ struct PendingCommand: BitwiseCopyable {
     /// The owner's.
     case user
     /// The following are the link's own.
-    case authenticate, select, name, role, server, replication, persistence, library, script, probe, asking
+    case authenticate, select, name, role, server, replication, persistence, functionLibrary, script, probe, asking
     /// Answered once for each channel.
     case subscribe
     /// The client's, answered to it as if it were an owner's.

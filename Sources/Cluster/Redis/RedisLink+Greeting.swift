@@ -84,13 +84,14 @@ extension RedisLink {
       return
     }
     let hasFunctions = greeting.identity.version.major >= 7
-    greeting.identity.dialect = hasFunctions || settings.library?.scripts.isEmpty != false ? .functions : .scripts
+    greeting.identity.dialect =
+      hasFunctions || settings.functionLibrary?.scripts.isEmpty != false ? .functions : .scripts
     if !settings.channels.isEmpty {
       unconfirmed = settings.channels.count
       append(["SUBSCRIBE"] + settings.channels, .subscribe)
       return
     }
-    if settings.library != nil, greeting.identity.isPrimary { load() } else { becomeUp() }
+    if settings.functionLibrary != nil, greeting.identity.isPrimary { load() } else { becomeUp() }
   }
 
   func becomeUp() {

@@ -7,11 +7,11 @@ import Core
 extension RedisLink {
   /// Loads the library unless that is under way.
   func load() {
-    guard outstandingLoads == 0, let library = settings.library else { return }
+    guard outstandingLoads == 0, let library = settings.functionLibrary else { return }
     loadFailure = nil
     switch greeting.identity.dialect {
     case .functions:
-      append(["FUNCTION", "LOAD", library.source], .library)
+      append(["FUNCTION", "LOAD", library.source], .functionLibrary)
       outstandingLoads = 1
     case .scripts:
       for script in library.scripts { append(["SCRIPT", "LOAD", script], .script) }
@@ -31,7 +31,7 @@ extension RedisLink {
   private func concludeGreeting(_ step: PendingCommand.Step) {
     switch loadFailure {
     case .unknownCommand?, .notPermitted?:
-      guard step == .library, let library = settings.library, !library.scripts.isEmpty else {
+      guard step == .functionLibrary, let library = settings.functionLibrary, !library.scripts.isEmpty else {
         fault = .refused(loadFailure ?? .other)
         return
       }

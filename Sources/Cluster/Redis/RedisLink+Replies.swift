@@ -93,7 +93,7 @@ extension RedisLink {
     if let error = reply.error {
       switch error {
       case .noFunction, .noScript:
-        guard settings.library != nil else { break }
+        guard settings.functionLibrary != nil else { break }
         load()
         if !command.isReplay, !command.isExpired {
           hold(command)
@@ -113,7 +113,7 @@ extension RedisLink {
   private func concluded(_ command: PendingCommand, _ reply: borrowing RedisReply) {
     let value = reply.value
     switch command.step {
-    case .library, .script: loaded(command.step, value)
+    case .functionLibrary, .script: loaded(command.step, value)
     case .user, .map, .probe, .asking: break
     case .subscribe: fault = value.error.map { .refused($0) } ?? .malformed
     case .authenticate, .select, .name, .role, .server, .replication:

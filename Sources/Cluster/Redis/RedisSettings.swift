@@ -65,7 +65,7 @@ public struct RedisLinkSettings: Equatable, Sendable {
   /// Whether only a primary will do: a replica is refused, and left when it turns out to be one.
   public var needsPrimary = true
   /// Loaded wherever it is missing; nil for none.
-  public var library: RedisLibrary?
+  public var functionLibrary: RedisLibrary?
   /// Channels to listen to. A connection that does takes no commands: what is published there comes as
   /// ``RedisEvent/message(_:)``. A node of a cluster passes on what is published on any; every link hears it once.
   public var channels: [String] = []
@@ -75,6 +75,6 @@ public struct RedisLinkSettings: Equatable, Sendable {
   /// A connection to a primary that shows as `clientName`.
   public init(clientName: String, library: RedisLibrary? = nil) {
     self.clientName = clientName
-    self.library = library
+    self.functionLibrary = library
   }
 }
