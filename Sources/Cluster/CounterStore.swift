@@ -29,6 +29,11 @@ public final class CounterStore: Sendable {
     counters.withLock { $0.decide(&question, time) }
   }
 
+  /// As ``decide(_:_:)``, but takes nothing.
+  func peek(_ question: inout LimitQuestion, _ time: DecisionTime) {
+    counters.withLock { $0.peek(&question, time) }
+  }
+
   /// Gives back the slots that `question` holds.
   func release(_ question: inout LimitQuestion) {
     counters.withLock { $0.release(&question) }
@@ -80,6 +85,28 @@ private struct Counters: ~Copyable {
   @inline(never)
   private mutating func decideLevels(_ question: inout LimitQuestion, _ time: DecisionTime) {
     var places = InlineArray<8, Int32>(repeating: -1)
+    let (isDenied, isMissing) = compare(&question, time, &places)
+    if isDenied {
+      deny(&question, time, places)
+    } else if isMissing && !insert(&question, time, &places) {
+      question.decision = .unavailable
+    } else {
+      take(&question, time, places)
+    }
+  }
+
+  mutating func peek(_ question: inout LimitQuestion, _ asked: DecisionTime) {
+    var places = InlineArray<8, Int32>(repeating: -1)
+    let time = DecisionTime(now: max(latest.now, asked.now), civil: max(latest.civil, asked.civil))
+    let (isDenied, _) = compare(&question, time, &places)
+    deny(&question, time, places)
+    if !isDenied { question.decision = .admitted }
+  }
+
+  /// Finds the counters of all levels, and which of them have no room.
+  private func compare(
+    _ question: inout LimitQuestion, _ time: DecisionTime, _ places: inout InlineArray<8, Int32>
+  ) -> (isDenied: Bool, isMissing: Bool) {
     var isDenied = false
     var isMissing = false
     for index in 0..<question.count {
@@ -96,13 +123,7 @@ private struct Counters: ~Copyable {
         question[index].resetNanoseconds = question[index].wait(state, time)
       }
     }
-    if isDenied {
-      deny(&question, time, places)
-    } else if isMissing && !insert(&question, time, &places) {
-      question.decision = .unavailable
-    } else {
-      take(&question, time, places)
-    }
+    return (isDenied, isMissing)
   }
 
   private mutating func take(_ question: inout LimitQuestion, _ time: DecisionTime, _ places: InlineArray<8, Int32>) {

@@ -26,6 +26,14 @@ public final class EmbeddedQuota: Quota {
     store.decide(&question, DecisionTime(now: now.nanoseconds, civil: civil.microseconds))
   }
 
+  /// Says at once how the levels stand, and whether they would admit.
+  public func peek(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime) {
+    store.peek(&question, DecisionTime(now: now.nanoseconds, civil: civil.microseconds))
+  }
+
+  /// Does nothing: every question is decided at once.
+  public func collect(_ question: inout LimitQuestion, ticket: UInt64) {}
+
   /// Gives back the slots that `question` holds; takes no lock where it holds none.
   public func release(_ question: inout LimitQuestion, now: Instant) {
     for index in 0..<question.count where question[index].isHeld {

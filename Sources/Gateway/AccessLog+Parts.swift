@@ -90,7 +90,7 @@ extension AccessLog {
     case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",\"levels\":[")
     case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",\"levels\":[")
     case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
-    case .unavailable: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
+    case .unavailable, .stale: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
     }
     for index in 0..<facts.limitCount {
       if index > 0 { line.byte(UInt8(ascii: ",")) }

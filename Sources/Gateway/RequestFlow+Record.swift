@@ -82,7 +82,7 @@ extension RequestFlow {
     for index in 0..<exchanges[exchange].exchange.limits.count {
       let outcome: LimitOutcome
       switch exchanges[exchange].exchange.limits.decision {
-      case .none, .waiting: return
+      case .none, .waiting, .stale: return
       case .admitted: outcome = .admitted
       case .unavailable: outcome = .failedClosed
       case .denied where exchanges[exchange].exchange.limits[index].isDenied: outcome = .denied

@@ -71,6 +71,8 @@ public final class KeyRing: Sendable {
     let group: QuotaKey?
     /// Where the consumer's keys begin among all.
     @usableFromInline let firstEntry: Int32
+    /// See ``Services/owner(ofConsumer:)``.
+    @usableFromInline let owner: UInt16
   }
 
   /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is.
@@ -80,11 +82,12 @@ public final class KeyRing: Sendable {
     var names: ContiguousArray<ConsumerNames> = []
     names.reserveCapacity(consumers.count)
     for (index, consumer) in consumers.enumerated() {
+      let name = QuotaKey(configured: "consumer", consumer.id)
+      let tenant = consumer.tenant.map { QuotaKey(configured: "tenant", $0) }
       names.append(
         ConsumerNames(
-          consumer: QuotaKey(configured: "consumer", consumer.id),
-          tenant: consumer.tenant.map { QuotaKey(configured: "tenant", $0) },
-          group: consumer.groups.first.map { QuotaKey(configured: "group", $0) }, firstEntry: Int32(entries.count)))
+          consumer: name, tenant: tenant, group: consumer.groups.first.map { QuotaKey(configured: "group", $0) },
+          firstEntry: Int32(entries.count), owner: UInt16(truncatingIfNeeded: (tenant ?? name).low)))
       for (position, key) in consumer.keys.enumerated() {
         entries.append(
           Entry(
@@ -161,6 +164,11 @@ public final class KeyRing: Sendable {
   @inlinable
   @inline(__always)
   func names(of index: Int32) -> ConsumerNames { names[Int(index)] }
+
+  /// See ``Services/owner(ofConsumer:)``.
+  @inlinable
+  @inline(__always)
+  func owner(of index: Int32) -> UInt16 { names[Int(index)].owner }
 
   /// What limits count a consumer's key under.
   @inlinable

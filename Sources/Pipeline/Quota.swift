@@ -20,6 +20,13 @@ public protocol Quota: AnyObject {
   /// After ``LimitDecision/waiting`` the answer comes through `ticket`, with the levels filled in as if at once.
   func decide(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime)
 
+  /// As ``decide(_:ticket:now:civil:)``, except that nothing is taken, whatever the answer.
+  func peek(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime)
+
+  /// Fills in `question`, which was answered with ``LimitDecision/waiting``, now that `ticket` has been called. Harmless
+  /// where it was decided already.
+  func collect(_ question: inout LimitQuestion, ticket: UInt64)
+
   /// Gives back the slots of concurrency limits that `question` holds. Harmless where it holds none.
   func release(_ question: inout LimitQuestion, now: Instant)
 }
@@ -113,6 +120,63 @@ public enum LimitRule: Equatable, Sendable, BitwiseCopyable {
   }
 }
 
+/// How a limit is kept over several nodes.
+public enum LimitMode: String, CaseIterable, Sendable, BitwiseCopyable {
+  /// Leased where a node's own traffic makes it worth it, otherwise exact.
+  case auto
+  /// The shared store is asked about every request.
+  case exact
+  /// Nodes hold slices of tokens and admit from those.
+  case leased
+}
+
+/// What holds for a limit while the shared store cannot be asked.
+public enum OutageRule: String, CaseIterable, Sendable, BitwiseCopyable {
+  /// Each node admits its share of the limit.
+  case local
+  /// Everything is admitted, and counted.
+  case open
+  /// Everything is refused.
+  case closed
+}
+
+/// Who has decided a question.
+public enum LimitSource: String, CaseIterable, Sendable, BitwiseCopyable {
+  /// The node's own memory, where that is the store.
+  case embedded
+  /// The shared store.
+  case exact
+  /// A slice of tokens that this node holds.
+  case leased
+  /// What this node remembers of a limit that was used up.
+  case denyCache = "denycache"
+  /// This node's share, since the shared store could not be asked.
+  case local
+  /// Nobody: the shared store could not be asked, and the limit is set to admit then.
+  case open
+  /// Nobody: the shared store could not be asked, and the limit is set to refuse then.
+  case closed
+
+  /// Whether the shared store should have been asked and could not be.
+  @inlinable
+  public var isDegraded: Bool { self == .local || self == .open || self == .closed }
+}
+
+/// What a level asks of a shared store beyond its rule: a byte or two that every embedded store ignores.
+public struct LimitTerms: Equatable, Sendable, BitwiseCopyable {
+  /// How the limit is kept over several nodes.
+  public var mode: LimitMode
+  /// What holds while the store cannot be asked.
+  public var outage: OutageRule
+
+  /// These terms; by default those of a limit that says nothing.
+  @inlinable
+  public init(mode: LimitMode = .auto, outage: OutageRule = .local) {
+    self.mode = mode
+    self.outage = outage
+  }
+}
+
 /// A stretch of civil time, from `start` to just before `end`.
 public struct CivilPeriod: Equatable, Sendable, BitwiseCopyable {
   /// The first moment of it.
@@ -138,6 +202,10 @@ public struct QuotaLevel: Sendable, BitwiseCopyable {
   public let cost: Int64
   /// For ``LimitRule/calendar(limit:)`` the current period by ``Quota/civilTime(now:wall:)``.
   public let period: CivilPeriod
+  /// How a shared store is to keep it.
+  public let terms: LimitTerms
+  /// Counters of one owner lie together in a shared store and are decided in one step.
+  public let owner: UInt16
   /// Units left after the decision.
   public var remaining: Int64 = 0
   /// Nanoseconds: for a level that denied, until it would admit the same cost (`Int64.max`: never); otherwise until
@@ -148,13 +216,18 @@ public struct QuotaLevel: Sendable, BitwiseCopyable {
   /// Whether a slot is held that must be released.
   public var isHeld = false
 
-  /// A level that is not decided yet.
+  /// A level that is not decided yet. Without an `owner` it is its own.
   @inlinable
-  public init(key: QuotaKey, rule: LimitRule, cost: Int64, period: CivilPeriod) {
+  public init(
+    key: QuotaKey, rule: LimitRule, cost: Int64, period: CivilPeriod, terms: LimitTerms = LimitTerms(),
+    owner: UInt16? = nil
+  ) {
     self.key = key
     self.rule = rule
     self.cost = cost
     self.period = period
+    self.terms = terms
+    self.owner = owner ?? UInt16(truncatingIfNeeded: key.low)
   }
 }
 
@@ -170,6 +243,8 @@ public enum LimitDecision: UInt8, Sendable, BitwiseCopyable {
   case waiting
   /// Nobody could say, and the limit is set to refuse then.
   case unavailable
+  /// The calendar period of a level was over before the store could be asked: ask again with the present one.
+  case stale
 }
 
 /// All levels of one exchange and how they were decided: the question to a ``Quota``, its answer, and afterwards the
@@ -185,6 +260,8 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   private var binding = -1
   /// How it was decided.
   public var decision = LimitDecision.none
+  /// Who decided it.
+  public var source = LimitSource.embedded
 
   /// A question about nothing.
   public init() {
@@ -205,6 +282,7 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
     count = 0
     binding = -1
     decision = .none
+    source = .embedded
   }
 
   /// The level at `index`, in the order of the route's limits.

@@ -60,6 +60,14 @@ extension Services {
     return QuotaKey(network, key: subjectKey)
   }
 
+  /// With what the counters of a consumer lie together in a shared store: its tenant, or itself where it has none. Nil for
+  /// nobody.
+  @inlinable
+  @inline(__always)
+  public func owner(ofConsumer consumer: Int32) -> UInt16? {
+    consumer >= 0 ? keyRing.owner(of: consumer) : nil
+  }
+
   /// The same for whoever sent the request of an exchange; quick for those who showed a key.
   @inlinable
   @inline(__always)

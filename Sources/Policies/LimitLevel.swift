@@ -16,6 +16,8 @@ struct LimitLevel: Sendable {
   private(set) var name: String
   /// Whether the client is told about it.
   var isTold = true
+  /// How a shared store keeps it.
+  let terms: LimitTerms
 
   /// What tells counters of different limits apart.
   private let identityParts: [String]
@@ -24,7 +26,8 @@ struct LimitLevel: Sendable {
   enum Algorithm: String, CaseIterable { case fixed, sliding }
 
   /// Reads one limit; nil after an error.
-  init?(_ options: inout OptionReader, instance: String) {
+  init?(_ options: inout OptionReader, instance: String, terms: LimitTerms) {
+    self.terms = terms
     let words = options.valueList(
       "per", OptionFormat("something that can be counted", example: "consumer"), isRequired: true, allowsSingle: true,
       "What is counted: consumer, key, tenant, group, route, ip, header:NAME, or an array of them for a combined key."
@@ -100,6 +103,9 @@ struct LimitLevel: Sendable {
   /// What is counted, where that is one thing, no field of the request, and not in periods of a calendar.
   var plainSubject: Subject? { parts.count == 1 && calendar == nil ? parts[0].plainSubject : nil }
 
+  /// Whether what is counted belongs to one consumer: a part says so that two consumers of different tenants never share.
+  var isConsumers: Bool { parts.contains { $0.isConsumers } }
+
   /// The counter of this limit that a request draws on.
   func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
     var key = identity
@@ -120,6 +126,9 @@ struct LimitPart: Sendable {
 
   /// What is counted, where that is no field of the request.
   var plainSubject: Subject? { field == nil ? subject : nil }
+
+  /// Whether consumers of different tenants never share it.
+  var isConsumers: Bool { field == nil && (subject == .consumer || subject == .key || subject == .tenant) }
 
   /// Whether `word` may stand behind `per`.
   static func isKnown(_ word: String) -> Bool {

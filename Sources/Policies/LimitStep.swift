@@ -13,6 +13,9 @@ struct LimitStep: Sendable, BitwiseCopyable {
   /// That thing.
   let subject: Subject
   let isConcurrency: Bool
+  /// Whether what is counted belongs to one consumer, so that it lies where the consumer's tenant does.
+  let isConsumers: Bool
+  let terms: LimitTerms
   /// Whether the client is told about it.
   let isTold: Bool
   /// Where its opening lies among all.
@@ -32,7 +35,8 @@ struct LimitStep: Sendable, BitwiseCopyable {
       steps.append(
         LimitStep(
           identity: level.identity, rule: level.rule, cost: level.cost, isPlain: level.plainSubject != nil,
-          subject: level.plainSubject ?? .address, isConcurrency: level.isConcurrency, isTold: level.isTold,
+          subject: level.plainSubject ?? .address, isConcurrency: level.isConcurrency,
+          isConsumers: level.isConsumers, terms: level.terms, isTold: level.isTold,
           openingStart: start, openingCount: openings.count - start))
     }
     openings += [UInt8](repeating: 0, count: LimitFieldText.slack)
@@ -49,7 +53,8 @@ struct LimitStep: Sendable, BitwiseCopyable {
   func level(_ services: Services, _ exchange: inout Exchange, _ civil: WallTime) -> QuotaLevel {
     QuotaLevel(
       key: identity.combined(with: services.key(of: subject, &exchange)), rule: rule, cost: cost,
-      period: CivilPeriod(start: civil, end: civil))
+      period: CivilPeriod(start: civil, end: civil), terms: terms,
+      owner: isConsumers ? services.owner(ofConsumer: exchange.consumer) : nil)
   }
 }
 

@@ -27,22 +27,20 @@ public final class RateLimit: RequestHook, EndHook {
   /// the last there is room for a vector's overshoot.
   private let openings: [UInt8]
 
-  /// How limits are kept over several nodes.
-  enum Mode: String, CaseIterable { case auto, exact, leased }
-  /// What happens while the store cannot be reached.
-  enum Failure: String, CaseIterable { case local, open, closed }
-
   /// Reads the options.
   public init(_ options: inout OptionReader) {
     let instance = options.instanceName.isEmpty ? Self.name : options.instanceName
+    let mode = options.choice(
+      "mode", default: LimitMode.auto,
+      "Exact asks a shared store about every request, leased admits from slices that the node holds, auto changes by "
+        + "traffic.")
+    let failure = options.choice(
+      "onStoreFailure", default: OutageRule.local,
+      "While a shared store is away: each node's share, everything, or 503.")
+    let terms = LimitTerms(mode: mode, outage: failure)
     var levels = options.objects("limits", isRequired: true, "The limits, all of which must admit.") { option in
-      LimitLevel(&option, instance: instance)
+      LimitLevel(&option, instance: instance, terms: terms)
     }
-    _ = options.choice(
-      "mode", default: Mode.auto, "How a shared store is asked; the embedded store is always exact.")
-    _ = options.choice(
-      "onStoreFailure", default: Failure.local,
-      "What holds while a shared store is away; the embedded store cannot be.")
     tellsClients = options.bool(
       "headers", default: true, "Whether clients are told by RateLimit-Policy, RateLimit and Retry-After.")
     if levels.count > LimitQuestion.capacity {
@@ -95,6 +93,15 @@ public final class RateLimit: RequestHook, EndHook {
   private func askForAll(
     _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ now: Instant, _ civil: WallTime
   ) -> Verdict {
+    appendLevels(&exchange, request, services, civil)
+    services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
+    return judge(&exchange)
+  }
+
+  /// The whole question of a request.
+  private func appendLevels(
+    _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, _ civil: WallTime
+  ) {
     for index in steps.indices {
       if steps[index].isPlain {
         exchange.limits.append(steps[index].level(services, &exchange, civil))
@@ -104,15 +111,17 @@ public final class RateLimit: RequestHook, EndHook {
       exchange.limits.append(
         QuotaLevel(
           key: level.key(Caller(&exchange), request, services), rule: level.rule, cost: level.cost,
-          period: level.period(at: civil)))
+          period: level.period(at: civil), terms: level.terms,
+          owner: level.isConsumers ? services.owner(ofConsumer: exchange.consumer) : nil))
     }
-    services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
-    return judge(&exchange)
   }
 
-  /// The quota has answered.
+  /// The quota has answered. A question about a period that is over by now is asked anew.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    judge(&exchange)
+    services.quota.collect(&exchange.limits, ticket: exchange.ticket)
+    guard exchange.limits.decision == .stale else { return judge(&exchange) }
+    exchange.limits.removeAll()
+    return askForAll(&exchange, request, services, services.world.now, services.civilTime(now: services.world.now))
   }
 
   /// Gives slots of concurrency limits back.
@@ -124,7 +133,7 @@ public final class RateLimit: RequestHook, EndHook {
   private func judge(_ exchange: inout Exchange) -> Verdict {
     switch exchange.limits.decision {
     case .none, .waiting: return .wait
-    case .unavailable: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
+    case .unavailable, .stale: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
     case .admitted, .denied: break
     }
     exchange.limits.findBinding()

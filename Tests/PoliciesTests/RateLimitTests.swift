@@ -297,5 +297,9 @@ final class ScriptedQuota: Quota {
   func decide(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime) {
     question.decision = decision
   }
+  func peek(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime) {
+    question.decision = decision
+  }
+  func collect(_ question: inout LimitQuestion, ticket: UInt64) {}
   func release(_ question: inout LimitQuestion, now: Instant) {}
 }

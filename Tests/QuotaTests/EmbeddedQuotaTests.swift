@@ -83,4 +83,22 @@ struct EmbeddedQuotaTests {
     #expect(race.mostRunning.load(ordering: .relaxed) <= 2)
     #expect(race.store.statistics.count == 0)
   }
+
+  @Test("To look at a limit takes nothing and tells what a decision would find")
+  func peek() {
+    let quota = EmbeddedQuota(store: CounterStore(), subjectKey: SipKey(low: 1, high: 2))
+    let clock = HandClock()
+    let asked = question(level(.window(limit: 2, lengthMicroseconds: 60_000_000)))
+    for used in 0...2 {
+      for _ in 0..<3 {
+        var look = asked
+        quota.peek(&look, ticket: 0, now: clock.now, civil: clock.wall)
+        #expect(look.decision == (used < 2 ? .admitted : .denied))
+        #expect(look[0].remaining == Int64(2 - used))
+      }
+      var decided = asked
+      quota.decide(&decided, ticket: 0, now: clock.now, civil: clock.wall)
+      #expect(decided.decision == (used < 2 ? .admitted : .denied))
+    }
+  }
 }

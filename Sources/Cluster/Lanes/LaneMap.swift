@@ -29,13 +29,9 @@ public struct LaneMap: Sendable {
     prefixes = ContiguousArray((0..<laneCount).map { Array("sluice:\(cluster):{rl:\($0)}:".utf8) })
   }
 
-  /// The lane of all counters of `owner`, a tenant or whatever else keeps them together. Levels that are to be decided in
-  /// one call must have one owner.
-  public func lane(of owner: QuotaKey) -> Int {
-    // Another input than any field has, so that a lane says nothing about fields.
-    let hash = secret.hash(owner.low ^ 0x6c61_6e65_206f_6620, ~owner.high)
-    return Int(truncatingIfNeeded: hash.low) & (laneCount &- 1)
-  }
+  /// The lane of all counters of `owner`: see ``QuotaLevel/owner``. Levels of one lane are decided in one call.
+  @inline(__always)
+  public func lane(of owner: UInt16) -> Int { Int(owner) & (laneCount &- 1) }
 
   /// What the keys of `lane` begin with: for finding the slot of a Redis Cluster.
   public func prefix(of lane: Int) -> [UInt8] { prefixes[lane] }
