@@ -10,6 +10,13 @@ public struct JSONWriter {
   /// A writer that appends to `buffer`.
   public init(_ buffer: ByteBuffer) { self.buffer = buffer }
 
+  /// A writer that goes on where another one has stopped, in the middle of an object or array.
+  public init(continuing buffer: ByteBuffer) {
+    self.buffer = buffer
+    let opening: [UInt8] = [UInt8(ascii: "{"), UInt8(ascii: "["), UInt8(ascii: ":")]
+    needsComma = buffer.count > 0 && !opening.contains(buffer.array[buffer.count - 1])
+  }
+
   private mutating func beginValue() {
     if needsComma { buffer.append(UInt8(ascii: ",")) }
     needsComma = true

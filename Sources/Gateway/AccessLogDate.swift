@@ -36,15 +36,22 @@ public struct CivilDate: Equatable, Sendable {
     year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
   }
 
+  /// The moment as RFC 3339 writes it, in whole seconds: `1994-11-06T08:49:37Z`.
+  public var rfc3339: String {
+    let date = "\(Self.padded(year, 4))-\(Self.padded(month))-\(Self.padded(day))"
+    return "\(date)T\(Self.padded(hour)):\(Self.padded(minute)):\(Self.padded(second))Z"
+  }
+
   /// The value of a Date field: `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110 section 5.6.7).
   public var fieldValue: String {
     let weekdays = ["Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"]
     let months = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
-    func padded(_ value: Int, _ digits: Int = 2) -> String {
-      let text = String(value)
-      return String(repeating: "0", count: max(digits - text.count, 0)) + text
-    }
-    let date = "\(padded(day)) \(months[month - 1]) \(padded(year, 4))"
-    return "\(weekdays[weekday]), \(date) \(padded(hour)):\(padded(minute)):\(padded(second)) GMT"
+    let date = "\(Self.padded(day)) \(months[month - 1]) \(Self.padded(year, 4))"
+    return "\(weekdays[weekday]), \(date) \(Self.padded(hour)):\(Self.padded(minute)):\(Self.padded(second)) GMT"
+  }
+
+  private static func padded(_ value: Int, _ digits: Int = 2) -> String {
+    let text = String(value)
+    return String(repeating: "0", count: max(digits - text.count, 0)) + text
   }
 }

@@ -30,6 +30,10 @@ public final class Blueprint: Sendable {
   public let tenants: [String]
   /// The consumers and their keys.
   public let keyRing: KeyRing
+  /// The limits of all routes, for those who ask how they stand.
+  let usage: UsageCatalogue
+  /// The route by which they ask.
+  let usageRoute: RoutePlan
   /// SHA-256 of the text that it was read from: two blueprints with one digest are alike, but for their secrets.
   public let digest: Digest
 
@@ -43,6 +47,8 @@ public final class Blueprint: Sendable {
     upstreams = file.upstreams
     tenants = file.consumers.tenants
     self.keyRing = keyRing
+    usage = UsageCatalogue(routes)
+    usageRoute = RoutePlan(usage: usage)
     self.digest = digest
   }
 

@@ -1,4 +1,5 @@
 import Core
+import HTTP
 import Pipeline
 import Traffic
 
@@ -7,6 +8,11 @@ extension RouteMatch {
     let host = options.optionalString("host", "api.example.com or *.example.com; left out, every host.")
     let path = options.optionalString(
       "path", "/a exactly, /a/* that path and everything below, /a/{id} with a segment captured; left out, every path.")
+    if let path, RequestHead.isReserved(Array(path.utf8)) {
+      options.fail(
+        "paths below /.sluice are the gateway's own", at: "path",
+        fix: "choose another path; no upstream ever gets these")
+    }
     let methods = options.stringList(
       "methods", "Methods as in the request line; left out, all. GET takes HEAD along.")
     for (index, method) in methods.enumerated() where Self.registeredMethods.contains(method.uppercased()) {

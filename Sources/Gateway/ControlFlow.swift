@@ -176,7 +176,7 @@ struct ControlFlow: EventHandler {
   }
 
   private func sharedNow() -> BlueprintShared {
-    BlueprintShared(blueprint, upstreams: plans, metrics: node.shared.metrics)
+    BlueprintShared(blueprint, upstreams: plans, metrics: node.shared.metrics, nodeName: node.name)
   }
 
   private func publish() {

@@ -60,9 +60,14 @@ public final class BlueprintShared: Sendable {
   let firstKeys: ContiguousArray<Int32>
   let routeNames: RouteNames
   let upstreams: ContiguousArray<UpstreamPlan>
+  let nodeName: String
 
-  /// Derives names and series from `blueprint`; `upstreams` are its upstreams with the endpoints they have now.
-  public init(_ blueprint: Blueprint, upstreams: ContiguousArray<UpstreamPlan>, metrics: Metrics) {
+  /// Derives names and series from `blueprint`; `upstreams` are its upstreams with the endpoints they have now. The node
+  /// is called `nodeName` where it answers for itself.
+  public init(
+    _ blueprint: Blueprint, upstreams: ContiguousArray<UpstreamPlan>, metrics: Metrics, nodeName: String = "node"
+  ) {
+    self.nodeName = nodeName
     self.upstreams = upstreams
     let routes = blueprint.routes.map(\.id)
     let consumers = blueprint.keyRing.consumers
@@ -95,6 +100,8 @@ extension Services {
   convenience init(
     world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256
   ) {
-    self.init(world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher)
+    self.init(
+      world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher,
+      nodeName: shared.nodeName)
   }
 }

@@ -13,11 +13,13 @@ public final class Metrics: Sendable {
   public static let otherRoute: Int32 = 0
   /// The series for requests that were answered before, or without, a route.
   public static let noRoute: Int32 = 1
+  /// The series for callers who ask how their limits stand.
+  public static let usageRoute: Int32 = 2
 
   /// The counters of each loop, by its index.
   public let loops: ContiguousArray<LoopMetrics>
 
-  let routes = MetricLabels(reserved: ["_other", "_none"])
+  let routes = MetricLabels(reserved: ["_other", "_none", "_usage"])
   let policies = MetricLabels(reserved: ["_other"])
   let codes: ProblemCodes
   let reloadsSucceeded = Atomic<UInt64>(0)

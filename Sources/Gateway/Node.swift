@@ -51,12 +51,15 @@ public final class Node: Sendable {
   private let threads = Mutex<[OSThread]>([])
   private let version: String
   private let startedAt = Clock.civil()
+  /// What it is called in answers: the machine and the first port that it serves.
+  public let name: String
 
   /// A node that will serve under `blueprint`, and from now on acts on SIGHUP, SIGTERM, SIGINT and SIGUSR1: to be made
   /// on the main thread before the process has any other. Throws where descriptors have run out or the access log cannot be opened.
   public init(_ blueprint: Blueprint, sources: NodeSources, version: String, processors: Int) throws(NetworkError) {
     self.sources = sources
     self.version = version
+    name = Self.name(blueprint)
     let count = blueprint.node.threads > 0 ? blueprint.node.threads : max(1, processors)
     let metrics = Metrics(loops: count, problemCodes: ProblemCatalogue.all.map(\.code))
     shared = NodeShared(metrics: metrics, limits: blueprint.node.limits)
@@ -74,6 +77,11 @@ public final class Node: Sendable {
     var mailboxes: [Mailbox<FlowMessage>] = []
     for _ in 0..<count { mailboxes.append(try Mailbox()) }
     self.mailboxes = mailboxes
+  }
+
+  private static func name(_ blueprint: Blueprint) -> String {
+    guard case .ip(_, let port)? = blueprint.listeners.first?.address else { return ProcessLimits.hostName }
+    return "\(ProcessLimits.hostName):\(port)"
   }
 
   private static func freshKey() -> SipKey {

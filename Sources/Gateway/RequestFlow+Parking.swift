@@ -26,7 +26,8 @@ extension RequestFlow {
   mutating func resume(ticket: UInt64) {
     let exchange = Int32(truncatingIfNeeded: ticket)
     guard exchanges.touchedIndexes.contains(exchange), exchanges[exchange].stage == .parked,
-      exchanges[exchange].exchange.ticket == ticket, let configuration = exchanges[exchange].configuration
+      exchanges[exchange].exchange.ticket == ticket, let configuration = exchanges[exchange].configuration,
+      let route = exchanges[exchange].route
     else { return }
     // The loop's own head has been used for other requests since: read it again from the exchange's copy.
     let head = exchanges[exchange].exchange.head
@@ -35,8 +36,6 @@ extension RequestFlow {
     guard case .complete = request.parse(head, limits: headLimits) else { return abandon(exchange) }
     for index in exchanges[exchange].droppedFields { request.drop(index) }
     exchanges[exchange].droppedFields = []
-    let index = Int(exchanges[exchange].exchange.route)
-    let route = configuration.with { Borrowed($0.blueprint.routes[index]) }
     exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
       byNanoseconds: route.with { $0.timeouts.total })
     setDeadline(client: exchanges[exchange].client, after: limits.settings.bodyTimeout)

@@ -93,10 +93,9 @@ extension RequestFlow {
   }
 
   private mutating func runEndHooks(_ exchange: Int32) {
-    guard let configuration = exchanges[exchange].configuration else { return }
-    configuration.with {
-      let route = $0.blueprint.routes[Int(exchanges[exchange].exchange.route)]
-      route.chain.end(&exchanges[exchange].exchange, $0.services)
+    guard let configuration = exchanges[exchange].configuration, let route = exchanges[exchange].route else { return }
+    configuration.with { configuration in
+      route.with { $0.chain.end(&exchanges[exchange].exchange, configuration.services) }
     }
   }
 

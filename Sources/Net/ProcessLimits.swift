@@ -23,6 +23,16 @@ public enum ProcessLimits {
     return max(1, count)
   }
 
+  /// What the machine, or the container, calls itself; "localhost" where it does not say.
+  public static var hostName: String {
+    var name = [CChar](repeating: 0, count: 256)
+    // One byte less, so that the text always ends in a zero.
+    guard unsafe gethostname(&name, name.count - 1) == 0, let end = name.firstIndex(of: 0), end > 0 else {
+      return "localhost"
+    }
+    return String(decoding: name[..<end].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+  }
+
   /// Gives memory that was freed back to the kernel. Costs about a millisecond for 10 MB; for after something large.
   public static func releaseFreeMemory() { malloc_trim(0) }
 

@@ -36,6 +36,10 @@ public final class PolicyChain: Sendable {
 
   /// Whether a policy answers CORS preflights by itself.
   public var answersPreflights: Bool { requestHooks.contains { $0.answersPreflights } }
+  /// Its policies of one type that look at requests, in the order in which they run. Not for use with every request.
+  public func requestPolicies<Kind: RequestHook>(of type: Kind.Type) -> [Kind] {
+    requestHooks.compactMap { $0 as? Kind }
+  }
   /// Whether any policy looks at responses.
   public var hasResponseHooks: Bool { !responseHooks.isEmpty }
   /// Whether any policy has something to give back at the end.

@@ -13,6 +13,10 @@ public final class Services {
   public let routes: RouteNames
   /// The loop's own hasher.
   public let hasher: SHA256
+  /// What the node is called where it says that it has answered.
+  public let nodeName: String
+  /// How often callers have asked this loop about themselves.
+  public var inquiries = CallerPace()
 
   private let keyCache: KeyCache
   /// The turn for which ``civilTime(now:)`` was last asked, and its answer.
@@ -21,12 +25,15 @@ public final class Services {
   let subjectKey: SipKey
 
   /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
-  public init(world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256) {
+  public init(
+    world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = ""
+  ) {
     self.world = world
     self.quota = quota
     self.keyRing = keyRing
     self.routes = routes
     self.hasher = hasher
+    self.nodeName = nodeName
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: keyRing.keyCount, key: subjectKey)
   }

@@ -36,6 +36,14 @@ public struct Caller: Sendable, BitwiseCopyable {
     route = exchange.route
     client = exchange.client
   }
+
+  /// Somebody of whom this is known; −1 stands for nothing, as in an exchange.
+  public init(consumer: Int32, key: Int32, route: Int32, client: IPAddress) {
+    self.consumer = consumer
+    self.key = key
+    self.route = route
+    self.client = client
+  }
 }
 
 extension Services {
@@ -58,6 +66,18 @@ extension Services {
     let address = caller.client
     let network = address.isV4 ? address : IPAddress(high: address.high, low: 0)
     return QuotaKey(network, key: subjectKey)
+  }
+
+  /// Whether ``key(of:_:)-(_,Caller)`` does without the caller's address.
+  public func isNamed(_ subject: Subject, _ caller: Caller) -> Bool {
+    switch subject {
+    case .route: routes.key(of: caller.route) != nil
+    case .address: false
+    case .consumer: caller.consumer >= 0
+    case .tenant: caller.consumer >= 0 && keyRing.names(of: caller.consumer).tenant != nil
+    case .group: caller.consumer >= 0 && keyRing.names(of: caller.consumer).group != nil
+    case .key: caller.consumer >= 0 && caller.key >= 0
+    }
   }
 
   /// With what the counters of a consumer lie together in a shared store: its tenant, or itself where it has none. Nil for

@@ -174,12 +174,17 @@ public final class ApiKey: RequestHook {
     return services.holder(of: key)
   }
 
+  /// Whether it lets a consumer pass who shows a key.
+  public func admits(_ consumer: Consumer) -> Bool {
+    groups.isEmpty || consumer.groups.contains(where: groups.contains)
+  }
+
   @inline(never)
   private func accept(
     _ index: Int32, _ key: Int32, _ exchange: inout Exchange, _ services: Services
   ) -> Verdict {
     let consumer = services.keyRing.consumers[Int(index)]
-    if !groups.isEmpty && !consumer.groups.contains(where: groups.contains) {
+    if !admits(consumer) {
       return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
     }
     guard sendsIdentity else { return .next }

@@ -67,7 +67,11 @@ struct LimitLevel: Sendable {
   }
 
   /// The length that clients are told, in seconds; nil for concurrency.
-  private let nominalSeconds: Int64?
+  let nominalSeconds: Int64?
+
+  /// The policy that it belongs to, and what is counted, as the configuration says them.
+  var policy: String { identityParts[0] }
+  var subjects: String { identityParts[1] }
 
   private static func isName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 64
@@ -107,10 +111,17 @@ struct LimitLevel: Sendable {
   var isConsumers: Bool { parts.contains { $0.isConsumers } }
 
   /// The counter of this limit that a request draws on.
-  func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
+  func key(_ caller: Caller, _ request: RequestHead?, _ services: Services) -> QuotaKey {
     var key = identity
     for part in parts { key = key.combined(with: part.key(caller, request, services)) }
     return key
+  }
+
+  /// The question about this limit that a request of `caller` asks.
+  func question(_ caller: Caller, _ request: RequestHead?, _ services: Services, _ civil: WallTime) -> QuotaLevel {
+    QuotaLevel(
+      key: key(caller, request, services), rule: rule, cost: cost, period: period(at: civil), terms: terms,
+      owner: isConsumers ? services.owner(ofConsumer: caller.consumer) : nil)
   }
 
   /// The calendar period at `civil`; nothing for other kinds.
@@ -129,6 +140,13 @@ struct LimitPart: Sendable {
 
   /// Whether consumers of different tenants never share it.
   var isConsumers: Bool { field == nil && (subject == .consumer || subject == .key || subject == .tenant) }
+
+  /// Whether it is known what this part is for somebody of whom not everything may be known.
+  func isKnown(_ candidate: LimitCandidate, _ services: Services) -> Bool {
+    if candidate.isAddressKnown && (field == nil || candidate.request != nil) { return true }
+    guard let field else { return services.isNamed(subject, candidate.caller) }
+    return candidate.request.map { field.firstIndex(in: $0) != nil } ?? false
+  }
 
   /// Whether `word` may stand behind `per`.
   static func isKnown(_ word: String) -> Bool {
@@ -156,8 +174,8 @@ struct LimitPart: Sendable {
   }
 
   /// What this part is for a request. A request without the field is counted by address.
-  func key(_ caller: Caller, _ request: RequestHead, _ services: Services) -> QuotaKey {
-    if let field, let index = field.firstIndex(in: request) {
+  func key(_ caller: Caller, _ request: RequestHead?, _ services: Services) -> QuotaKey {
+    if let field, let request, let index = field.firstIndex(in: request) {
       return services.key(ofChosen: request.value(of: index))
     }
     return services.key(of: subject, caller)

@@ -107,12 +107,7 @@ public final class RateLimit: RequestHook, EndHook {
         exchange.limits.append(steps[index].level(services, &exchange, civil))
         continue
       }
-      let level = levels[index]
-      exchange.limits.append(
-        QuotaLevel(
-          key: level.key(Caller(&exchange), request, services), rule: level.rule, cost: level.cost,
-          period: level.period(at: civil), terms: level.terms,
-          owner: level.isConsumers ? services.owner(ofConsumer: exchange.consumer) : nil))
+      exchange.limits.append(levels[index].question(Caller(&exchange), request, services, civil))
     }
   }
 

@@ -19,6 +19,8 @@ struct FlowSetup: Sendable {
   /// How many endpoints the upstream "main" has, and its other members.
   var endpoints = 1
   var upstream = ""
+  /// Further sections, each followed by a comma.
+  var sections = ""
   /// Members of the upstream "other", which has one endpoint.
   var other = ""
   /// Members of the route that takes everything.
@@ -31,7 +33,7 @@ struct FlowSetup: Sendable {
   var text: String {
     let main = (1...endpoints).map { "\"\(FlowBench.endpoint($0))\"" }.joined(separator: ", ")
     return """
-      { listeners: [{ address: "\(FlowBench.port)", \(listener) }], accessLog: "off", node: { \(node) },
+      { listeners: [{ address: "\(FlowBench.port)", \(listener) }], accessLog: "off", node: { \(node) }, \(sections)
         upstreams: {
           main: { endpoints: [\(main)], \(upstream) },
           other: { endpoints: ["\(FlowBench.otherEndpoint)"], \(other) },
@@ -80,7 +82,11 @@ final class FlowBench {
   private let directory = UpstreamDirectory()
   private(set) var plans: ContiguousArray<UpstreamPlan> = []
 
-  init(_ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough, loops: Int = 1) throws {
+  init(
+    _ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough, loops: Int = 1,
+    quota: (() -> any Quota)? = nil
+  ) throws {
+    let quota = quota ?? { EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)) }
     let metrics = Metrics(loops: loops, problemCodes: ProblemCatalogue.all.map(\.code))
     self.metrics = metrics
     let world = SimulatedWorld(seed: seed, conditions)
@@ -95,7 +101,7 @@ final class FlowBench {
         var flow = RequestFlow(
           world: loop, node: shared, loop: index, blueprint: blueprint,
           shared: BlueprintShared(blueprint, upstreams: plans, metrics: metrics),
-          quota: EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)), log: nil)
+          quota: quota(), log: nil)
         try flow.listen(blueprint.listeners)
         return flow
       }
