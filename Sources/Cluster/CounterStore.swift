@@ -34,6 +34,24 @@ public final class CounterStore: Sendable {
     counters.withLock { $0.peek(&question, time) }
   }
 
+  /// Takes as much of a level as is missing to `used` units, as far as there is room.
+  func raise(_ level: QuotaLevel, to used: Int64, _ time: DecisionTime) {
+    counters.withLock { counters in
+      var question = LimitQuestion()
+      question.append(level)
+      counters.peek(&question, time)
+      let room = question[0].remaining
+      let missing = min(room, used - (level.rule.limit - room))
+      guard missing > 0 else { return }
+      question.removeAll()
+      question.append(
+        QuotaLevel(
+          key: level.key, rule: level.rule, cost: missing, period: level.period, terms: level.terms, owner: level.owner)
+      )
+      counters.decide(&question, time)
+    }
+  }
+
   /// Gives back the slots that `question` holds.
   func release(_ question: inout LimitQuestion) {
     counters.withLock { $0.release(&question) }
