@@ -87,7 +87,7 @@ extension SharedQuota {
     counters[place].note(
       remaining: question[0].remaining, restoredAt: turn.sentMoment.addingOrClamped(reset))
     let moment = clock()
-    if granted <= 2 * counters[place].cost {
+    if granted < turn.batch.items[item].hits && granted <= 2 * counters[place].cost {
       // The last tokens are handed out one by one, so that all of them are used.
       counters[place].exactUntil = moment + min(max(reset, Self.slice), LeasePlan.longestSpan)
     }
