@@ -72,9 +72,13 @@ final class QuotaRig {
     return goal()
   }
 
-  /// Runs until every lane of every part is open.
+  /// Runs until every part has a store to ask, and every lane is open.
   func open() throws -> Bool {
-    try run { [quotas] in quotas.allSatisfy { !$0.primaries.isEmpty && $0.lanes.allSatisfy { $0.state == .open } } }
+    try run { [quotas] in
+      quotas.allSatisfy {
+        $0.primaries.first?.breaker.state == .closed && $0.lanes.allSatisfy { $0.state == .open }
+      }
+    }
   }
 
   /// Asks the part at `index`; the answer is in ``answers`` at once or later.
