@@ -200,7 +200,7 @@ struct SharedQuotaTests {
     }
   }
 
-  @Test("Of a frozen store five questions wait a deadline each, no others; thawed it is asked again within half a second")
+  @Test("Of a frozen store five questions wait, no others; thawed it is asked again within half a second")
   func frozen() throws {
     let redis = try RealRedis()
     let rig = try QuotaRig(1, RedisServer(address: .socket(redis.socket)))
