@@ -10,6 +10,8 @@ final class AdminConnection {
     case head
     /// The head is complete and allowed; its body is arriving.
     case body(AdminRoute, AdminRequest, BodyFraming)
+    /// The answer is being found out elsewhere.
+    case waiting(serial: UInt64, AdminRequest, withBody: Bool)
     /// A response is going out.
     case sending
     /// The last response is out; what still comes is thrown away, so that the client gets to read the response.

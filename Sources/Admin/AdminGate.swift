@@ -18,7 +18,7 @@ struct AdminGate {
     let decision = request.decision
     guard access.isMeant(head) else { return .refuse(.problem(AdminProblem.misdirected, decision)) }
     let finding = router.find(head.method, request.path)
-    if case .found(let route) = finding, route.role == nil { return .pass(route) }
+    if case .found(let route, _) = finding, route.role == nil { return .pass(route) }
     switch access.verdict(head) {
     case .missing: return .refuse(challenge(AdminProblem.tokenMissing, decision, error: nil))
     case .invalid: return .refuse(challenge(AdminProblem.tokenInvalid, decision, error: "invalid_token"))
@@ -30,7 +30,8 @@ struct AdminGate {
       var response = AdminResponse.problem(ProblemCatalogue.methodNotAllowed, decision)
       response.fields.append((name: "Allow", value: methods.joined(separator: ", ")))
       return .refuse(response)
-    case .found(let route):
+    case .found(let route, let parameters):
+      request.parameters = parameters
       if let needed = route.role, let caller = request.caller, caller.role < needed {
         return .refuse(challenge(AdminProblem.roleTooLow, decision, error: "insufficient_scope"))
       }

@@ -11,8 +11,19 @@ enum AdminProblem {
     403, "admin-role-too-low", "Not allowed", "The role of this token does not include this operation.")
   static let notFound = Problem(
     404, "admin-not-found", "Not found", "There is nothing at this path; see /openapi.json for what there is.")
+  static let notConfigured = Problem(
+    404, "not-configured", "Not configured",
+    "The configuration of this node has no consumer, key or route of that name.")
+  static let routeNeeded = Problem(
+    400, "route-needed", "Route needed", "Name a route, and the consumer who asks: ?consumer=ID&route=ID.")
+  static let consumerNeeded = Problem(
+    400, "consumer-needed", "Consumer needed", "This route takes nobody without a key: name a consumer.")
+  static let malformedParameter = Problem(
+    400, "malformed-parameter", "Malformed parameter", "The parameter ip is no address.")
   static let notReady = Problem(
     503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
+  static let noAnswer = Problem(
+    504, "node-busy", "No answer in time", "The node's loops did not answer in time. Try again.")
   static let misdirected = Problem(
     421, "misdirected-request", "Misdirected request",
     "Without tokens the admin port answers only to a loopback address or localhost in Host, and to no other origin.")

@@ -11,6 +11,8 @@ public struct AdminRequest: Sendable {
   public var path: String
   /// The query as sent, without the question mark.
   public var query: String
+  /// What stands in the path where the operation's path has `{name}`, decoded, by name.
+  public var parameters: [String: String] = [:]
   /// The fields by lower-case name; repeated ones joined with commas.
   public var fields: [String: String]
   /// The body.
@@ -84,10 +86,38 @@ public struct AdminRoute: Sendable {
     }
   }
 
+  /// Something that a request says in its path or query.
+  public struct Parameter: Sendable {
+    /// The name; in the path it stands there as `{name}`.
+    public let name: String
+    /// Whether it stands in the path; otherwise in the query, where it may be left out.
+    public let isInPath: Bool
+    /// What it means, in half a sentence.
+    public let meaning: String
+
+    /// A parameter of these parts.
+    public init(_ name: String, isInPath: Bool = false, _ meaning: String) {
+      self.name = name
+      self.isInPath = isInPath
+      self.meaning = meaning
+    }
+  }
+
+  /// How an operation is done; on the admin thread, which it must not block.
+  public enum Handler: Sendable {
+    /// At once.
+    case now(@Sendable (AdminRequest) -> AdminResponse)
+    /// Elsewhere: the answer is given to the reply, from any thread. What takes longer than ``AdminServer/Limit/answerTime``
+    /// is answered with 504.
+    case later(@Sendable (AdminRequest, AdminReply) -> Void)
+  }
+
   /// The method; GET serves HEAD too.
   public let method: Method
-  /// The path, matched exactly.
+  /// The path: matched exactly, but for segments `{name}`, which take any one segment.
   public let path: String
+  /// What path and query can say.
+  public let parameters: [Parameter]
   /// The least role; nil where everybody who can connect may ask.
   public let role: AdminSettings.Role?
   /// The name of the operation in `/openapi.json`.
@@ -96,28 +126,62 @@ public struct AdminRoute: Sendable {
   public let summary: String
   /// What it may answer.
   public let outcomes: [Outcome]
-  /// Does it. Called on the admin thread; must not block.
-  public let handle: @Sendable (AdminRequest) -> AdminResponse
+  /// Does it.
+  public let handler: Handler
+
+  /// An operation that is answered at once; `handle` is called on the admin thread and must not block.
+  public init(
+    _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
+    parameters: [Parameter] = [], outcomes: [Outcome], handle: @escaping @Sendable (AdminRequest) -> AdminResponse
+  ) {
+    self.init(
+      method, path, role: role, operation: operation, summary: summary, parameters: parameters, outcomes: outcomes,
+      handler: .now(handle))
+  }
 
   /// An operation of these parts.
   public init(
     _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
-    outcomes: [Outcome], handle: @escaping @Sendable (AdminRequest) -> AdminResponse
+    parameters: [Parameter] = [], outcomes: [Outcome], handler: Handler
   ) {
     self.method = method
     self.path = path
     self.role = role
     self.operation = operation
     self.summary = summary
+    self.parameters = parameters
     self.outcomes = outcomes
-    self.handle = handle
+    self.handler = handler
   }
+
+  /// What `path` says in this route's place; nil where it is not this route's path.
+  func match(_ path: String) -> [String: String]? {
+    if path == self.path { return [:] }
+    guard parameters.contains(where: \.isInPath) else { return nil }
+    let wanted = self.path.split(separator: "/", omittingEmptySubsequences: false)
+    let given = path.split(separator: "/", omittingEmptySubsequences: false)
+    guard wanted.count == given.count else { return nil }
+    var found: [String: String] = [:]
+    for (wanted, given) in zip(wanted, given) where wanted != given {
+      guard wanted.hasPrefix("{"), !given.isEmpty, let text = PercentText.decoded(given) else { return nil }
+      found[String(wanted.dropFirst().dropLast())] = text
+    }
+    return found
+  }
+}
+
+/// The answer that an operation owes to one request.
+public struct AdminReply: Sendable {
+  let send: @Sendable (AdminResponse) -> Void
+
+  /// Answers; only the first answer counts, and none that comes too late.
+  public func callAsFunction(_ response: AdminResponse) { send(response) }
 }
 
 /// The operations of the admin API by path and method.
 struct AdminRouter: Sendable {
   enum Finding {
-    case found(AdminRoute)
+    case found(AdminRoute, parameters: [String: String])
     /// The path exists; the methods that it has.
     case otherMethods([String])
     case nothing
@@ -128,10 +192,13 @@ struct AdminRouter: Sendable {
   init(_ routes: [AdminRoute]) { self.routes = routes }
 
   func find(_ method: Method, _ path: String) -> Finding {
-    let here = routes.filter { $0.path == path }
+    let here = routes.compactMap { route in route.match(path).map { (route: route, parameters: $0) } }
     if here.isEmpty { return .nothing }
     let wanted = method == .head ? Method.get : method
-    if let route = here.first(where: { $0.method == wanted }) { return .found(route) }
-    return .otherMethods(here.flatMap { $0.method == .get ? ["GET", "HEAD"] : ["\($0.method)".uppercased()] })
+    if let (route, parameters) = here.first(where: { $0.route.method == wanted }) {
+      return .found(route, parameters: parameters)
+    }
+    return .otherMethods(
+      here.map(\.route).flatMap { $0.method == .get ? ["GET", "HEAD"] : ["\($0.method)".uppercased()] })
   }
 }

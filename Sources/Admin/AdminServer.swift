@@ -17,6 +17,8 @@ public struct AdminServer: EventHandler {
     case stop
     /// The tokens have changed. Ignored where that would leave a port that others can reach without any.
     case replaceAccess(AdminAccess)
+    /// An operation that took its time has an answer for the request that a connection waits for.
+    case answer(connection: UInt64, serial: UInt64, AdminResponse)
   }
 
   /// Why it does not begin to listen.
@@ -41,6 +43,8 @@ public struct AdminServer: EventHandler {
     public static let headTime = Duration.seconds(10)
     /// For a body.
     public static let bodyTime = Duration.seconds(60)
+    /// For an operation to find its answer.
+    public static let answerTime = Duration.seconds(5)
     /// For the client to take some of a response.
     public static let sendTime = Duration.seconds(30)
     /// For the client to close after the last response.
@@ -63,15 +67,21 @@ public struct AdminServer: EventHandler {
   private let listener: Socket
   private var connections: [UInt64: AdminConnection] = [:]
   private var nextToken: UInt64 = 1
+  private var nextSerial: UInt64 = 1
+  /// Sends the server a message, from any thread.
+  private let post: @Sendable (Message) -> Void
   private var acceptAgain = Instant.never
   private let head = RequestHead()
   /// Whether it goes on.
   public private(set) var isRunning = true
 
-  /// Begins to listen. `routes` are what there is beside `/openapi.json`, which describes them.
+  /// Begins to listen. `routes` are what there is beside `/openapi.json`, which describes them; `post` sends a message to
+  /// this server, for operations that answer later.
   public init(
-    _ world: any World, at address: SocketAddress, tokens: [AdminSettings.Token], routes: [AdminRoute], version: String
+    _ world: any World, at address: SocketAddress, tokens: [AdminSettings.Token], routes: [AdminRoute], version: String,
+    post: @escaping @Sendable (Message) -> Void
   ) throws(Failure) {
+    self.post = post
     if case .ip(let ip, port: _) = address { mayBeOpen = ip.isLoopback } else { mayBeOpen = true }
     if tokens.isEmpty, !mayBeOpen { throw .unprotected(address) }
     self.world = world
@@ -101,6 +111,12 @@ public struct AdminServer: EventHandler {
     case .replaceAccess(let access):
       // The address is the one it began with: new settings may be open because they name another.
       if !access.isOpen || mayBeOpen { self.access = access }
+    case .answer(let token, let serial, let response):
+      guard let connection = connections[token], case .waiting(serial, _, let withBody) = connection.phase else {
+        return
+      }
+      answer(connection, response, withBody: withBody, closing: false)
+      advance(token, connection)
     case .stop:
       isRunning = false
       for connection in connections.values { world.close(connection.socket, reset: false) }
@@ -157,6 +173,9 @@ public struct AdminServer: EventHandler {
   private mutating func expire(_ token: UInt64, _ connection: AdminConnection) {
     switch connection.phase {
     case .idle, .sending, .lingering: close(token, connection)
+    case .waiting(_, let request, let withBody):
+      answer(connection, .problem(AdminProblem.noAnswer, request.decision), withBody: withBody, closing: false)
+      advance(token, connection)
     case .head, .body:
       answer(connection, .problem(ProblemCatalogue.requestTimeout, nextDecision()), closing: true)
       advance(token, connection)
@@ -169,11 +188,12 @@ public struct AdminServer: EventHandler {
   private mutating func advance(_ token: UInt64, _ connection: AdminConnection) {
     while connections[token] != nil {
       switch connection.phase {
+      case .waiting: return
       case .sending: if !flush(token, connection) { return }
       case .lingering: if !discard(token, connection) { return }
-      case .idle, .head: if !readHead(connection), !fill(token, connection) { return }
+      case .idle, .head: if !readHead(token, connection), !fill(token, connection) { return }
       case .body(let route, let request, let framing):
-        if !readBody(connection, route, request, framing), !fill(token, connection) { return }
+        if !readBody(token, connection, route, request, framing), !fill(token, connection) { return }
       }
     }
   }
@@ -203,7 +223,7 @@ public struct AdminServer: EventHandler {
   }
 
   /// Reads a head from the input; false where more must come.
-  private func readHead(_ connection: AdminConnection) -> Bool {
+  private mutating func readHead(_ token: UInt64, _ connection: AdminConnection) -> Bool {
     switch head.parse(connection.input, from: connection.scanned, limits: Limit.head) {
     case .incomplete:
       connection.scanned = connection.input.count
@@ -211,7 +231,7 @@ public struct AdminServer: EventHandler {
     case .refused(let fault):
       answer(connection, .problem(AdminProblem.of(fault), nextDecision()), closing: true)
     case .complete(let byteCount):
-      begin(connection)
+      begin(token, connection)
       connection.input.consume(byteCount)
     }
     connection.scanned = 0
@@ -219,7 +239,7 @@ public struct AdminServer: EventHandler {
   }
 
   /// Decides about the request whose head has just been read.
-  private func begin(_ connection: AdminConnection) {
+  private mutating func begin(_ token: UInt64, _ connection: AdminConnection) {
     connection.closesAfterResponse = !head.keepsAlive
     let isHead = head.method == .head
     var request = AdminRequest(head, time: world.wallTime, decision: nextDecision())
@@ -231,7 +251,7 @@ public struct AdminServer: EventHandler {
       if case .length(let length) = head.framing, length > Int64(Limit.bodyBytes) {
         return answer(connection, .problem(ProblemCatalogue.bodyTooLarge, request.decision), closing: true)
       }
-      if head.framing == .none { return answer(connection, route.handle(request), withBody: !isHead, closing: false) }
+      if head.framing == .none { return handle(token, connection, route, request, withBody: !isHead) }
       connection.body = []
       connection.chunks = ChunkedDecoder()
       connection.deadline = world.now + Limit.bodyTime
@@ -243,9 +263,25 @@ public struct AdminServer: EventHandler {
     }
   }
 
+  /// Has a complete request done.
+  private mutating func handle(
+    _ token: UInt64, _ connection: AdminConnection, _ route: AdminRoute, _ request: AdminRequest, withBody: Bool
+  ) {
+    switch route.handler {
+    case .now(let handle): answer(connection, handle(request), withBody: withBody, closing: false)
+    case .later(let begin):
+      let serial = nextSerial
+      nextSerial += 1
+      connection.phase = .waiting(serial: serial, request, withBody: withBody)
+      connection.deadline = world.now + Limit.answerTime
+      let post = post
+      begin(request, AdminReply { post(.answer(connection: token, serial: serial, $0)) })
+    }
+  }
+
   /// Reads more of a body; false where more must come.
-  private func readBody(
-    _ connection: AdminConnection, _ route: AdminRoute, _ request: AdminRequest, _ framing: BodyFraming
+  private mutating func readBody(
+    _ token: UInt64, _ connection: AdminConnection, _ route: AdminRoute, _ request: AdminRequest, _ framing: BodyFraming
   ) -> Bool {
     switch connection.collect(framing, limit: Limit.bodyBytes) {
     case .incomplete: return false
@@ -257,7 +293,7 @@ public struct AdminServer: EventHandler {
       var request = request
       request.body = connection.body
       connection.body = []
-      answer(connection, route.handle(request), closing: false)
+      handle(token, connection, route, request, withBody: true)
     }
     return true
   }

@@ -60,6 +60,7 @@ struct OpenAPIDocument {
     json.string(route.operation)
     json.key("summary")
     json.string(route.summary)
+    if !route.parameters.isEmpty { writeParameters(of: route, &json) }
     json.key("security")
     json.beginArray()
     if hasTokens, route.role != nil { json.raw(#"{"token":[]}"#) }
@@ -73,6 +74,26 @@ struct OpenAPIDocument {
     for outcome in route.outcomes + Self.refusals(of: route, hasTokens: hasTokens) { write(outcome, &json) }
     json.endObject()
     json.endObject()
+  }
+
+  private func writeParameters(of route: AdminRoute, _ json: inout JSONWriter) {
+    json.key("parameters")
+    json.beginArray()
+    for parameter in route.parameters {
+      json.beginObject()
+      json.key("name")
+      json.string(parameter.name)
+      json.key("in")
+      json.literal(parameter.isInPath ? "path" : "query")
+      json.key("required")
+      json.bool(parameter.isInPath)
+      json.key("description")
+      json.string(parameter.meaning)
+      json.key("schema")
+      json.raw(#"{"type":"string"}"#)
+      json.endObject()
+    }
+    json.endArray()
   }
 
   private func write(_ outcome: AdminRoute.Outcome, _ json: inout JSONWriter) {
@@ -103,12 +124,41 @@ struct OpenAPIDocument {
       list.append(.init(401, "The token is missing or unknown.", problem, schema: "Problem"))
       list.append(.init(403, "The token's role does not suffice.", problem, schema: "Problem"))
     }
+    if case .later = route.handler {
+      list.append(.init(504, "The loops did not answer in time.", problem, schema: "Problem"))
+    }
     list.append(.init(408, "The request did not arrive in time.", problem, schema: "Problem"))
     list.append(.init(413, "The body is too large.", problem, schema: "Problem"))
     list.append(.init(421, "Host or Origin is not of this machine.", problem, schema: "Problem"))
     list.append(.init(431, "The head is too large.", problem, schema: "Problem"))
     return list
   }
+
+  /// How limits stand; see the README for what the members mean.
+  private static let limits = #"""
+    "Moment":{"type":["object","null"],"properties":{"seconds":{"type":"integer","minimum":0},
+    "at":{"type":"string","format":"date-time"}}},
+    "Limit":{"type":"object","required":["name","policy","per","kind","limit","cost","mode"],
+    "properties":{"name":{"type":"string"},"policy":{"type":"string"},"per":{"type":"string"},"key":{"type":"string"},
+    "kind":{"enum":["rate","window","sliding","calendar","concurrency"]},"limit":{"type":"integer","minimum":1},
+    "seconds":{"type":["integer","null"]},"cost":{"type":"integer","minimum":1},
+    "mode":{"enum":["auto","exact","leased"]},"routes":{"type":"array","items":{"type":"string"}},
+    "source":{"enum":["embedded","exact","leased","denycache","local","open","closed",null]},
+    "used":{"type":["integer","null"]},"remaining":{"type":["integer","null"]},"exhausted":{"type":["boolean","null"]},
+    "reset":{"$ref":"#/components/schemas/Moment"},"forecast":{"$ref":"#/components/schemas/Moment"},
+    "binding":{"type":"boolean"}}},
+    "Usage":{"type":"object","required":["node","time","limits","complete"],
+    "properties":{"consumer":{"type":"string"},"tenant":{"type":"string"},"key":{"type":"string"},
+    "node":{"type":"string"},"time":{"type":"string","format":"date-time"},"complete":{"type":"boolean"},
+    "limits":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}}}},
+    "Explanation":{"type":"object","required":["node","time","outcome","code","explanation","levels"],
+    "properties":{"consumer":{"type":"string"},"tenant":{"type":"string"},"key":{"type":"string"},
+    "node":{"type":"string"},"time":{"type":"string","format":"date-time"},"route":{"type":["string","null"]},
+    "outcome":{"enum":["admitted","refused","unknown"]},"code":{"type":["string","null"]},
+    "explanation":{"type":"string"},"source":{"type":"string"},
+    "levels":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}},
+    "unknown":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}}}}
+    """#
 
   private static let components = #"""
     {"securitySchemes":{"token":{"type":"http","scheme":"bearer"}},"schemas":{
@@ -126,6 +176,7 @@ struct OpenAPIDocument {
     "required":["upstream","endpoint","healthy","ejected","activeRequests","requests","failures"],
     "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
     "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
-    "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}}}}
+    "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}},
+    \#(limits)}}
     """#
 }

@@ -5,6 +5,8 @@ extension Verb {
     check,
     schema,
     policies,
+    usage,
+    explain,
     echo,
     bench,
   ]

@@ -8,6 +8,8 @@ public enum FlowMessage: Sendable {
   case configure(Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void)
   /// An upstream's names have resolved anew; the state tells which upstream it is.
   case endpoints(EndpointSet)
+  /// Somebody outside wants to know how limits stand.
+  case inquire(Inquiry)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
 }

@@ -146,6 +146,11 @@ public final class Node: Sendable {
     for mailbox in mailboxes { mailbox.send(message()) }
   }
 
+  /// Has one of the loops find out what `inquiry` asks. From any thread.
+  public func inquire(_ inquiry: Inquiry) {
+    if !mailboxes[0].send(.inquire(inquiry)) { inquiry.answer(.busy) }
+  }
+
   func reopenLog() { log?.reopen() }
 
   /// Says that the node serves.

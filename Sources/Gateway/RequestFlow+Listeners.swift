@@ -58,6 +58,7 @@ extension RequestFlow {
       for upstream in configuration.upstreams where upstream.plan.state === endpoints.state {
         upstream.adopt(endpoints)
       }
+    case .inquire(let inquiry): begin(inquiry)
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }

@@ -25,6 +25,7 @@ extension RequestFlow {
   /// exchange has ended in the meantime.
   mutating func resume(ticket: UInt64) {
     let exchange = Int32(truncatingIfNeeded: ticket)
+    if exchange < 0 { return resumeInquiry(ticket) }
     guard exchanges.touchedIndexes.contains(exchange), exchanges[exchange].stage == .parked,
       exchanges[exchange].exchange.ticket == ticket, let configuration = exchanges[exchange].configuration,
       let route = exchanges[exchange].route

@@ -69,6 +69,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   var drain = DrainState()
   let log: LogStream?
   let accessLog = AccessLog()
+  let inquiries = OpenInquiries()
   var dateField = DateField()
 
   /// Receives what is not part of an unfinished message; never holds anything from one event to the next.

@@ -2,12 +2,11 @@ import Core
 import Pipeline
 
 /// The document that tells somebody how all his limits stand, written as the answers come.
-struct UsageReportText {
+struct UsageReportText: InquiryText {
   let document: UsageDocument
   let subject: UsageSubject
   let survey: UsageSurvey
 
-  /// Adds the counters of `question`, which has been answered; they are those of the survey from `start` on.
   func write(_ question: LimitQuestion, from start: Int, to buffer: ByteBuffer) {
     begin(buffer)
     var json = JSONWriter(continuing: buffer)
@@ -18,7 +17,6 @@ struct UsageReportText {
     }
   }
 
-  /// Adds what cannot be looked up, and closes the document.
   func end(_ buffer: ByteBuffer) {
     begin(buffer)
     var json = JSONWriter(continuing: buffer)

@@ -45,9 +45,12 @@ struct UsageSurvey {
   private(set) var isComplete = true
   private var places: [QuotaKey: Int] = [:]
 
-  init(_ catalogue: UsageCatalogue, _ subject: UsageSubject, _ services: Services, _ civil: WallTime) {
+  /// The counters of `subject`, on one route or (−1) on all that it can reach.
+  init(
+    _ catalogue: UsageCatalogue, _ subject: UsageSubject, _ services: Services, _ civil: WallTime, route: Int32 = -1
+  ) {
     let consumer = subject.consumer >= 0 ? services.keyRing.consumers[Int(subject.consumer)] : nil
-    for entry in catalogue.entries {
+    for entry in catalogue.entries where route < 0 || entry.routes.contains(route) {
       guard entry.gates.isEmpty || consumer.map(entry.admits) ?? false else { continue }
       guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key < 0, let consumer else {
         add(entry, subject, key: subject.key, services, civil)

@@ -12,7 +12,7 @@ import Testing
   func unprotected() {
     let address = SocketAddress.ip(IPAddress(v4: 0), port: 9901)
     #expect(throws: AdminServer.Failure.unprotected(address)) {
-      _ = try AdminServer(DeskWorld(), at: address, tokens: [], routes: [], version: "")
+      _ = try AdminServer(DeskWorld(), at: address, tokens: [], routes: [], version: "", post: { _ in })
     }
   }
 

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Pipeline
+import Synchronization
 
 @testable import Admin
 @testable import Gateway
@@ -88,11 +89,27 @@ final class DeskWorld: World {
   }
 }
 
+/// Messages on their way to the server.
+final class Letters: Sendable {
+  private let waiting = Mutex<[AdminServer.Message]>([])
+
+  func add(_ message: AdminServer.Message) { waiting.withLock { $0.append(message) } }
+
+  func takeAll() -> [AdminServer.Message] {
+    waiting.withLock { letters in
+      defer { letters = [] }
+      return letters
+    }
+  }
+}
+
 /// A running admin server and the hand that moves its world.
 struct Desk {
   static let token = "0123456789abcdef"
   static let address = SocketAddress.ip(IPAddress(v4: 0x7f00_0001), port: 9901)
   let world = DeskWorld()
+  /// What operations have sent to the server.
+  let letters = Letters()
   var server: AdminServer
 
   init(
@@ -101,7 +118,8 @@ struct Desk {
     address: SocketAddress = Desk.address
   ) throws {
     let routes = AdminRoute.node(metrics: Metrics(loops: 1, problemCodes: []), facts: { facts }) + extra
-    server = try AdminServer(world, at: address, tokens: tokens, routes: routes, version: "1.2.3")
+    server = try AdminServer(
+      world, at: address, tokens: tokens, routes: routes, version: "1.2.3", post: { [letters] in letters.add($0) })
   }
 
   mutating func connect() -> Int {
@@ -131,6 +149,12 @@ struct Desk {
   /// A GET with the token.
   mutating func get(_ path: String, token: String? = Desk.token, host: String = "localhost:9901") -> String {
     ask("GET \(path) HTTP/1.1\r\nHost: \(host)\r\n" + (token.map { "Authorization: Bearer \($0)\r\n" } ?? "") + "\r\n")
+  }
+
+  /// Brings what operations have sent.
+  mutating func deliver() {
+    for letter in letters.takeAll() { server.receive(letter) }
+    _ = server.endTurn()
   }
 
   mutating func pass(_ duration: Duration) {

@@ -1,0 +1,78 @@
+import Core
+import Gateway
+import HTTP
+import Pipeline
+
+extension AdminRoute {
+  /// How limits stand: of a consumer, or for a request that somebody might send.
+  ///
+  /// `inquire` is called on the admin thread; the inquiry is answered on a loop's.
+  public static func inquiries(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> [AdminRoute] {
+    [usage(inquire), explanation(inquire)]
+  }
+
+  private static let address = Parameter("ip", "An address, for limits by address.")
+  private static let problem = "application/problem+json"
+
+  private static func usage(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
+    AdminRoute(
+      .get, "/v1/usage/{consumer}", role: .viewer, operation: "getUsage",
+      summary: "What a consumer has used of each limit, and what is left.",
+      parameters: [Parameter("consumer", isInPath: true, "The consumer's id."), address],
+      outcomes: [
+        Outcome(200, "How the limits stand.", "application/json", schema: "Usage"),
+        Outcome(404, "There is no such consumer.", problem, schema: "Problem"),
+      ],
+      handler: .later { request, reply in
+        ask(inquire, request, reply) { address in
+          .usage(consumer: request.parameters["consumer"] ?? "", address: address)
+        }
+      })
+  }
+
+  private static func explanation(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
+    AdminRoute(
+      .get, "/v1/explain", role: .viewer, operation: "explain",
+      summary: "How a request would be decided now, limit by limit. Nothing is taken.",
+      parameters: [
+        Parameter("route", "The route's id."), Parameter("consumer", "The consumer's id; left out, nobody's."),
+        Parameter("key", "The id of the consumer's key; left out, the first."), address,
+      ],
+      outcomes: [
+        Outcome(200, "The decision.", "application/json", schema: "Explanation"),
+        Outcome(404, "There is no such route, consumer or key.", problem, schema: "Problem"),
+      ],
+      handler: .later { request, reply in
+        guard let route = request.parameter("route") else {
+          return reply(.problem(AdminProblem.routeNeeded, request.decision))
+        }
+        ask(inquire, request, reply) { address in
+          .route(
+            route, consumer: request.parameter("consumer"), key: request.parameter("key"), address: address)
+        }
+      })
+  }
+
+  private static func ask(
+    _ inquire: @Sendable (Inquiry) -> Void, _ request: AdminRequest, _ reply: AdminReply,
+    _ topic: (IPAddress?) -> Inquiry.Topic
+  ) {
+    var address: IPAddress?
+    if let text = request.parameter("ip") {
+      guard let known = IPAddress(text) else {
+        return reply(.problem(AdminProblem.malformedParameter, request.decision))
+      }
+      address = known
+    }
+    let decision = request.decision
+    inquire(
+      Inquiry(topic(address)) { answer in
+        switch answer {
+        case .document(let bytes): reply(AdminResponse(contentType: "application/json", body: bytes))
+        case .unknown: reply(.problem(AdminProblem.notConfigured, decision))
+        case .consumerNeeded: reply(.problem(AdminProblem.consumerNeeded, decision))
+        case .busy: reply(.problem(AdminProblem.noAnswer, decision))
+        }
+      })
+  }
+}

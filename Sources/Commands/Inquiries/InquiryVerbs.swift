@@ -1,0 +1,75 @@
+import Core
+
+extension Verb {
+  /// `sluice usage`.
+  static let usage = Verb(
+    "usage", "[OPTIONS] CONSUMER", summary: "what a consumer has used and has left",
+    description: "Asks a node through its admin port; nothing is taken from any limit. \(AdminClient.note)",
+    options: [
+      AdminClient.option, Option("--ip", value: "ADDRESS", "also limits by address, for this one"),
+      Option("--json", nil, "the node's answer as it is"),
+    ],
+    examples: ["sluice usage mobile-app", "SLUICE_ADMIN=10.0.0.7:9901 sluice usage --json mobile-app"]
+  ) { arguments throws(UsageError) in
+    guard arguments.operands.count == 1, !arguments.operands[0].isEmpty else {
+      throw UsageError("usage takes one consumer; name it as the configuration does")
+    }
+    let path = "/v1/usage/\(AdminClient.encoded(arguments.operands[0]))"
+    return try InquiryCommand.run(
+      "usage", arguments, path, [("ip", arguments.value("--ip"))], render: InquiryText.usage)
+  }
+
+  /// `sluice explain`.
+  static let explain = Verb(
+    "explain", "[OPTIONS]", summary: "why a request would be decided so",
+    description: """
+      Shows limit by limit how a request of a consumer to a route would be decided now, and which limit binds. Asks a
+      node through its admin port; nothing is taken from any limit. \(AdminClient.note)
+      """,
+    options: [
+      Option("--consumer", value: "ID", "who would send the request; left out, somebody without a key"),
+      Option("--key", value: "ID", "with which of the consumer's keys; left out, the first"),
+      Option("--route", value: "ID", "the route"),
+      Option("--ip", value: "ADDRESS", "from where, for limits by address"),
+      AdminClient.option, Option("--json", nil, "the node's answer as it is"),
+    ],
+    examples: ["sluice explain --consumer mobile-app --route orders-v1"]
+  ) { arguments throws(UsageError) in
+    guard arguments.operands.isEmpty, let route = arguments.value("--route") else {
+      throw UsageError("explain needs a route; write --consumer ID --route ID")
+    }
+    return try InquiryCommand.run(
+      "explain", arguments, "/v1/explain",
+      [
+        ("route", route), ("consumer", arguments.value("--consumer")), ("key", arguments.value("--key")),
+        ("ip", arguments.value("--ip")),
+      ], render: InquiryText.explanation)
+  }
+}
+
+/// What verbs that ask a node have in common.
+enum InquiryCommand {
+  /// Asks, and prints the answer.
+  static func run(
+    _ verb: String, _ arguments: Arguments, _ path: String, _ parameters: [(name: String, value: String?)],
+    render: (JSONValue) -> String
+  ) throws(UsageError) -> ExitStatus {
+    let client = try AdminClient(arguments)
+    let answer: [UInt8]
+    do throws(AdminClient.Failure) {
+      answer = try client.get(path, parameters)
+    } catch {
+      Console.error("sluice \(verb): \(error.message)\n")
+      return .failed
+    }
+    if arguments.has("--json") {
+      Console.output(String(decoding: answer, as: UTF8.self))
+    } else if let root = JSONDocument.parse(answer, dialect: .strict).document?.root {
+      Console.output(render(root))
+    } else {
+      Console.error("sluice \(verb): the answer of \(client.place) is not JSON\n")
+      return .failed
+    }
+    return .done
+  }
+}

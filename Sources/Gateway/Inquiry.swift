@@ -1,0 +1,79 @@
+import Core
+import Pipeline
+
+/// Something that somebody outside the loops wants to know of limits. A loop answers: what it holds of a shared limit is
+/// known to itself alone.
+public struct Inquiry: Sendable {
+  /// What it is about. Consumers, keys and routes are named as in the configuration.
+  public enum Topic: Sendable {
+    /// How all limits of a consumer stand. Limits by address are told where one is given.
+    case usage(consumer: String, address: IPAddress?)
+    /// How a request would be decided now; without a key it is the consumer's first, without a consumer nobody's.
+    case route(String, consumer: String?, key: String?, address: IPAddress?)
+  }
+
+  /// What is found.
+  public enum Answer: Sendable {
+    /// A JSON document.
+    case document([UInt8])
+    /// The configuration has nothing of that name: a `consumer`, `key` or `route`.
+    case unknown(StaticString)
+    /// The route takes nobody without a key, so that a consumer must be named.
+    case consumerNeeded
+    /// The loop has as much to find out as it takes on.
+    case busy
+  }
+
+  /// What it is about.
+  public let topic: Topic
+  /// Takes the answer, once; on the loop's thread, which it must not block.
+  public let answer: @Sendable (Answer) -> Void
+
+  /// An inquiry about `topic`.
+  public init(_ topic: Topic, answer: @escaping @Sendable (Answer) -> Void) {
+    self.topic = topic
+    self.answer = answer
+  }
+}
+
+/// Inquiries of one loop that wait for a shared store.
+final class OpenInquiries {
+  /// The most that wait at the same time.
+  static let capacity = 64
+  /// How long one waits at most, in nanoseconds: whoever asked has given up by then.
+  private static let longestWait: Int64 = 5_000_000_000
+
+  struct Entry {
+    let inquiry: Inquiry
+    let configuration: LoopConfiguration
+    let subject: UsageSubject
+    /// The route that it is about; −1 for all.
+    let route: Int32
+    /// How many counters have been answered.
+    var answeredCount = 0
+    var question = LimitQuestion()
+    let text = ByteBuffer()
+    let startedAt: Instant
+  }
+
+  private var entries: [UInt64: Entry] = [:]
+  private var serial: UInt32 = 0
+
+  /// A ticket that no exchange has: their indexes are not negative.
+  func nextTicket() -> UInt64 {
+    serial &+= 1
+    return UInt64(serial) << 32 | 0xffff_ffff
+  }
+
+  func take(_ ticket: UInt64) -> Entry? { entries.removeValue(forKey: ticket) }
+
+  /// Keeps an inquiry until its ticket is called; false where there is no room.
+  func keep(_ entry: Entry, _ ticket: UInt64, now: Instant) -> Bool {
+    if entries.count >= Self.capacity {
+      entries = entries.filter { now.nanoseconds(since: $0.value.startedAt) < Self.longestWait }
+    }
+    guard entries.count < Self.capacity else { return false }
+    entries[ticket] = entry
+    return true
+  }
+}

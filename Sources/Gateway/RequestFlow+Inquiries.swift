@@ -1,0 +1,93 @@
+// What the admin port asks of a loop. It is slow work on a loop's thread, but short: a look at some counters.
+
+import Core
+import HTTP
+import Pipeline
+import Policies
+
+extension RequestFlow {
+  /// Finds out what `inquiry` asks, at once or when a shared store has answered.
+  mutating func begin(_ inquiry: Inquiry) {
+    let ring = configuration.services.keyRing
+    var subject = UsageSubject()
+    let consumer: String?
+    var route: Int32 = -1
+    var key: String?
+    switch inquiry.topic {
+    case .usage(let name, let address):
+      consumer = name
+      subject.address = address
+    case .route(let name, let caller, let named, let address):
+      (consumer, key, subject.address) = (caller, named, address)
+      guard let index = configuration.blueprint.routes.firstIndex(where: { $0.id == name }) else {
+        return inquiry.answer(.unknown("route"))
+      }
+      route = Int32(index)
+      let isClosed = !configuration.blueprint.routes[index].chain.requestPolicies(of: ApiKey.self).isEmpty
+      if isClosed, caller == nil { return inquiry.answer(.consumerNeeded) }
+    }
+    if let consumer {
+      guard let index = ring.consumers.firstIndex(where: { $0.id == consumer }) else {
+        return inquiry.answer(.unknown("consumer"))
+      }
+      subject.consumer = Int32(index)
+      let keys = ring.consumers[index].keys
+      if let key {
+        guard let position = keys.firstIndex(where: { $0.id == key }) else { return inquiry.answer(.unknown("key")) }
+        subject.key = Int32(position)
+      } else if route >= 0, !keys.isEmpty {
+        subject.key = 0
+      }
+    }
+    let entry = OpenInquiries.Entry(
+      inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: world.now)
+    proceed(entry, inquiries.nextTicket(), isAnswered: false)
+  }
+
+  /// A shared store has answered an inquiry.
+  mutating func resumeInquiry(_ ticket: UInt64) {
+    guard var entry = inquiries.take(ticket) else { return }
+    quota.collect(&entry.question, ticket: ticket)
+    if entry.question.decision == .waiting { return wait(entry, ticket) }
+    proceed(entry, ticket, isAnswered: entry.question.decision != .stale)
+  }
+
+  private mutating func wait(_ entry: OpenInquiries.Entry, _ ticket: UInt64) {
+    if !inquiries.keep(entry, ticket, now: world.now) { entry.inquiry.answer(.busy) }
+  }
+
+  private mutating func proceed(_ entry: OpenInquiries.Entry, _ ticket: UInt64, isAnswered: Bool) {
+    var entry = entry
+    let (services, blueprint) = (entry.configuration.services, entry.configuration.blueprint)
+    let civil = services.civilTime(now: world.now)
+    let survey = UsageSurvey(blueprint.usage, entry.subject, services, civil, route: entry.route)
+    let document = UsageDocument(services: services, routes: blueprint.routes, civil: civil)
+    let text: any InquiryText =
+      entry.route < 0
+      ? UsageReportText(document: document, subject: entry.subject, survey: survey)
+      : ExplanationText(
+        document: document, subject: entry.subject, survey: survey, route: blueprint.routes[Int(entry.route)])
+    var isAnswered = isAnswered
+    while true {
+      if isAnswered {
+        text.write(entry.question, from: entry.answeredCount, to: entry.text)
+        entry.answeredCount += entry.question.count
+      }
+      guard entry.answeredCount < survey.levels.count else { break }
+      survey.fill(&entry.question, from: entry.answeredCount)
+      quota.peek(&entry.question, ticket: ticket, now: world.now, civil: civil)
+      if entry.question.decision == .waiting { return wait(entry, ticket) }
+      isAnswered = true
+    }
+    text.end(entry.text)
+    entry.inquiry.answer(.document(entry.text.array))
+  }
+}
+
+/// A document that is written as answers come.
+protocol InquiryText {
+  /// Adds what `question` says, which has been answered; its levels are those of the survey from `start` on.
+  func write(_ question: LimitQuestion, from start: Int, to buffer: ByteBuffer)
+  /// Adds what needs no answer, and closes the document.
+  func end(_ buffer: ByteBuffer)
+}

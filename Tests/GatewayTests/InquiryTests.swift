@@ -1,0 +1,145 @@
+import Core
+import Pipeline
+import Synchronization
+import Testing
+
+@testable import Gateway
+
+/// Takes the answers to inquiries.
+private final class Answers: Sendable {
+  private let all = Mutex<[Inquiry.Answer]>([])
+
+  func add(_ answer: Inquiry.Answer) { all.withLock { $0.append(answer) } }
+
+  var count: Int { all.withLock { $0.count } }
+
+  /// The first as JSON; nil where it is no document.
+  var document: JSONValue? {
+    guard case .document(let bytes)? = all.withLock({ $0.first }) else { return nil }
+    return JSONDocument.parse(bytes, dialect: .strict).document?.root
+  }
+
+  /// What the first is instead of a document.
+  var refusal: String? {
+    switch all.withLock({ $0.first }) {
+    case .unknown(let kind)?: "no \(kind)"
+    case .consumerNeeded?: "consumer needed"
+    case .busy?: "busy"
+    case .document?, nil: nil
+    }
+  }
+}
+
+@Suite("Inquiries")
+struct InquiryTests {
+  private func ask(_ bench: FlowBench, _ topic: Inquiry.Topic) -> Answers {
+    let answers = Answers()
+    bench.node.send(.inquire(Inquiry(topic) { answers.add($0) }))
+    bench.world.run(for: .milliseconds(1))
+    return answers
+  }
+
+  private func explain(
+    _ bench: FlowBench, _ route: String, _ consumer: String?, key: String? = nil, from address: String? = nil
+  ) -> Answers {
+    ask(bench, .route(route, consumer: consumer, key: key, address: address.flatMap { IPAddress($0) }))
+  }
+
+  @Test("What the configuration does not have is said")
+  func unknown() throws {
+    let bench = try FlowBench(.usage)
+    #expect(ask(bench, .usage(consumer: "three", address: nil)).refusal == "no consumer")
+    #expect(explain(bench, "c", "one").refusal == "no route")
+    #expect(explain(bench, "a", "three").refusal == "no consumer")
+    #expect(explain(bench, "a", "one", key: "c").refusal == "no key")
+    #expect(explain(bench, "a", nil).refusal == "consumer needed")
+  }
+
+  @Test("A consumer's usage has a counter for each key, and names what depends on an address")
+  func usage() throws {
+    let bench = try FlowBench(.usage)
+    bench.origin()
+    for key in ["one-a", "one-b", "one-b"] { _ = try bench.exchange(get("/b", "X-API-Key: \(key)\r\n")) }
+    let root = try #require(ask(bench, .usage(consumer: "one", address: nil)).document)
+    #expect(root["consumer"]?.string == "one" && root["key"] == nil && root["complete"]?.bool == true)
+    let limits = root["limits"]?.elements ?? []
+    let keys = limits.filter { $0["policy"]?.string == "each" }
+    #expect(keys.map { $0["key"]?.string } == ["a", "b"] && keys.map { $0["used"]?.integer } == [1, 2])
+    let open = try #require(limits.first { $0["policy"]?.string == "open/rate-limit" })
+    #expect(open["used"]?.isNull == true && open["source"]?.isNull == true && open["per"]?.string == "ip")
+    let known = ask(bench, .usage(consumer: "one", address: IPAddress("192.0.2.7"))).document
+    #expect(known?["limits"]?.elements.allSatisfy { $0["used"]?.integer != nil } == true)
+  }
+
+  @Test("It is explained how a request would be decided, and which limit binds, without taking anything")
+  func explanation() throws {
+    let bench = try FlowBench(.usage)
+    bench.origin()
+    for _ in 0..<5 { _ = try bench.exchange(get("/b", "X-API-Key: one-a\r\n")) }
+    for _ in 0..<2 {
+      let root = try #require(explain(bench, "b", "one").document)
+      #expect(root["route"]?.string == "b" && root["key"]?.string == "a")
+      #expect(root["outcome"]?.string == "refused" && root["code"]?.string == "rate-limited")
+      let sentence = try #require(root["explanation"]?.string)
+      #expect(
+        sentence.hasPrefix(
+          "It would be refused: of the limit \"key\" of \"each\" (5 in each window of 60 s) 0 of 5 are left. "))
+      let levels = root["levels"]?.elements ?? []
+      #expect(levels.map { $0["binding"]?.bool } == [false, false, true])
+      #expect(levels.map { $0["exhausted"]?.bool } == [false, false, true])
+    }
+    let other = try #require(explain(bench, "b", "one", key: "b").document)
+    #expect(other["outcome"]?.string == "admitted" && other["code"]?.isNull == true)
+    #expect(other["levels"]?.elements.last?["remaining"]?.integer == 5)
+  }
+
+  @Test("A route that is closed to a consumer, one without limits, and limits by address are told apart")
+  func otherRoutes() throws {
+    let bench = try FlowBench(.usage)
+    #expect(explain(bench, "gold", "two").document?["code"]?.string == "consumer-not-allowed")
+    #expect(explain(bench, "gold", "one").document?["outcome"]?.string == "admitted")
+    #expect(explain(bench, "all", "one").document?["levels"]?.count == 0)
+    let open = try #require(explain(bench, "open", nil).document)
+    #expect(open["outcome"]?.string == "admitted" && open["unknown"]?.elements.first?["per"]?.string == "ip")
+    #expect(explain(bench, "open", nil, from: "192.0.2.7").document?["levels"]?.count == 1)
+  }
+
+  @Test("While a shared store is asked the inquiry waits; the answer says who gave it")
+  func waits() throws {
+    let quota = ScriptedQuota()
+    let bench = try FlowBench(.usage, quota: { quota })
+    quota.decision = .stale
+    quota.source = .leased
+    let answers = ask(bench, .route("b", consumer: "one", key: nil, address: nil))
+    #expect(answers.count == 0 && quota.peekCount == 1)
+    bench.resume(try #require(quota.next()))
+    #expect(answers.count == 0 && quota.peekCount == 2)
+    let ticket = try #require(quota.next())
+    bench.resume(ticket)
+    #expect(answers.document?["source"]?.string == "leased")
+    bench.resume(ticket)
+    #expect(answers.count == 1)
+  }
+
+  @Test("Nobody can say: that is said")
+  func unavailable() throws {
+    let quota = ScriptedQuota()
+    quota.waits = false
+    quota.decision = .unavailable
+    quota.source = .closed
+    let bench = try FlowBench(.usage, quota: { quota })
+    let root = try #require(explain(bench, "b", "one").document)
+    #expect(root["outcome"]?.string == "unknown" && root["code"]?.string == "quota-unavailable")
+    #expect(root["levels"]?.elements.allSatisfy { $0["used"]?.isNull == true } == true)
+  }
+
+  @Test("More inquiries than a loop takes on are turned away, and those that nobody waits for make room")
+  func bounded() throws {
+    let quota = ScriptedQuota()
+    let bench = try FlowBench(.usage, quota: { quota })
+    for _ in 0..<64 { #expect(ask(bench, .usage(consumer: "two", address: nil)).count == 0) }
+    #expect(ask(bench, .usage(consumer: "two", address: nil)).refusal == "busy")
+    bench.world.run(for: .seconds(6))
+    #expect(ask(bench, .usage(consumer: "two", address: nil)).count == 0)
+  }
+}
