@@ -5,6 +5,7 @@
 // no blueprint, so that nothing half configured ever runs. The same code, run in describing mode, lists all options:
 // `sluice schema` is written from that.
 
+import Cluster
 import Core
 import Crypto
 import Pipeline
@@ -20,6 +21,10 @@ public final class Blueprint: Sendable {
   public let accessLog: AccessLogSettings
   /// The admin port; nil for none.
   public let admin: AdminSettings?
+  /// Where limits are counted.
+  public let store: StoreSettings
+  /// Whom the node counts together with.
+  public let cluster: ClusterSettings
   /// Which route takes a request; its indexes are those of ``routes``.
   public let table: RouteTable
   /// What the routes do.
@@ -42,6 +47,8 @@ public final class Blueprint: Sendable {
     listeners = file.listeners
     accessLog = file.accessLog
     admin = file.admin
+    store = file.store
+    cluster = file.cluster
     self.table = table
     self.routes = routes
     upstreams = file.upstreams

@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Pipeline
 import Traffic
@@ -8,6 +9,8 @@ struct BlueprintFile {
   var listeners: [ListenerSettings]
   var accessLog: AccessLogSettings
   var admin: AdminSettings?
+  var store: StoreSettings
+  var cluster: ClusterSettings
   var upstreams: ContiguousArray<UpstreamSpec> = []
   var consumers = ConsumerDirectory()
   var policies = PolicyDirectory()
@@ -36,27 +39,16 @@ struct BlueprintFile {
         "a listener has this address", at: options.place(at: [.key("admin"), .key("address")]),
         fix: "give the admin port one of its own")
     }
-    readStore(&options)
+    let store = StoreSettings.read(&options)
+    let storePlace = options.place(of: "store")
+    self.store = store
+    cluster = options.section("cluster", "Whom this node counts limits together with.") {
+      ClusterSettings(&$0, store: store, at: storePlace)
+    }
     readUpstreams(&options)
     consumers.read(&options)
     policies.read(&options)
     readRoutes(&options)
-  }
-
-  /// What keeps counters: this version has its own memory only, and says so.
-  private func readStore(_ options: inout OptionReader) {
-    if options.isArrayOrObject("store") {
-      options.refuseForNow("store", "store but \"embedded\"", fix: "remove it, or write store: \"embedded\"")
-    } else {
-      let store = options.string(
-        "store", default: "embedded", "Where limits are counted: \"embedded\", the node's own memory.")
-      if store.hasPrefix("redis://") || store.hasPrefix("rediss://") {
-        options.fail("this version has no Redis store yet", at: "store", fix: "remove it, or write \"embedded\"")
-      } else if store != "embedded" {
-        options.fail("there is no store \"\(store)\"", at: "store", fix: "write \"embedded\"")
-      }
-    }
-    options.refuseForNow("cluster", "cluster")
   }
 
   private mutating func readUpstreams(_ options: inout OptionReader) {

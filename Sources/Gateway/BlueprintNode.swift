@@ -8,6 +8,8 @@ import Pipeline
 
 /// The section `node`.
 public struct NodeSettings: Equatable, Sendable {
+  /// What the node is called in the cluster; nil for the machine's name.
+  public var name: String?
   /// Event loops; 0 for one a core.
   public var threads: Int
   /// How long a node that was told to stop lets requests finish, in nanoseconds.
@@ -20,6 +22,9 @@ public struct NodeSettings: Equatable, Sendable {
   public var limits: NodeLimits
 
   init(_ options: inout OptionReader) {
+    name = options.optionalValue(
+      "name", .identifier, "What the node is called in the cluster. Left out, the machine's name."
+    ) { OptionFormat.identifier($0) }
     threads = Int(
       options.integer("threads", in: 0...1024, default: 0, "Event loops; 0 for one a core that the process may use."))
     let seconds = options.integer(

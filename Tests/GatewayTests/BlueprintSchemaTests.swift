@@ -59,7 +59,7 @@ struct BlueprintSchemaTests {
     let check = BlueprintCheck(text: Array(BlueprintTests.example.utf8)) { _ in .failure(SecretFault("it is not set")) }
     #expect(check.isFine(strictly: false))
     #expect(!check.isFine(strictly: true))
-    #expect(check.diagnostics.map(\.severity) == [.warning])
+    #expect(check.diagnostics.map(\.severity) == [.warning, .warning])
     #expect(check.summary == "1 listener, 1 route, 1 upstream, 1 consumer, 1 key")
   }
 

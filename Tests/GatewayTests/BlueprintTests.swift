@@ -4,11 +4,14 @@ import Pipeline
 import Testing
 import Traffic
 
-/// Reads a configuration, with a token in the environment.
+/// Reads a configuration, with a token and a secret in the environment.
 func readBlueprint(_ text: String) -> (blueprint: Blueprint?, found: [String]) {
   let result = Blueprint.read(text: Array(text.utf8)) { source in
-    source == .environment("SLUICE_ADMIN_TOKEN")
-      ? .success("a-token-that-is-long-enough") : .failure(SecretFault("the reference leads nowhere"))
+    switch source {
+    case .environment("SLUICE_ADMIN_TOKEN"): .success("a-token-that-is-long-enough")
+    case .environment("SLUICE_CLUSTER_SECRET"): .success("a-secret-that-is-long-enough")
+    default: .failure(SecretFault("the reference leads nowhere"))
+    }
   }
   return (result.blueprint, result.diagnostics.map { $0.text(file: "sluice.json") })
 }
@@ -36,7 +39,7 @@ struct BrokenFile: Sendable, CustomTestStringConvertible {
 
 @Suite("Blueprint")
 struct BlueprintTests {
-  /// The example of the contract, less what this version has not: store, cluster, TLS and tokens.
+  /// The example of the contract, less what this version has not: TLS and tokens.
   static let example = """
     {
       $schema: "sluice.schema.json",
@@ -46,6 +49,8 @@ struct BlueprintTests {
       ],
       accessLog: "stdout",                                     // "stdout" | "off" | { file: "access.log" }; JSON lines
       admin: { address: "127.0.0.1:9901", tokens: [{ name: "ops", role: "admin", token: { env: "SLUICE_ADMIN_TOKEN" } }] },
+      store: "redis://127.0.0.1:6379",                         // "embedded" (the default) | "rediss://…" | { sentinel: … } | { cluster: … }
+      cluster: { name: "prod", secret: { env: "SLUICE_CLUSTER_SECRET" } },
 
       upstreams: {
         orders: {
@@ -95,6 +100,7 @@ struct BlueprintTests {
     #expect(plan.admin?.tokens.first?.secret == "a-token-that-is-long-enough")
     #expect(plan.keyRing.consumers.first?.tenant == "acme")
     #expect(plan.accessLog == .standardOutput)
+    #expect(plan.cluster.name == "prod" && plan.cluster.secret == Array("a-secret-that-is-long-enough".utf8))
     #expect(!plan.routes[0].rewrite.isIdentity)
     #expect(plan.routes[0].timeouts.response == nil)
   }
@@ -133,12 +139,10 @@ struct BlueprintTests {
       "2:19: admin.address: a listener has this address; give the admin port one of its own"),
     BrokenFile(
       "what this version does not have",
-      "{ listeners: [{ address: \"[::]:443\", tls: {} }], store: \"redis://h\",\n cluster: {}, policies: { p: { type: \"jwt\" } } }",
+      "{ listeners: [{ address: \"[::]:443\", tls: {} }],\n policies: { p: { type: \"jwt\" } } }",
       "1:43: listeners[0].tls: this version has no TLS yet; "
         + "remove it; let a load balancer before the gateway end TLS",
-      "1:57: store: this version has no Redis store yet; remove it, or write \"embedded\"",
-      "2:11: cluster: this version has no cluster yet; remove it",
-      "2:38: policies.p.type: this version has no policy \"jwt\" yet; remove it"),
+      "2:25: policies.p.type: this version has no policy \"jwt\" yet; remove it"),
     BrokenFile(
       "names of nothing",
       route("upstream: [\"aa\", { upstream: \"b\" }], policies: [\"body-limit\", \"x\"], mirror: { upstream: \"q\" }"),

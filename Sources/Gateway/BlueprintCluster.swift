@@ -1,0 +1,40 @@
+import Cluster
+import Core
+import Pipeline
+
+/// The section `cluster`: what all nodes that count together must be given alike.
+public struct ClusterSettings: Equatable, Sendable {
+  /// The fewest bytes of a secret: 128 bits, if they are random.
+  static let leastSecretBytes = 16
+
+  /// The cluster's name; clusters of different names share a Redis without knowing of each other.
+  public var name: String
+  /// What the names of counters are hashed with; empty where there is none.
+  public var secret: [UInt8]
+
+  /// `place` is where the option `store` stands, of which `store` was read.
+  init(_ options: inout OptionReader, store: StoreSettings, at place: OptionPlace) {
+    name = options.value(
+      "name", .identifier, default: "sluice", placeholder: "sluice",
+      "The same on all nodes that share limits; every key in Redis begins with sluice:NAME:."
+    ) { OptionFormat.identifier($0) }
+    let secret = options.optionalSecret(
+      "secret",
+      "The same on all nodes, 16 bytes or more, best as { env: … }: keeps others from knowing what counters are called."
+    )
+    self.secret = Array((secret ?? "").utf8)
+    if options.isDescribing { return }
+    if secret != nil, self.secret.count < Self.leastSecretBytes {
+      options.fail(
+        "the secret has fewer than \(Self.leastSecretBytes) bytes", at: "secret",
+        fix: "make one, for instance: openssl rand -hex 32")
+    }
+    guard store != .embedded else { return }
+    if secret == nil, !options.hasFailed("secret") {
+      options.session.warn(
+        "without a cluster secret clients can guess what counters are called, and choose names that share one",
+        at: place,
+        fix: "add cluster: { secret: { env: \"SLUICE_CLUSTER_SECRET\" } }, the same on all nodes")
+    }
+  }
+}
