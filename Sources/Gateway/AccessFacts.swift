@@ -34,6 +34,8 @@ protocol AccessFacts {
   var endpointIndex: Int32 { get }
   /// How the request's limits were decided.
   var limitDecision: LimitDecision { get }
+  /// Who decided them.
+  var limitSource: LimitSource { get }
   /// How many limits there are, at most ``LimitQuestion/capacity``.
   var limitCount: Int { get }
   /// How one of them stands. Mutating only so that it is read in place: copying one level copies all.

@@ -80,18 +80,25 @@ extension AccessLog {
     }
   }
 
-  /// `"limits"`: how they were decided together, and how each level stands.
+  /// `"limits"`: how they were decided together, by whom where a shared store might have been asked, and how each level
+  /// stands.
   @inline(__always)
   func writeLimits<Facts: AccessFacts>(
     _ facts: inout Facts, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
   ) {
     switch facts.limitDecision {
     case .none: return
-    case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",\"levels\":[")
-    case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",\"levels\":[")
-    case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
-    case .unavailable, .stale: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
+    case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",")
+    case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",")
+    case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",")
+    case .unavailable, .stale: line.literal(",\"limits\":{\"decision\":\"unavailable\",")
     }
+    if facts.limitSource != .embedded {
+      line.literal("\"mode\":\"")
+      line.plain(facts.limitSource.label.name)
+      line.literal("\",")
+    }
+    line.literal("\"levels\":[")
     for index in 0..<facts.limitCount {
       if index > 0 { line.byte(UInt8(ascii: ",")) }
       let name = first &+ Int32(truncatingIfNeeded: index)

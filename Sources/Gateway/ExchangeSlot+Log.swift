@@ -63,6 +63,7 @@ extension ExchangeSlot: AccessFacts {
   var consumerIndex: Int32 { exchange.consumer }
   var endpointIndex: Int32 { position }
   var limitDecision: LimitDecision { exchange.limits.decision }
+  var limitSource: LimitSource { exchange.limits.source }
   var limitCount: Int { exchange.limits.count }
 
   @inline(__always)

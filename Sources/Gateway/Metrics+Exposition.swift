@@ -2,6 +2,7 @@
 // may differ by what happened in between.
 
 import Core
+import Pipeline
 
 extension Metrics {
   /// Appends all metrics in Prometheus' text format 0.0.4. Linear in series that were used; for the admin thread.
@@ -10,6 +11,7 @@ extension Metrics {
     writeNode(facts, text)
     writeRequests(text)
     writeAnswers(text)
+    writeQuota(text)
     writeConnections(text)
     writeTraffic(text)
     writeUpstreams(text)
@@ -84,6 +86,19 @@ extension Metrics {
         let labels = [("policy", policies.name(number)), ("decision", Self.snake("\(decision)"))]
         text.sample("sluice_limit_decisions_total", labels, value)
       }
+    }
+  }
+
+  /// What concerns the store that nodes share.
+  private func writeQuota(_ text: MetricsText) {
+    text.family(
+      "sluice_quota_decisions_total", .counter,
+      "Requests whose limits were decided with a shared store, by who decided: the store (exact), a slice of tokens that "
+        + "the node holds (leased), what it knows of an exhausted limit (denycache), or, since the store could not be "
+        + "asked, its own share (local) or the limit's rule (open, closed).")
+    for source in LimitSource.allCases where source != .embedded {
+      let labels = [("mode", source.rawValue)]
+      text.sample("sluice_quota_decisions_total", labels, cells(Cell.decisions + source.label.cell))
     }
   }
 

@@ -5,6 +5,7 @@
 // the configuration that mentions them.
 
 import Core
+import Pipeline
 import Synchronization
 
 /// Everything one node counts: a set of counters for each loop, and what happens to the node as a whole.
@@ -119,6 +120,9 @@ public final class LoopMetrics: Sendable {
   public func countLimit(policy series: Int32, _ decision: LimitOutcome) {
     policies.row(Int(series)).add(to: Int(decision.rawValue))
   }
+
+  /// Counts a question about limits that was decided where a shared store might have been asked.
+  public func countDecision(by source: LimitSource) { cells.add(to: Cell.decisions &+ source.label.cell) }
 
   /// Counts an answer given by the gateway itself, by its problem code.
   public func countRefusal(code: StaticString) { refusals.add(to: codes.index(of: code)) }

@@ -1,5 +1,7 @@
 // The closed label sets. Adding a case is all it takes: the layout and the exposition follow `allCases`.
 
+import Pipeline
+
 /// What a loop counts without labels.
 public enum Counter: UInt8, CaseIterable, Sendable {
   /// Client connections taken and kept.
@@ -120,6 +122,21 @@ public enum LimitOutcome: UInt8, CaseIterable, Sendable {
   case failedClosed
 }
 
+extension LimitSource {
+  /// Its number among the cells of a loop, and its name as text that is never made.
+  var label: (cell: Int, name: StaticString) {
+    switch self {
+    case .embedded: (0, "embedded")
+    case .exact: (1, "exact")
+    case .leased: (2, "leased")
+    case .denyCache: (3, "denycache")
+    case .local: (4, "local")
+    case .open: (5, "open")
+    case .closed: (6, "closed")
+    }
+  }
+}
+
 extension LimitOutcome: CounterColumns {
   static let count = 4
 }
@@ -130,6 +147,7 @@ enum Cell {
   static let refusedConnections = 32
   static let shedConnections = 48
   static let retries = 64
+  static let decisions = 72
   static let histograms = 80
   /// The sum, then the buckets.
   static let histogramCells = 1 + 65

@@ -69,11 +69,20 @@ extension RequestFlow {
     guard let configuration = exchanges[exchange].configuration else { return }
     let first = Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
     let count = exchanges[exchange].exchange.limits.count
-    guard exchanges[exchange].exchange.limits.decision == .admitted else {
-      return countUnadmitted(exchange, configuration, first)
-    }
+    if exchanges[exchange].exchange.limits.source != .embedded { countMode(exchange) }
+    guard exchanges[exchange].exchange.limits.decision == .admitted, exchanges[exchange].exchange.limits.source != .open
+    else { return countUnadmitted(exchange, configuration, first) }
     for index in 0..<count {
       metrics.countLimit(policy: configuration.with { $0.limitSeries[first &+ index] }, .admitted)
+    }
+  }
+
+  @inline(never)
+  private func countMode(_ exchange: Int32) {
+    switch exchanges[exchange].exchange.limits.decision {
+    case .none, .waiting, .stale: return
+    case .admitted, .denied, .unavailable:
+      metrics.countDecision(by: exchanges[exchange].exchange.limits.source)
     }
   }
 
@@ -83,7 +92,7 @@ extension RequestFlow {
       let outcome: LimitOutcome
       switch exchanges[exchange].exchange.limits.decision {
       case .none, .waiting, .stale: return
-      case .admitted: outcome = .admitted
+      case .admitted: outcome = .failedOpen
       case .unavailable: outcome = .failedClosed
       case .denied where exchanges[exchange].exchange.limits[index].isDenied: outcome = .denied
       case .denied: continue

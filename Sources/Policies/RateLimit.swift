@@ -8,7 +8,8 @@ import Pipeline
 /// and a denial uses nothing up. Clients are told by `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-
 /// headers-11) and refused with 429 `rate-limited` or `concurrency-limited` and `Retry-After`.
 ///
-/// The embedded store cannot fail. Where a limit cannot be decided, requests are refused with 503 `quota-unavailable`.
+/// The embedded store cannot fail. While a shared one cannot be asked, `onStoreFailure` holds: the node's share of each
+/// limit, everything, or 503 `quota-unavailable`; such responses say so by `Sluice-Degraded: local`, `open` or `closed`.
 public final class RateLimit: RequestHook, EndHook {
   /// The name in the configuration.
   public static let name = "rate-limit"
@@ -82,7 +83,7 @@ public final class RateLimit: RequestHook, EndHook {
     guard let step = onlyStep else { return askForAll(&exchange, request, services, now, civil) }
     exchange.limits.append(step.level(services, &exchange, civil))
     services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
-    guard exchange.limits.decision == .admitted else { return judge(&exchange) }
+    guard exchange.limits.decision == .admitted, !exchange.limits.source.isDegraded else { return judge(&exchange) }
     exchange.limits.findBinding()
     // Read again, rather than kept across the call.
     if tellsClients, let step = onlyStep { tell(&exchange, 0, step) }
@@ -126,6 +127,7 @@ public final class RateLimit: RequestHook, EndHook {
 
   @inline(never)
   private func judge(_ exchange: inout Exchange) -> Verdict {
+    if exchange.limits.source.isDegraded { markDegraded(&exchange) }
     switch exchange.limits.decision {
     case .none, .waiting: return .wait
     case .unavailable, .stale: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
@@ -139,6 +141,13 @@ public final class RateLimit: RequestHook, EndHook {
     let retryAfter = reset == .max ? -1 : Int32(clamping: Self.seconds(reset))
     let problem = steps[index].isConcurrency ? ProblemCatalogue.concurrencyLimited : ProblemCatalogue.rateLimited
     return .refuse(Refusal(problem, retryAfterSeconds: retryAfter))
+  }
+
+  /// Says in the response, and so to whoever watches them, that the shared store could not be asked and what held instead.
+  private func markDegraded(_ exchange: inout Exchange) {
+    exchange.responseFields.append("Sluice-Degraded: ")
+    exchange.responseFields.append(utf8: exchange.limits.source.rawValue)
+    exchange.responseFields.append("\r\n")
   }
 
   /// Tells the client about the level that binds.

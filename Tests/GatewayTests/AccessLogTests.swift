@@ -167,6 +167,8 @@ import Testing
       text.contains(
         #""limits":{"decision":"denied","levels":[{"name":"a per key","remaining":0,"denied":true},"#
           + #"{"name":"b per ip","remaining":1},{"remaining":2}]}"#))
+    limits.source = .denyCache
+    #expect(line(record, head, limits).contains(#""limits":{"decision":"denied","mode":"denycache","levels":[{"name""#))
   }
 
   @Test("IPv6 clients are written in their canonical form")

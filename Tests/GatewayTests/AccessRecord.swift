@@ -71,6 +71,7 @@ extension AccessRecord: AccessFacts {
   var consumerIndex: Int32 { consumer }
   var endpointIndex: Int32 { endpoint }
   var limitDecision: LimitDecision { limits.decision }
+  var limitSource: LimitSource { limits.source }
   var limitCount: Int { limits.count }
 
   func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool) {

@@ -1,4 +1,5 @@
 import Core
+import Pipeline
 import Testing
 
 @testable import Gateway
@@ -101,6 +102,18 @@ import Testing
     #expect(parsed.value("sluice_limit_decisions_total", ["policy": "fair-use", "decision": "admitted"]) == "0")
   }
 
+  @Test("decisions with a shared store are counted by mode, those of the node's own memory are not told")
+  func modes() throws {
+    let metrics = Metrics(loops: 2, problemCodes: [])
+    for loop in metrics.loops { loop.countDecision(by: .leased) }
+    metrics.loops[0].countDecision(by: .embedded)
+    let parsed = try scrape(metrics)
+    #expect(parsed.value("sluice_quota_decisions_total", ["mode": "leased"]) == "2")
+    #expect(parsed.value("sluice_quota_decisions_total", ["mode": "denycache"]) == "0")
+    #expect(parsed.value("sluice_quota_decisions_total", ["mode": "embedded"]) == nil)
+    for source in LimitSource.allCases { #expect("\(source.label.name)" == source.rawValue) }
+  }
+
   @Test("every counter, reason and histogram has a cell of its own")
   func cells() throws {
     let metrics = Metrics(loops: 1, problemCodes: [])
@@ -109,13 +122,15 @@ import Testing
     for reason in ConnectionRefusal.allCases { loop.countRefusedConnection(reason) }
     for reason in ShedReason.allCases { loop.countShedConnection(reason) }
     for reason in RetryReason.allCases { loop.countRetry(reason) }
+    for source in LimitSource.allCases { loop.countDecision(by: source) }
     for histogram in Latency.allCases {
       loop.observe(histogram, nanoseconds: 0)
       loop.observe(histogram, nanoseconds: .max)
     }
     let touched = (0..<Cell.count).map { loop.cells.value(at: $0) }
     let kinds = Counter.allCases.count + ConnectionRefusal.allCases.count + ShedReason.allCases.count
-    #expect(touched.filter { $0 == 1 }.count == kinds + RetryReason.allCases.count + 2 * Latency.allCases.count)
+    let labels = RetryReason.allCases.count + LimitSource.allCases.count
+    #expect(touched.filter { $0 == 1 }.count == kinds + labels + 2 * Latency.allCases.count)
     #expect(touched.filter { $0 > 1 }.count == Latency.allCases.count)
     #expect(try scrape(metrics).value("sluice_connections_shed_total", ["reason": "slow_reader"]) == "1")
   }

@@ -210,6 +210,27 @@ struct RateLimitTests {
     #expect(outcome.verdict == "503" && outcome.code == "quota-unavailable" && outcome.retryAfter == 1)
   }
 
+  @Test(
+    "A response whose limits were decided without the store says so, refused or not",
+    arguments: [
+      (LimitDecision.admitted, LimitSource.local, "next", "Sluice-Degraded: local"),
+      (.denied, .local, "429", "Sluice-Degraded: local"),
+      (.admitted, .open, "next", "Sluice-Degraded: open"),
+      (.unavailable, .closed, "503", "Sluice-Degraded: closed"),
+      (.admitted, .exact, "next", ""), (.denied, .denyCache, "429", ""), (.admitted, .leased, "next", ""),
+      (.unavailable, .embedded, "503", ""),
+    ])
+  func degraded(decision: LimitDecision, source: LimitSource, verdict: String, field: String) throws {
+    let bench = try Bench(quota: ScriptedQuota(decision, source))
+    try bench.use("{ type: \"rate-limit\", limits: [{ per: \"ip\", window: \"2/1h\" }] }")
+    let outcome = bench.send(plain)
+    #expect(outcome.verdict == verdict)
+    let fields = outcome.responseFields.split(separator: "\r\n")
+    #expect(fields.filter { $0.hasPrefix("Sluice-") }.map(String.init) == (field.isEmpty ? [] : [field]))
+    // What the limit says stays where it was.
+    #expect(fields.contains { $0.hasPrefix("RateLimit:") } == (decision != .unavailable))
+  }
+
   @Test("An exchange whose quota takes time waits, and goes on with the answer")
   func waiting() throws {
     let bench = try Bench(quota: ScriptedQuota(.waiting))
@@ -292,10 +313,15 @@ struct RateLimitTests {
 final class ScriptedQuota: Quota {
   let subjectKey = SipKey(low: 0, high: 0)
   let decision: LimitDecision
-  init(_ decision: LimitDecision) { self.decision = decision }
+  let source: LimitSource
+  init(_ decision: LimitDecision, _ source: LimitSource = .embedded) {
+    self.decision = decision
+    self.source = source
+  }
   func civilTime(now: Instant, wall: WallTime) -> WallTime { wall }
   func decide(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime) {
     question.decision = decision
+    question.source = source
   }
   func peek(_ question: inout LimitQuestion, ticket: UInt64, now: Instant, civil: WallTime) {
     question.decision = decision
