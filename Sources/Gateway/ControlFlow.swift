@@ -9,8 +9,8 @@ import Traffic
 /// What happens to a node from outside.
 enum ControlMessage: Sendable {
   case signal(Signal)
-  /// A loop has opened its ports, or could not.
-  case loopStarted(ListenError?)
+  /// A loop has opened its ports, or says why it could not start.
+  case loopStarted(String?)
   /// A loop has nothing left to do.
   case loopEnded
   /// A service beside the loops (the admin port) is up, or says why not.
@@ -57,7 +57,7 @@ struct ControlFlow: EventHandler {
     switch message {
     case .signal(let signal): handle(signal)
     case .loopStarted(let error):
-      if let error { fail(node.describe(error)) }
+      if let error { fail(error) }
       oneStarted()
     case .serviceStarted(let error):
       if let error { fail(error) }
@@ -200,9 +200,7 @@ struct ControlFlow: EventHandler {
         case .lookUp(let endpoint, let name, _):
           let mailbox = node.control
           node.resolver.resolve(name) { answer in
-            var found: [IPAddress]?
-            if case .addresses(let addresses) = answer { found = addresses }
-            mailbox.send(.resolved(upstream: upstream, endpoint: endpoint, found))
+            mailbox.send(.resolved(upstream: upstream, endpoint: endpoint, answer.found))
           }
         }
       }

@@ -10,6 +10,8 @@ public enum FlowMessage: Sendable {
   case endpoints(EndpointSet)
   /// Somebody outside wants to know how limits stand.
   case inquire(Inquiry)
+  /// What the name of a server of the shared store stands for; nil where that could not be found out.
+  case resolvedStore(host: String, [IPAddress]?)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
 }

@@ -47,6 +47,7 @@ public final class Node: Sendable {
   private let log: LogWriter?
   private let store = CounterStore()
   private let subjectKey: SipKey
+  private let nodeQuota = NodeQuota()
   private let mailboxes: [Mailbox<FlowMessage>]
   private let threads = Mutex<[OSThread]>([])
   private let version: String
@@ -120,17 +121,44 @@ public final class Node: Sendable {
     defer { control.send(.loopEnded) }
     do throws(NetworkError) {
       let loop = try EventLoop()
+      let quota: any Quota
+      do throws(RedisFault) { quota = try makeQuota(index, blueprint, loop) } catch {
+        control.send(.loopStarted(describe(error)))
+        return
+      }
       var flow = RequestFlow(
-        world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived,
-        quota: EmbeddedQuota(store: store, subjectKey: subjectKey), log: log.map { LogStream($0) })
+        world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived, quota: quota,
+        log: log.map { LogStream($0) })
       do throws(ListenError) {
         try flow.listen(blueprint.listeners)
         control.send(.loopStarted(nil))
-      } catch { control.send(.loopStarted(error)) }
+      } catch { control.send(.loopStarted(describe(error))) }
       try loop.run(&flow, mailbox: mailboxes[index])
     } catch {
-      control.send(.loopStarted(ListenError(address: blueprint.listeners[0].address, cause: error)))
+      control.send(.loopStarted(describe(ListenError(address: blueprint.listeners[0].address, cause: error))))
     }
+  }
+
+  /// What decides limits on a loop; a shared store begins to connect.
+  private func makeQuota(
+    _ index: Int, _ blueprint: Blueprint, _ loop: EventLoop
+  ) throws(RedisFault) -> any Quota {
+    guard case .redis(let store) = blueprint.store else {
+      return EmbeddedQuota(store: self.store, subjectKey: subjectKey)
+    }
+    let name = blueprint.node.name ?? OptionFormat.identifier(Machine.hostName) ?? "node"
+    let settings = SharedQuotaSettings(
+      store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.secret),
+      clientName: "sluice-\(name)-\(index)")
+    let quota = try SharedQuota(
+      settings, world: loop, node: nodeQuota, clock: Clock.bootTime,
+      token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
+    let (resolver, mailbox) = (resolver, mailboxes[index])
+    quota.onLookUp = { host in
+      resolver.resolve(host) { answer in mailbox.send(.resolvedStore(host: host, answer.found)) }
+    }
+    quota.start()
+    return quota
   }
 
   /// Starts what runs beside the loops; returns how much that is.
@@ -168,6 +196,9 @@ public final class Node: Sendable {
       fixed.append("a larger node.limits.connectionsPerNode")
     }
     if before.admin?.address != after.admin?.address { fixed.append("admin.address") }
+    if before.store != after.store { fixed.append("store") }
+    if before.cluster != after.cluster { fixed.append("cluster") }
+    if before.node.name != after.node.name { fixed.append("node.name") }
     if before.accessLog != after.accessLog { fixed.append("accessLog") }
     for name in fixed { sources.report("\(name) takes effect only when the node is started again") }
   }
@@ -182,6 +213,12 @@ public final class Node: Sendable {
       default: "\(error.cause)"
       }
     return "cannot listen on \(error.address): \(reason)"
+  }
+
+  /// A store that cannot be used, in words.
+  private func describe(_ fault: RedisFault) -> String {
+    if case .encryption(let reason) = fault { return "cannot encrypt connections to the store: \(reason)" }
+    return "cannot use the store: \(fault)"
   }
 
   // MARK: For the admin port

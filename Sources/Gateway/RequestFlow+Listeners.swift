@@ -1,5 +1,6 @@
 // Where connections come from, and what the node says to its loops.
 
+import Cluster
 import Core
 import HTTP
 import Pipeline
@@ -59,6 +60,7 @@ extension RequestFlow {
         upstream.adopt(endpoints)
       }
     case .inquire(let inquiry): begin(inquiry)
+    case .resolvedStore(let host, let addresses): sharedQuota?.resolved(host: host, addresses)
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }

@@ -17,6 +17,7 @@
 // and shares nothing but immutable configuration and counters. All I/O goes through `World`, so that the same code runs
 // on a simulated network. No station blocks: each acts on what is there and returns, the next event goes on.
 
+import Cluster
 import Core
 import Crypto
 import HTTP
@@ -35,6 +36,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// Whether other loops count against the same bounds.
   let hasSiblings: Bool
   let quota: any Quota
+  /// The same where the store is shared: it has sockets and a part in every turn.
+  let sharedQuota: SharedQuota?
   let hasher = SHA256()
   var configuration: LoopConfiguration
   /// Earlier configurations, as long as exchanges that began under them last.
@@ -88,6 +91,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.world = world
     self.node = node
     self.quota = quota
+    sharedQuota = quota as? SharedQuota
     self.log = log
     metrics = node.metrics.loops[loop]
     lent = LentObjects(
@@ -279,12 +283,19 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       guard servers.touchedIndexes.contains(index), token.matches(generation: servers[index].generation) else { return }
       serverReady(index, readiness)
     case .listener: accept(from: index)
+    case .store: _ = sharedQuota?.ready(token: token.rawValue, readiness)
     case nil: return
     }
   }
 
   /// See ``EventHandler/endTurn()``.
   public mutating func endTurn() -> Instant {
+    if let sharedQuota { return endTurn(sharedQuota) }
+    return endOwnTurn()
+  }
+
+  /// Everything of a turn but the store that nodes share; returns when to be called again.
+  mutating func endOwnTurn() -> Instant {
     metrics.add(to: .turns)
     metrics.observe(.turn, nanoseconds: world.previousTurnNanoseconds)
     workListedSockets()

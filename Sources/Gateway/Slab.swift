@@ -71,6 +71,8 @@ struct Token {
     case listener = 0
     case client = 1
     case server = 2
+    /// A connection to the store that nodes share.
+    case store = 3
   }
 
   let rawValue: UInt64
@@ -79,6 +81,13 @@ struct Token {
 
   init(_ kind: Kind, _ index: Int32, generation: UInt32) {
     rawValue = kind.rawValue << 62 | UInt64(generation & 0x3fff_ffff) << 32 | UInt64(UInt32(bitPattern: index))
+  }
+
+  /// What a connection to the store is known by: which of the loop's clients it belongs to, its number there, and how often
+  /// that number has been connected. The store's clients compare whole tokens.
+  static func store(client: Int, link: Int, generation: UInt32) -> Token {
+    precondition((0..<128).contains(client) && (0..<1 << 24).contains(link))
+    return Token(.store, Int32(client << 24 | link), generation: generation)
   }
 
   var kind: Kind? { Kind(rawValue: rawValue >> 62) }

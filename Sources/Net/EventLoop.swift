@@ -175,6 +175,14 @@ public enum Clock {
     return Instant(nanoseconds: Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec))
   }
 
+  /// Nanoseconds since the machine started, those included that it slept: what a promise to others goes by, since their
+  /// time goes on meanwhile.
+  public static func bootTime() -> Int64 {
+    var time = timespec()
+    _ = unsafe clock_gettime(CLOCK_BOOTTIME, &time)
+    return Int64(time.tv_sec) &* 1_000_000_000 &+ Int64(time.tv_nsec)
+  }
+
   /// Civil time.
   public static func civil() -> WallTime {
     var time = timespec()

@@ -17,6 +17,11 @@ public final class Resolver: Sendable {
     case addresses([IPAddress])
     /// No addresses.
     case failed(Failure)
+
+    /// The addresses; nil where there are none.
+    public var found: [IPAddress]? {
+      if case .addresses(let addresses) = self { addresses } else { nil }
+    }
   }
 
   /// Why there is no address.

@@ -37,6 +37,25 @@ private final class Parking: RequestHook, EndHook {
   func onEnd(_ exchange: inout Exchange, _ services: Services) { ends.wrappingAdd(1, ordering: .relaxed) }
 }
 
+@Suite("Token")
+struct TokenTests {
+  @Test("a connection to the store is told from every other one, and from its own former life")
+  func store() {
+    var seen: Set<UInt64> = [
+      .max, Token(.client, 0, generation: 0).rawValue, Token(.server, -1, generation: .max).rawValue,
+    ]
+    for client in 0..<2 {
+      for link in [0, 1, 255, 1 << 24 - 1] {
+        for generation: UInt32 in [0, 1, 0x3fff_ffff] {
+          let token = Token.store(client: client, link: link, generation: generation)
+          #expect(token.kind == .store)
+          #expect(seen.insert(token.rawValue).inserted)
+        }
+      }
+    }
+  }
+}
+
 @Suite("RequestFlow: drain, reload, parking")
 struct RequestFlowLifeTests {
   // MARK: Parking
