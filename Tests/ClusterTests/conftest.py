@@ -2,7 +2,7 @@
 
 import pytest
 
-from support import SLUICE, Gateway, Origin, configuration
+from support import SLUICE, Gateway, Origin, Redis, configuration
 
 
 def pytest_sessionstart(session):
@@ -37,3 +37,17 @@ def gateway(tmp_path):
     yield start
     for each in started:
         each.__exit__()
+
+
+@pytest.fixture
+def redis(tmp_path):
+    """redis(*options) starts a redis-server; all of a test's end with it, stopped ones too."""
+    started = []
+
+    def start(*options):
+        started.append(Redis(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()

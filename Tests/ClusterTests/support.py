@@ -8,7 +8,7 @@ import os
 import pathlib
 import random
 import re
-from signal import SIGHUP, SIGTERM
+from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 import socket
 import subprocess
 import threading
@@ -422,6 +422,57 @@ class Gateway:
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
+
+
+# --- Redis -------------------------------------------------------------------------------------------------------------
+
+
+class Redis:
+    """A redis-server of its own, on a port of its own, that keeps nothing on disk; ended with the test."""
+
+    def __init__(self, folder, *options):
+        self.folder = pathlib.Path(folder)
+        self.port = free_port()
+        self.options = options
+        self.process = None
+        self.start()
+
+    @property
+    def url(self):
+        return f"redis://127.0.0.1:{self.port}"
+
+    def start(self):
+        command = ["redis-server", str(ROOT / "cluster/config/redis.conf"), "--port", str(self.port), "--dir", str(self.folder)]
+        with open(self.folder / f"redis-{self.port}.log", "ab") as log:
+            self.process = subprocess.Popen([*command, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        until(lambda: self.answers(), "redis-server answers")
+        return self
+
+    def answers(self):
+        try:
+            return self.ask("PING") == "+PONG"
+        except OSError:
+            return False
+
+    def ask(self, *words):
+        """The first line of what it says to a command."""
+        with socket.create_connection(("127.0.0.1", self.port), 1) as s:
+            s.sendall(f"{' '.join(words)}\r\n".encode())
+            return s.makefile("rb").readline().decode().strip()
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def pause(self):
+        self.process.send_signal(SIGSTOP)
+
+    def resume(self):
+        self.process.send_signal(SIGCONT)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.kill()
 
 
 def sluice(*arguments, **options):

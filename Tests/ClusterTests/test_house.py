@@ -20,21 +20,23 @@ def script(name, *arguments, **options):
     )
 
 
-@pytest.fixture
-def up():
-    port = free_port(4)
-    done = script("up", "--port", str(port))
+@pytest.fixture(params=["three nodes and Redis", "--embedded"])
+def up(request):
+    port = free_port(9)
+    options = [request.param] if request.param.startswith("--") else []
+    done = script("up", "--port", str(port), *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    yield port, done.stdout
-    script("down")
+    yield port, done.stdout, options
+    down = script("down")
+    assert down.returncode == 0 and down.stdout.count("upstream") == 2
     assert not (ROOT / "cluster" / "run").exists()
-    assert not any(accepts(port + n) for n in range(4)), "something still listens after cluster/down"
+    assert not any(accepts(port + n) for n in range(9)), "something still listens after cluster/down"
 
 
 def test_the_printed_lines_behave_as_printed(up):
-    port, said = up
+    port, said, options = up
     lines = [line.strip() for line in said.splitlines() if "curl" in line]
-    assert len(lines) == 3
+    assert len(lines) == (3 if options else 4)
 
     def run(line):
         return subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=30).stdout
@@ -43,22 +45,36 @@ def test_the_printed_lines_behave_as_printed(up):
     refused = run(lines[1])
     assert refused.startswith("HTTP/1.1 401 ") and "urn:sluice:problem:api-key-missing" in refused
     assert run(lines[2]).split() == ["200"] * 5 + ["429"]
+    for line in lines[3:]:
+        assert run(line).split() == ["100", "200", "200", "429"]
 
 
 def test_a_second_run_changes_nothing(up):
-    port, _ = up
+    port, _, options = up
     before = {f.name: f.read_text() for f in (ROOT / "cluster" / "run").glob("*.pid")}
-    again = script("up", "--port", str(port))
+    again = script("up", "--port", str(port), *options)
     assert again.returncode == 0 and "already up" in again.stdout
     assert {f.name: f.read_text() for f in (ROOT / "cluster" / "run").glob("*.pid")} == before
     status = script("status")
-    assert status.returncode == 0 and status.stdout.count(" runs ") == 3
+    assert status.returncode == 0 and status.stdout.count(" runs ") == (3 if options else 6)
+    assert status.stdout.count(" ready: ") == (1 if options else 3)
+
+
+def test_a_node_that_is_gone_is_told_and_brought_back(up):
+    port, _, options = up
+    node = "gateway" if options else "node-2"
+    pid, _ = (ROOT / "cluster" / "run" / f"{node}.pid").read_text().split()
+    os.kill(int(pid), signal.SIGKILL)
+    until(lambda: script("status").returncode == 1, "status misses the node")
+    assert "ENDED" in script("status").stdout
+    assert script("up", "--port", str(port), *options).stdout.startswith("up: ")
+    assert script("status").returncode == 0
 
 
 def test_a_taken_port_is_said():
     import socket
 
-    port = free_port(4)
+    port = free_port(9)
     with socket.create_server(("127.0.0.1", port + 1)):
         done = script("up", "--port", str(port))
     assert done.returncode == 1 and f"port {port + 1} is taken" in done.stderr
@@ -66,19 +82,19 @@ def test_a_taken_port_is_said():
 
 
 def test_ctrl_c_in_the_foreground_stops_everything():
-    port = free_port(4)
+    port = free_port(9)
     process = subprocess.Popen(
         [str(ROOT / "cluster" / "up"), "--port", str(port), "--foreground"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
     )
     try:
-        until(lambda: accepts(port), "the gateway listens", 120)
+        until(lambda: accepts(port + 2), "the third gateway listens", 120)
         until(lambda: "Ctrl-C" in process.stdout.readline(), "it says how to stop", 30)
     finally:
         os.killpg(process.pid, signal.SIGINT)
     process.wait(30)
     process.stdout.close()
-    assert not any(accepts(port + n) for n in range(4))
+    assert not any(accepts(port + n) for n in range(9))
     assert not (ROOT / "cluster" / "run").exists()
 
 

@@ -138,6 +138,31 @@ stop() {
   for name in "$@"; do rm -f "$run/$name.pid"; done
 }
 
+# stop_all stops what is recorded: gateways first, since they give back to Redis what they hold. Sets `stopped` to the names.
+stopped=()
+stop_all() {
+  local file name later=() gateways=()
+  stopped=()
+  for file in "$run"/*.pid; do
+    [[ -e $file ]] || continue
+    name=$(basename "$file" .pid)
+    if [[ $name == redis || $name == upstream-* ]]; then later+=("$name"); else gateways+=("$name"); fi
+  done
+  ((${#gateways[@]} == 0)) || stop "${gateways[@]}"
+  ((${#later[@]} == 0)) || stop "${later[@]}"
+  stopped=("${gateways[@]}" "${later[@]}")
+}
+
+# redis_answers PORT: does a Redis there answer a PING within a second?
+redis_answers() {
+  local line=""
+  { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
+  printf 'PING\r\n' >&3
+  read -r -t 1 line <&3 || true
+  exec 3>&-
+  [[ $line == +PONG* ]]
+}
+
 # port_taken PORT: does something listen there? (A connection is the test that needs no tool.)
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
 
