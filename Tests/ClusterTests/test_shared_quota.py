@@ -1,0 +1,266 @@
+"""Limits that three nodes share in one Redis: exact while it answers, bounded and quick while it does not."""
+
+import time
+
+import pytest
+
+from support import Gateway, configuration, connect, route, until
+
+DEGRADED = "Sluice-Degraded"
+SECRET = "a secret of thirty-two bytes, say"
+# The longest that a request may take while Redis is away: the deadline of a decision and a good deal for a busy machine.
+PROMPT = 0.1
+
+
+def limited(limit, name="all", path="/*", **options):
+    """A route whose requests are all counted together: the address that counts is that of the tests."""
+    policy = {"type": "rate-limit", "limits": [{"per": "ip", **limit}], **options}
+    return route(name, path, policies=[policy])
+
+
+class Cluster:
+    """Three nodes on one Redis, and a kept connection to each."""
+
+    def __init__(self, folder, redis, up, routes, count=3, **more):
+        self.redis = redis
+        self.up = up
+        self.more = more
+        self.nodes = []
+        self.streams = []
+        for number in range(count):
+            folder_of_node = folder / f"node-{number + 1}"
+            folder_of_node.mkdir()
+            self.nodes.append(Gateway(folder_of_node, self.content(number, routes)))
+        for node in self.nodes:
+            node.start()
+            self.streams.append(connect(node.port))
+
+    def content(self, number, routes):
+        return configuration(
+            self.up, routes=routes, node={"name": f"node-{number + 1}"},
+            **{"store": self.redis.url, "cluster": {"name": "test", "secret": SECRET}, **self.more},
+        )
+
+    def ask(self, node=0, path="/"):
+        """One request on the kept connection to a node; the response carries how long it took."""
+        stream = self.streams[node]
+        began = time.monotonic()
+        stream.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        response = stream.response()
+        response.seconds = time.monotonic() - began
+        response.degraded = response.get(DEGRADED)
+        return response
+
+    def ask_in_turn(self, count, path="/"):
+        return [self.ask(number % len(self.nodes), path) for number in range(count)]
+
+    def until_up(self, path="/"):
+        """Until every node decides with Redis; uses units of the route's limit."""
+        for number in range(len(self.nodes)):
+            until(lambda: (a := self.ask(number, path)).degraded is None and a.status == 200, f"node {number + 1} asks Redis")
+
+    def reload(self, routes):
+        for number, node in enumerate(self.nodes):
+            node.reload(self.content(number, routes))
+
+    def modes(self):
+        """Decisions of all nodes by mode."""
+        total = {}
+        for node in self.nodes:
+            for sample in node.metrics()["sluice_quota_decisions"].samples:
+                mode = sample.labels["mode"]
+                total[mode] = total.get(mode, 0) + int(sample.value)
+        return total
+
+    def close(self):
+        for stream in self.streams:
+            stream.close()
+        for node in self.nodes:
+            node.__exit__()
+
+
+@pytest.fixture
+def cluster(tmp_path, redis, origin):
+    """cluster(routes…) starts three nodes on one Redis before one origin."""
+    started = []
+
+    def start(*routes, **options):
+        # A route for everybody to come up with, whose limit is no part of any test.
+        warm = limited({"window": "1000000/1h"}, "warm", "/warm")
+        started.append(Cluster(tmp_path, options.pop("store", None) or redis(), origin(), [*routes, warm], **options))
+        if options.pop("is_up", True):
+            started[-1].until_up("/warm")
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def away_from_the_edge(seconds, period=60):
+    """Sleeps where a window of `period` seconds is about to end."""
+    left = period - time.time() % period
+    if left < seconds:
+        time.sleep(left + 0.1)
+
+
+@pytest.mark.parametrize("mode", ["exact", "auto", "leased"])
+@pytest.mark.parametrize("algorithm", ["fixed", "sliding"])
+def test_of_300_requests_over_three_nodes_exactly_100_pass(cluster, mode, algorithm):
+    c = cluster(limited({"window": "100/1m", "algorithm": algorithm}, mode=mode))
+    away_from_the_edge(15)
+    answers = c.ask_in_turn(300)
+    statuses = [a.status for a in answers]
+    assert (statuses.count(200), statuses.count(429)) == (100, 200)
+    assert all(a.get("RateLimit-Policy") and a.get("RateLimit") for a in answers)
+    assert all(a.get("Retry-After") for a in answers if a.status == 429)
+    assert not any(a.degraded for a in answers)
+    assert len(c.up.requests) == 100 + len([r for r in c.up.requests if r.target == "/warm"])
+
+
+def test_the_log_and_the_metrics_say_who_decided(cluster):
+    c = cluster(limited({"window": "10/1h"}, mode="exact"))
+    before = c.modes()
+    assert [a.status for a in c.ask_in_turn(30)].count(200) == 10
+    after = c.modes()
+    assert after["exact"] - before["exact"] >= 10
+    assert sum(after.values()) - sum(before.values()) == 30
+    logs = [line["limits"] for node in c.nodes for line in until(lambda: len(node.log()) >= 11 and node.log(), "log")]
+    assert {line["mode"] for line in logs} <= {"exact", "leased", "denycache"}
+
+
+def test_a_refusal_that_a_node_knows_of_costs_redis_nothing(cluster):
+    c = cluster(limited({"window": "10/1h"}, mode="exact"))
+    c.ask_in_turn(60)
+    before = int(commands(c.redis))
+    assert {a.status for a in c.ask_in_turn(300)} == {429}
+    # The probe itself, and what nodes say to Redis anyway.
+    assert int(commands(c.redis)) - before < 30
+
+
+def commands(redis):
+    """How many commands Redis has run."""
+    import socket
+
+    with socket.create_connection(("127.0.0.1", redis.port), 1) as s:
+        s.sendall(b"INFO stats\r\n")
+        file = s.makefile("rb")
+        length = int(file.readline()[1:])
+        lines = file.read(length).decode().splitlines()
+    return next(line.split(":")[1] for line in lines if line.startswith("total_commands_processed"))
+
+
+# What holds for each rule while Redis is away: the statuses that are right, and what the header says.
+RULES = {"local": {200, 429}, "open": {200}, "closed": {503}}
+
+
+def outage_routes(limit="1000000/1h"):
+    return [limited({"window": limit}, rule, f"/{rule}", onStoreFailure=rule) for rule in RULES]
+
+
+def check_outage(c, began):
+    """Every answer of two seconds without Redis is quick and as its rule says."""
+    answers = {rule: [] for rule in RULES}
+    while time.monotonic() - began < 2:
+        for rule, found in answers.items():
+            for number in range(3):
+                found.append(c.ask(number, f"/{rule}"))
+    for rule, found in answers.items():
+        assert max(a.seconds for a in found) < PROMPT, rule
+        assert {a.status for a in found if a.degraded} <= RULES[rule]
+        assert {a.degraded for a in found[30:]} == {rule}
+        assert {a.status for a in found} <= {200, 429, 503}
+    assert {a.status for a in answers["local"]} == {200}, "each node's share is far from used up"
+    refused = [a for a in answers["closed"] if a.status == 503]
+    assert all(a.json()["type"] == "urn:sluice:problem:quota-unavailable" and a.get("Retry-After") for a in refused)
+    assert all(c.modes()[rule] > 0 for rule in RULES)
+    modes = {line["limits"]["mode"] for line in c.nodes[0].log() if "limits" in line}
+    assert set(RULES) <= modes
+
+
+def check_return(c):
+    began = time.monotonic()
+    for rule in RULES:
+        for number in range(3):
+            until(lambda: (a := c.ask(number, f"/{rule}")).degraded is None and a.status == 200, f"{rule} is exact again", 3)
+    assert time.monotonic() - began < 1
+
+
+def test_redis_killed_and_started_again(cluster):
+    c = cluster(*outage_routes())
+    c.redis.kill()
+    check_outage(c, time.monotonic())
+    c.redis.start()
+    check_return(c)
+
+
+def test_redis_frozen_and_thawed(cluster):
+    c = cluster(*outage_routes())
+    c.redis.pause()
+    check_outage(c, time.monotonic())
+    c.redis.resume()
+    check_return(c)
+
+
+def test_each_node_admits_its_share_while_redis_is_away(cluster):
+    c = cluster(limited({"window": "90/1h"}, mode="exact", onStoreFailure="local"))
+    away_from_the_edge(30, 3600)
+    c.redis.kill()
+    statuses = [a.status for a in c.ask_in_turn(300)]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= 90
+    assert statuses.count(200) >= 60
+
+
+def test_nodes_start_without_redis_and_find_it_later(cluster, redis):
+    store = redis()
+    store.kill()
+    c = cluster(limited({"window": "10/1h"}, onStoreFailure="open"), store=store, is_up=False)
+    answers = c.ask_in_turn(6)
+    assert {(a.status, a.degraded) for a in answers} == {(200, "open")}
+    assert max(a.seconds for a in answers) < PROMPT
+    store.start()
+    c.until_up("/warm")
+    assert {a.degraded for a in c.ask_in_turn(3)} == {None}
+
+
+def test_a_raised_limit_is_in_force_within_a_second(cluster):
+    c = cluster(limited({"window": "5/1h"}))
+    away_from_the_edge(30, 3600)
+    assert [a.status for a in c.ask_in_turn(30)].count(200) == 5
+    warm = limited({"window": "1000000/1h"}, "warm", "/warm")
+    began = time.monotonic()
+    c.reload([limited({"window": "50/1h"}), warm])
+    assert [a.status for a in c.ask_in_turn(150)].count(200) == 45
+    assert time.monotonic() - began < 1
+
+
+def test_a_node_that_stops_gives_back_what_it_holds(cluster):
+    c = cluster(limited({"window": "400/1h"}, mode="leased"))
+    away_from_the_edge(30, 3600)
+    passed = sum(c.ask(0).status == 200 for _ in range(100))
+    assert passed == 100
+    c.streams[0].close()
+    assert c.nodes[0].stop() == 0
+    rest = [c.ask(1 + number % 2).status for number in range(400)]
+    assert rest.count(200) == 300
+
+
+def test_a_client_that_leaves_while_redis_is_asked_harms_nobody(cluster):
+    c = cluster(limited({"window": "1000000/1h"}, mode="exact"))
+    for _ in range(50):
+        with connect(c.nodes[0].port) as s:
+            s.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n" * 5)
+            s.reset()
+    assert {a.status for a in c.ask_in_turn(30)} == {200}
+    def active():
+        return {s.value for s in c.nodes[0].metrics()["sluice_requests_active"].samples}
+    until(lambda: active() == {0}, "nothing is left")
+
+
+def test_a_certificate_that_is_no_use_keeps_the_node_from_starting(tmp_path, origin):
+    store = {"url": "rediss://127.0.0.1:6379", "tls": {"authorities": "/nowhere.pem"}}
+    node = Gateway(tmp_path, configuration(origin(), store=store, cluster={"secret": SECRET}))
+    node.start(wait=False)
+    assert node.process.wait(10) == 1
+    assert "cannot encrypt connections to the store" in node.said()
