@@ -8,7 +8,7 @@ import Pipeline
 
 /// The section `node`.
 public struct NodeSettings: Equatable, Sendable {
-  /// What the node is called in the cluster; nil for the machine's name.
+  /// What the node is called in the cluster; nil for the machine's name and the first port.
   public var name: String?
   /// Event loops; 0 for one a core.
   public var threads: Int
@@ -23,7 +23,7 @@ public struct NodeSettings: Equatable, Sendable {
 
   init(_ options: inout OptionReader) {
     name = options.optionalValue(
-      "name", .identifier, "What the node is called in the cluster. Left out, the machine's name."
+      "name", .identifier, "What the node is called in the cluster. Left out, the machine's name and the first port."
     ) { OptionFormat.identifier($0) }
     threads = Int(
       options.integer("threads", in: 0...1024, default: 0, "Event loops; 0 for one a core that the process may use."))

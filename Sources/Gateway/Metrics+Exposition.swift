@@ -2,7 +2,6 @@
 // may differ by what happened in between.
 
 import Core
-import Pipeline
 
 extension Metrics {
   /// Appends all metrics in Prometheus' text format 0.0.4. Linear in series that were used; for the admin thread.
@@ -86,19 +85,6 @@ extension Metrics {
         let labels = [("policy", policies.name(number)), ("decision", Self.snake("\(decision)"))]
         text.sample("sluice_limit_decisions_total", labels, value)
       }
-    }
-  }
-
-  /// What concerns the store that nodes share.
-  private func writeQuota(_ text: MetricsText) {
-    text.family(
-      "sluice_quota_decisions_total", .counter,
-      "Requests whose limits were decided with a shared store, by who decided: the store (exact), a slice of tokens that "
-        + "the node holds (leased), what it knows of an exhausted limit (denycache), or, since the store could not be "
-        + "asked, its own share (local) or the limit's rule (open, closed).")
-    for source in LimitSource.allCases where source != .embedded {
-      let labels = [("mode", source.rawValue)]
-      text.sample("sluice_quota_decisions_total", labels, cells(Cell.decisions + source.label.cell))
     }
   }
 
@@ -197,7 +183,7 @@ extension Metrics {
 
   private func total(_ counter: Counter) -> UInt64 { Self.sum(loops) { $0.value(counter) } }
 
-  private func cells(_ index: Int) -> UInt64 { Self.sum(loops) { $0.cells.value(at: index) } }
+  func cells(_ index: Int) -> UInt64 { Self.sum(loops) { $0.cells.value(at: index) } }
 
   /// What has begun and not ended; a loop may count between the two readings, so the end is read first.
   private func difference(_ begun: Counter, _ ended: Counter) -> UInt64 {

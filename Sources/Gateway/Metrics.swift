@@ -4,6 +4,7 @@
 // adds up what the loops hold when somebody asks. Nothing here is reset by a reload: series belong to names, not to
 // the configuration that mentions them.
 
+import Cluster
 import Core
 import Pipeline
 import Synchronization
@@ -123,6 +124,11 @@ public final class LoopMetrics: Sendable {
 
   /// Counts a question about limits that was decided where a shared store might have been asked.
   public func countDecision(by source: LimitSource) { cells.add(to: Cell.decisions &+ source.label.cell) }
+
+  /// Takes over what the loop's part of a shared quota says of itself.
+  func note(_ statistics: SharedQuotaStatistics) {
+    for figure in QuotaFigure.allCases { cells.set(statistics.value(figure), at: Cell.quota &+ figure.rawValue) }
+  }
 
   /// Counts an answer given by the gateway itself, by its problem code.
   public func countRefusal(code: StaticString) { refusals.add(to: codes.index(of: code)) }

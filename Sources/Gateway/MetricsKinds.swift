@@ -137,6 +137,11 @@ extension LimitSource {
   }
 }
 
+/// What a loop's part of a shared quota has done and how it stands: see `SharedQuotaStatistics`.
+enum QuotaFigure: Int, CaseIterable {
+  case calls, items, misses, leasedUnits, spentUnits, returnedUnits, heldUnits, recalls, openings, openBreakers
+}
+
 extension LimitOutcome: CounterColumns {
   static let count = 4
 }
@@ -151,7 +156,8 @@ enum Cell {
   static let histograms = 80
   /// The sum, then the buckets.
   static let histogramCells = 1 + 65
-  static let count = histograms + 4 * histogramCells
+  static let quota = histograms + 4 * histogramCells
+  static let count = quota + QuotaFigure.allCases.count
 }
 
 /// Where the cells of a route lie: status classes (0 for none, 1xx to 5xx), the sum in nanoseconds, the buckets.

@@ -55,6 +55,12 @@ struct CounterMemory: @unchecked Sendable {
     unsafe cells[index].store(value &+ amount, ordering: .relaxed)
   }
 
+  /// Sets one counter; for the one thread that owns the memory.
+  func set(_ value: UInt64, at index: Int) {
+    precondition(index >= 0 && index < count)
+    unsafe cells[index].store(value, ordering: .relaxed)
+  }
+
   /// What a counter says, on any thread.
   func value(at index: Int) -> UInt64 {
     precondition(index >= 0 && index < count)

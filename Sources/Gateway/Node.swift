@@ -47,12 +47,13 @@ public final class Node: Sendable {
   private let log: LogWriter?
   private let store = CounterStore()
   private let subjectKey: SipKey
-  private let nodeQuota = NodeQuota()
+  private let nodeQuota: NodeQuota
   private let mailboxes: [Mailbox<FlowMessage>]
   private let threads = Mutex<[OSThread]>([])
   private let version: String
   private let startedAt = Clock.civil()
-  /// What it is called in answers: the machine and the first port that it serves.
+  /// What it is called in answers, and by the store: the name that it was given, otherwise the machine and the first port
+  /// that it serves.
   public let name: String
 
   /// A node that will serve under `blueprint`, and from now on acts on SIGHUP, SIGTERM, SIGINT and SIGUSR1: to be made
@@ -62,6 +63,7 @@ public final class Node: Sendable {
     self.version = version
     name = Self.name(blueprint)
     let count = blueprint.node.threads > 0 ? blueprint.node.threads : max(1, processors)
+    nodeQuota = NodeQuota(loops: count)
     let metrics = Metrics(loops: count, problemCodes: ProblemCatalogue.all.map(\.code))
     shared = NodeShared(metrics: metrics, limits: blueprint.node.limits)
     control = try Mailbox()
@@ -81,6 +83,7 @@ public final class Node: Sendable {
   }
 
   private static func name(_ blueprint: Blueprint) -> String {
+    if let name = blueprint.node.name { return name }
     guard case .ip(_, let port)? = blueprint.listeners.first?.address else { return ProcessLimits.hostName }
     return "\(ProcessLimits.hostName):\(port)"
   }
@@ -146,7 +149,6 @@ public final class Node: Sendable {
     guard case .redis(let store) = blueprint.store else {
       return EmbeddedQuota(store: self.store, subjectKey: subjectKey)
     }
-    let name = blueprint.node.name ?? OptionFormat.identifier(Machine.hostName) ?? "node"
     let settings = SharedQuotaSettings(
       store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.secret),
       clientName: "sluice-\(name)-\(index)")

@@ -13,6 +13,30 @@ extension RequestFlow {
     let next = endOwnTurn()
     // The last turn: what is held for the cluster goes back while there still is a connection.
     if drain.isOver { sharedQuota.stop() }
-    return min(next, sharedQuota.flush())
+    let noted = quotaNotes.step(sharedQuota, metrics, now: world.now)
+    return min(min(next, noted), sharedQuota.flush())
+  }
+}
+
+/// Takes over what a shared quota says of itself, now and then: to add it up takes time, and metrics may be a moment old.
+struct QuotaNotes {
+  /// How old they may be, in nanoseconds.
+  private static let pace: Int64 = 200_000_000
+
+  private var dueAt = Instant.never
+  private var latest = SharedQuotaStatistics()
+
+  /// Part of every turn; returns when there may be news to note. A loop that sleeps is woken once more after something has
+  /// happened, and not again.
+  mutating func step(_ quota: SharedQuota, _ metrics: LoopMetrics, now: Instant) -> Instant {
+    if dueAt == .never {
+      dueAt = now.advanced(byNanoseconds: Self.pace)
+    } else if dueAt <= now {
+      let statistics = quota.statistics
+      dueAt = statistics == latest ? .never : now.advanced(byNanoseconds: Self.pace)
+      latest = statistics
+      metrics.note(statistics)
+    }
+    return dueAt
   }
 }

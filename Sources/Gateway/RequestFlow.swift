@@ -38,6 +38,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let quota: any Quota
   /// The same where the store is shared: it has sockets and a part in every turn.
   let sharedQuota: SharedQuota?
+  var quotaNotes = QuotaNotes()
   let hasher = SHA256()
   var configuration: LoopConfiguration
   /// Earlier configurations, as long as exchanges that began under them last.

@@ -54,19 +54,6 @@ public enum ProcessLimits {
   }
 }
 
-/// The machine that the process runs on.
-public enum Machine {
-  /// Its name on the network; empty where it has none.
-  public static var hostName: String {
-    // Linux allows 64 bytes.
-    var room = [CChar](repeating: 0, count: 256)
-    let count = room.count - 1
-    guard unsafe gethostname(&room, count) == 0 else { return "" }
-    let name: [UInt8] = room.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
-    return String(decoding: name, as: UTF8.self)
-  }
-}
-
 /// Why privileges could not be given up.
 public enum PrivilegeError: Error, Hashable, Sendable {
   /// No user has that name.

@@ -18,6 +18,10 @@ def limited(limit, name="all", path="/*", **options):
     return route(name, path, policies=[policy])
 
 
+# A route for everybody to come up with, whose limit is no part of any test.
+WARM = limited({"window": "1000000/1h"}, "warm", "/warm")
+
+
 class Cluster:
     """Three nodes on one Redis, and a kept connection to each."""
 
@@ -84,11 +88,9 @@ def cluster(tmp_path, redis, origin):
     """cluster(routes…) starts three nodes on one Redis before one origin."""
     started = []
 
-    def start(*routes, **options):
-        # A route for everybody to come up with, whose limit is no part of any test.
-        warm = limited({"window": "1000000/1h"}, "warm", "/warm")
-        started.append(Cluster(tmp_path, options.pop("store", None) or redis(), origin(), [*routes, warm], **options))
-        if options.pop("is_up", True):
+    def start(*routes, store=None, is_up=True, **options):
+        started.append(Cluster(tmp_path, store or redis(), origin(), [*routes, WARM], **options))
+        if is_up:
             started[-1].until_up("/warm")
         return started[-1]
 
@@ -228,9 +230,8 @@ def test_a_raised_limit_is_in_force_within_a_second(cluster):
     c = cluster(limited({"window": "5/1h"}))
     away_from_the_edge(30, 3600)
     assert [a.status for a in c.ask_in_turn(30)].count(200) == 5
-    warm = limited({"window": "1000000/1h"}, "warm", "/warm")
     began = time.monotonic()
-    c.reload([limited({"window": "50/1h"}), warm])
+    c.reload([limited({"window": "50/1h"}), WARM])
     assert [a.status for a in c.ask_in_turn(150)].count(200) == 45
     assert time.monotonic() - began < 1
 

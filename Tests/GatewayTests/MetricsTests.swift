@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Pipeline
 import Testing
@@ -111,6 +112,13 @@ import Testing
     #expect(parsed.value("sluice_quota_decisions_total", ["mode": "leased"]) == "2")
     #expect(parsed.value("sluice_quota_decisions_total", ["mode": "denycache"]) == "0")
     #expect(parsed.value("sluice_quota_decisions_total", ["mode": "embedded"]) == nil)
+    var statistics = SharedQuotaStatistics()
+    statistics.leasedUnits = 7
+    statistics.openBreakers = 1
+    for loop in metrics.loops { loop.note(statistics) }
+    let later = try scrape(metrics)
+    #expect(later.value("sluice_quota_leased_units_total") == "14")
+    #expect(later.value("sluice_quota_breakers_open") == "2")
     for source in LimitSource.allCases { #expect("\(source.label.name)" == source.rawValue) }
   }
 
@@ -123,13 +131,14 @@ import Testing
     for reason in ShedReason.allCases { loop.countShedConnection(reason) }
     for reason in RetryReason.allCases { loop.countRetry(reason) }
     for source in LimitSource.allCases { loop.countDecision(by: source) }
+    for figure in QuotaFigure.allCases { loop.cells.set(1, at: Cell.quota + figure.rawValue) }
     for histogram in Latency.allCases {
       loop.observe(histogram, nanoseconds: 0)
       loop.observe(histogram, nanoseconds: .max)
     }
     let touched = (0..<Cell.count).map { loop.cells.value(at: $0) }
     let kinds = Counter.allCases.count + ConnectionRefusal.allCases.count + ShedReason.allCases.count
-    let labels = RetryReason.allCases.count + LimitSource.allCases.count
+    let labels = RetryReason.allCases.count + LimitSource.allCases.count + QuotaFigure.allCases.count
     #expect(touched.filter { $0 == 1 }.count == kinds + labels + 2 * Latency.allCases.count)
     #expect(touched.filter { $0 > 1 }.count == Latency.allCases.count)
     #expect(try scrape(metrics).value("sluice_connections_shed_total", ["reason": "slow_reader"]) == "1")
