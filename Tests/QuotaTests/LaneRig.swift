@@ -26,8 +26,8 @@ final class LaneRig {
     self.wall = wall
     guard let redis else { return }
     try redis.ask("FLUSHALL")
-    try redis.ask("FUNCTION", "LOAD", "REPLACE", Self.onTestClock(LaneLibrary.functionSource))
-    try redis.ask("SCRIPT", "LOAD", LaneLibrary.scriptSource)
+    try redis.ask("FUNCTION", "LOAD", "REPLACE", Self.onTestClock(LaneLibrary.current.functionSource))
+    try redis.ask("SCRIPT", "LOAD", LaneLibrary.current.scriptSource)
   }
 
   private static func onTestClock(_ source: String) -> String {

@@ -69,8 +69,8 @@ struct LaneRuleTests {
   @Test("The script decides like the Function")
   func script() throws {
     let redis = try RedisServer()
-    try redis.ask("FUNCTION", "LOAD", LaneLibrary.functionSource)
-    try redis.ask("SCRIPT", "LOAD", LaneLibrary.scriptSource)
+    try redis.ask("FUNCTION", "LOAD", LaneLibrary.current.functionSource)
+    try redis.ask("SCRIPT", "LOAD", LaneLibrary.current.scriptSource)
     let map = try #require(LaneMap(cluster: "t", laneCount: 1, secret: SipKey(low: 1, high: 2)))
     for dialect in [LaneDialect.script, .function] {
       let id = Array(String(repeating: dialect == .script ? "a" : "b", count: 40).utf8)

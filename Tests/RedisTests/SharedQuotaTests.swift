@@ -260,4 +260,35 @@ struct SharedQuotaTests {
     #expect(try rig.decide(0, asked(2)).decision == .stale)
     #expect(try rig.decide(0, asked(0)).decision == .admitted)
   }
+
+  @Test("Nodes with the old and the new major version of the library count together")
+  func twoMajors() throws {
+    let redis = try RealRedis()
+    let old = LaneLibrary.current
+    let new = LaneLibrary(name: "gwrl_9", source: old.scriptSource.replacing("'\(old.name)'", with: "'gwrl_9'"))
+    let server = RedisServer(address: .socket(redis.socket))
+    let rig = try QuotaRig(2, server) { settings in
+      if settings.clientName == "t-1" { settings.library = new }
+    }
+    #expect(try rig.open())
+    let exact = question(level(.window(limit: 100, lengthMicroseconds: hour), "e"))
+    let leased = question(level(.window(limit: 3000, lengthMicroseconds: hour), "l", mode: .leased))
+    var admitted = (exact: 0, leased: 0)
+    for round in 0..<200 where try rig.decide(round % 2, exact).decision == .admitted { admitted.exact += 1 }
+    for round in 0..<4000 {
+      if try rig.decide(round % 2, leased).decision == .admitted { admitted.leased += 1 }
+      if round % 20 == 0 { try rig.run(milliseconds: 2) }
+    }
+    for _ in 0..<100 where admitted.leased < 3000 {
+      try rig.run(milliseconds: 20)
+      for node in 0..<2 where try rig.decide(node, leased).decision == .admitted { admitted.leased += 1 }
+    }
+    #expect(admitted == (100, 3000))
+    let link = try RealLink(server)
+    #expect(try link.run { $0.ups == [1] })
+    link.owner.send(1, "FUNCTION", "LIST", within: 1_000_000_000)
+    #expect(try link.run { $0.outcomes.count == 1 })
+    let listed = "\(link.owner.outcomes)"
+    #expect(listed.contains(old.name) && listed.contains("gwrl_9"))
+  }
 }

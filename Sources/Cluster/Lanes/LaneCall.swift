@@ -12,10 +12,12 @@ struct LaneCall {
     buffer.append("\r\n")
     switch caller.dialect {
     case .function:
-      buffer.append("$5\r\nFCALL\r\n$6\r\ngwrl_1\r\n")
+      buffer.append("$5\r\nFCALL\r\n$6\r\n")
+      buffer.append(utf8: caller.library.name)
+      buffer.append("\r\n")
     case .script:
       buffer.append("$7\r\nEVALSHA\r\n$40\r\n")
-      buffer.append(LaneLibrary.scriptDigest)
+      buffer.append(caller.library.scriptDigest)
       buffer.append("\r\n")
     }
     let digits = keyCount < 10 ? 1 : keyCount < 100 ? 2 : 3

@@ -28,7 +28,8 @@ extension SharedQuota {
     let id = Self.replicationID(identity.replicationID)
     let isSame = primaries[index].caller?.replicationID == id
     primaries[index].caller = LaneCaller(
-      replicationID: id, node: participant, dialect: identity.dialect == .functions ? .function : .script)
+      replicationID: id, node: participant, dialect: identity.dialect == .functions ? .function : .script,
+      library: settings.library)
     primaries[index].breaker.connected()
     primaries[index].isIdentifying = false
     settleDebts()
@@ -97,7 +98,8 @@ extension SharedQuota {
       let line = reply.value.text.split(whereSeparator: \.isNewline).first(where: { $0.hasPrefix(prefix) })
     else { return }
     let id = Self.replicationID(String(line.dropFirst(prefix.count)))
-    primaries[index].caller = LaneCaller(replicationID: id, node: participant, dialect: caller.dialect)
+    primaries[index].caller = LaneCaller(
+      replicationID: id, node: participant, dialect: caller.dialect, library: settings.library)
     for lane in lanes.indices where primaryOf(lane) == index && lanes[lane].state == .closed { openLane(lane) }
   }
 

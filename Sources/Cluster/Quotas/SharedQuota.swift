@@ -100,10 +100,8 @@ public final class SharedQuota: Quota {
     self.map = map
     subjectKey = settings.keys.subjects
     participant = world.random()
-    let library = RedisLibrary(
-      name: LaneLibrary.name, source: LaneLibrary.functionSource, scripts: [LaneLibrary.scriptSource])
     client = try RedisClient(
-      settings.store, RedisLinkSettings(clientName: settings.clientName, library: library), world: world
+      settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.library.redis), world: world
     ) { token(0, $0, $1) }
     var listening = RedisLinkSettings(clientName: settings.clientName)
     listening.channels = [Self.channel(of: settings.cluster)]
