@@ -14,7 +14,10 @@ final class QuotaRig {
     let limit: Instant
     let answer: (Int, UInt64) -> Void
 
+    var proxy: CuttingProxy?
+
     mutating func ready(token: UInt64, _ readiness: Readiness) {
+      if proxy?.ready(token: token) == true { return }
       _ = quotas[Int(token >> 56)].ready(token: token, readiness)
     }
     mutating func receive(_ message: Never) {}
@@ -31,6 +34,8 @@ final class QuotaRig {
   }
 
   let loop: EventLoop
+  /// Where nodes connect to a proxy: it lives on the same loop.
+  private(set) var proxy: CuttingProxy?
   let quotas: [SharedQuota]
   let nodes: [NodeQuota]
   private var nextTicket: UInt64 = 1
@@ -38,9 +43,20 @@ final class QuotaRig {
   private(set) var answers: [UInt64: LimitQuestion] = [:]
   private var waiting: Set<UInt64> = []
 
-  /// Nodes of one loop each, all known to each other.
-  init(_ count: Int, _ server: RedisServer, settings change: (inout SharedQuotaSettings) -> Void = { _ in }) throws {
+  /// One node that reaches a Redis through a proxy which listens beside it.
+  convenience init(cutting redis: RealRedis) throws {
     let loop = try EventLoop()
+    let proxy = try CuttingProxy(loop, at: redis.path + ".cut", to: redis.socket)
+    try self.init(1, RedisServer(address: .socket(proxy.address)), loop: loop)
+    self.proxy = proxy
+  }
+
+  /// Nodes of one loop each, all known to each other.
+  init(
+    _ count: Int, _ server: RedisServer, loop: EventLoop? = nil,
+    settings change: (inout SharedQuotaSettings) -> Void = { _ in }
+  ) throws {
+    let loop = try loop ?? EventLoop()
     var quotas: [SharedQuota] = []
     var nodes: [NodeQuota] = []
     for index in 0..<count {
@@ -68,6 +84,7 @@ final class QuotaRig {
       quotas[index].collect(&question, ticket: ticket)
       answers[ticket] = question
     }
+    handler.proxy = proxy
     try loop.run(&handler)
     return goal()
   }

@@ -291,4 +291,66 @@ struct SharedQuotaTests {
     let listed = "\(link.owner.outcomes)"
     #expect(listed.contains(old.name) && listed.contains("gwrl_9"))
   }
+
+  @Test("A reply that breaks off at any byte loses no question and debits nothing twice")
+  func brokenReplies() throws {
+    let redis = try RealRedis()
+    let rig = try QuotaRig(cutting: redis)
+    #expect(try rig.open())
+    let asked = question(level(.window(limit: 1_000_000, lengthMicroseconds: hour)))
+    #expect(try rig.decide(0, asked).source == .exact)
+    var questions: Int64 = 1
+    // An answer to one item is some forty bytes long.
+    for cut in 1...45 {
+      rig.proxy?.bytesLeft = cut
+      let tickets = (0..<3).map { _ in rig.ask(0, asked) }
+      questions += 3
+      #expect(try rig.settle())
+      for ticket in tickets { #expect(rig.answers[ticket]?.decision == .admitted) }
+      rig.proxy?.bytesLeft = nil
+      #expect(try rig.open())
+    }
+    #expect((rig.proxy?.cuts ?? 0) > 30)
+    let remaining = try rig.decide(0, asked, peek: true)[0].remaining
+    #expect(remaining <= 1_000_000 - 1 && remaining >= 1_000_000 - questions)
+  }
+
+  @Test("What a server refuses is decided alone, and asked again as soon as it does not")
+  func refusals() throws {
+    let redis = try RealRedis()
+    let server = RedisServer(address: .socket(redis.socket))
+    let rig = try QuotaRig(1, server)
+    #expect(try rig.open())
+    let operatorLink = try RealLink(server)
+    #expect(try operatorLink.run { $0.ups == [1] })
+    var tag: UInt64 = 0
+    func order(_ first: String, _ second: String, _ third: String? = nil) throws {
+      tag += 1
+      let expected = Int(tag)
+      if let third {
+        operatorLink.owner.send(tag, first, second, third, within: 1_000_000_000)
+      } else {
+        operatorLink.owner.send(tag, first, second, within: 1_000_000_000)
+      }
+      #expect(try operatorLink.run { $0.outcomes.count == expected })
+    }
+    let asked = question(level(.window(limit: 1000, lengthMicroseconds: hour)))
+    var questions: Int64 = 0
+    for (first, second, third) in [
+      ("FUNCTION", "FLUSH", nil), ("SCRIPT", "FLUSH", nil), ("CONFIG", "RESETSTAT", nil),
+      ("FUNCTION", "DELETE", LaneLibrary.current.name), ("REPLICAOF", "127.0.0.1", "1"),
+    ] as [(String, String, String?)] {
+      try order(first, second, third)
+      for _ in 0..<5 {
+        questions += 1
+        #expect(try rig.decide(0, asked).decision == .admitted)
+      }
+      if first == "REPLICAOF" { try order("REPLICAOF", "NO", "ONE") }
+      #expect(try rig.open())
+      #expect(try rig.decide(0, asked).source == .exact)
+      questions += 1
+    }
+    try rig.run(milliseconds: 100)
+    #expect(try rig.decide(0, asked, peek: true)[0].remaining == 1000 - questions)
+  }
 }
