@@ -37,6 +37,10 @@ enum LaneTargets {
     let slot = question(.concurrency(limit: 3))
     precondition(slots.append(slot[0], wanted: 1))
     _ = slots.read(bytes)
+    var beat = MemberBeat(cluster: "f", node: 1, participants: 2, name: "n")
+    if case .standing(_, let standing) = beat.read(bytes) {
+      precondition(0...10 ~= beat.share(of: 10) && beat.standing == standing)
+    }
   }
 
   private static func question(_ rules: LimitRule...) -> LimitQuestion {

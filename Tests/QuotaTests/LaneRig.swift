@@ -30,7 +30,8 @@ final class LaneRig {
     try redis.ask("SCRIPT", "LOAD", LaneLibrary.current.scriptSource)
   }
 
-  private static func onTestClock(_ source: String) -> String {
+  /// The library, with the key `clock` for a clock.
+  static func onTestClock(_ source: String) -> String {
     let lines = source.split(separator: "\n", omittingEmptySubsequences: false)
     precondition(lines.count { $0.hasPrefix("local function wall()") } == 1)
     return lines.map {

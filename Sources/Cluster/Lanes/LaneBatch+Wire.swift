@@ -28,6 +28,8 @@ import Pipeline
 //     recover <id> <node> <members, microseconds, latest moment seen>          A now, epoch, gate, whether it was open before
 //     merge <id> <node> <numbers> <fields> <latest moment seen> <values>       A now, epoch, gate  (numbers: classes, done; as above)
 //     slots <id> <node> <microseconds, whether to take back, limit, wanted …>  A now, epoch; granted, others' … (keys: `m`, hashes)
+//     beat <id> <node> <life, generation acted on, silent, share (none, one, kept), loops, leaves> <name>
+//              A now, generation, count, rank, loops, state (waits, listed, keeps what it was told, settles)  (key: the members' hash; the id does not matter)
 
 extension LaneMode {
   var number: Double {

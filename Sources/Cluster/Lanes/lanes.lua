@@ -51,18 +51,23 @@ end
 -- Microseconds since 1970. (Tests replace this line by a clock that they set.)
 local function wall() local time = redis.call('TIME') return time[1] * 1000000 + time[2] end
 
--- The lane's time: the wall clock; but where that was set back, or a new primary's is behind, it goes on at half speed
--- until it has been caught up. Also the wall clock itself and the record's parts; no `id` in a lane that nobody opened.
+-- Time goes on with the wall clock; but where that was set back, or a new primary's is behind, at half speed until it has
+-- been caught up.
+local function advance(now, raw, last)
+  if raw > last then
+    local passed = raw - last
+    now = now + (passed - passed % 2) / 2
+  end
+  return raw > now and raw or now
+end
+
+-- The lane's time. Also the wall clock itself and the record's parts; no `id` in a lane that nobody opened.
 local function clock(key)
   local raw = wall()
   local record = redis.call('GET', key)
   if not record then return raw, raw end
   local id, now, last, gate, epoch, members = parse(RECORD, record)
-  if raw > last then
-    local passed = raw - last
-    now = now + (passed - passed % 2) / 2
-  end
-  if raw > now then now = raw end
+  now = advance(now, raw, last)
   return now, raw, id, gate, epoch, members, record
 end
 
@@ -664,7 +669,118 @@ local function slots(keys, args)
   return 'A' .. pack('<dd', now, epoch) .. pack(times(doubles, 'd', #answer), spread(answer))
 end
 
-local verbs = { apply = apply, merge = merge, recover = recover, slots = slots }
+-- Members: one hash for the cluster, with an entry for each node and one about all of them. A node's share of a limit
+-- while Redis is out of reach is limit / count, and one more where its rank is below the remainder, all as it was told
+-- last. These must never sum to more than the limit, whoever was told when. The rules, and why they are enough:
+--
+-- * A joiner is counted at once but waits, with a share of nothing, until every other node acts on a generation that
+--   counts it. So all that listed nodes act on counts all of them, and perhaps more; with less counted no share is
+--   smaller; and the shares of exactly the listed ones sum to the limit. He waits half a life at least, so that a new
+--   primary that is less behind knows of him.
+-- * Lives end by a time of their own, which passes only while somebody beats: after Redis stood still nobody is missed
+--   before he could beat again. Steps of the clock do not matter either.
+-- * Who was silent for nearly a life may have been dropped, although the hash does not say so: a failover may have lost
+--   that. He joins anew, but meanwhile uses what he was told before, and no more than he is told now: or nobody would have a
+--   share after Redis stood still.
+-- * Where the hash is new, or a node was told something that its entry does not know (a failover lost it), everything
+--   settles for as long as a life: all keep acting on what they were told before, and say whether that is a share. Then
+--   everybody who has one is back or dead, and it goes on from there. What was known before does not count.
+local CENSUS, MEMBER = 'all', '<ddddddd'
+-- What a node is: it waits, it is listed, it keeps what it was told. The same numbers are what a node says of its share: it
+-- has none, it has one, it has one but was silent since. And what it is told of all: they settle.
+local WAITING, LISTED, KEEPING, SETTLING = 0, 1, 2, 3
+
+-- What the hash says: its members by node, then time, wall clock, members' time, when it has settled (nil where it is
+-- new), generation.
+local function census(key, raw)
+  local all, members = redis.call('HGETALL', key), {}
+  local now, last, age, settled, generation = raw, raw, 0, nil, 0
+  for i = 1, #all, 2 do
+    local text = all[i + 1]
+    if all[i] == CENSUS then
+      now, last, age, settled, generation = parse('<ddddd', text)
+    else
+      local one = {}
+      one.expiry, one.born, one.loops, one.since, one.known, one.told, one.state = parse(MEMBER, text)
+      members[all[i]] = one
+    end
+  end
+  return members, now, last, age, settled, generation
+end
+
+-- Begins to settle: of what nodes say to know, only generations from this one on count.
+local function unsettle(members, generation)
+  for _, one in pairs(members) do one.since, one.known = generation, 0 end
+end
+
+-- Drops the dead, and `leaver`. Returns their names.
+local function bury(members, age, leaver)
+  local gone = {}
+  for name, one in pairs(members) do
+    if one.expiry <= age or name == leaver then gone[#gone + 1] = name end
+  end
+  for _, name in ipairs(gone) do members[name] = nil end
+  return gone
+end
+
+-- Count, the place of `node` by its number, and the sum of loops; whether all others act on what counts it.
+local function muster(members, node)
+  local own, low, high = members[node], parse('<I4I4', node)
+  local count, rank, loops, agreed = 0, 0, 0, true
+  for name, one in pairs(members) do
+    local l, h = parse('<I4I4', name)
+    count, loops = count + 1, loops + one.loops
+    if h < high or h == high and l < low then rank = rank + 1 end
+    if own and name ~= node and one.known < own.since then agreed = false end
+  end
+  return count, rank, loops, agreed
+end
+
+local function beat(keys, args)
+  local key, node, raw = keys[1], args[3], wall()
+  local ttl, known, silent, share, loops, leaves = parse('<dddddd', args[4])
+  local members, now, last, age, settled, generation = census(key, raw)
+  now = advance(now, raw, last)
+  if raw > last then age = age + (raw - last < ttl / 4 and raw - last or ttl / 4) end
+  local own = members[node]
+  if not settled or known > generation or own and known > own.told then
+    generation = (known > generation and known or generation) + 1
+    settled = age + ttl
+    unsettle(members, generation)
+  end
+  local gone = bury(members, age, leaves ~= 0 and node)
+  own = members[node]
+  local joins, returns = not own and leaves == 0, own and silent ~= 0
+  if joins or returns or #gone > 0 or own and own.loops ~= loops then generation = generation + 1 end
+  if joins then
+    own = { born = age, since = generation, known = 0, state = WAITING }
+    members[node] = own
+  elseif returns then
+    own.since = generation
+    if own.state == LISTED then own.state = KEEPING end
+  end
+  local state = WAITING
+  if own then
+    own.loops = loops
+    if known >= own.since and known > own.known then own.known = known end
+  end
+  local count, rank, sum, agreed = muster(members, node)
+  if own then
+    if age < settled then own.state = share elseif agreed and age >= own.born + ttl / 2 then own.state = LISTED end
+    state = age < settled and SETTLING or own.state
+    redis.call('HSET', key, node,
+      pack(MEMBER, age + ttl, own.born, loops, own.since, own.known, generation, own.state) .. args[5])
+  end
+  redis.call('HSET', key, CENSUS, pack('<ddddd', now, raw, age, settled, generation))
+  for _, name in ipairs(gone) do
+    if not members[name] then redis.call('HDEL', key, name) end
+  end
+  -- All dead for ten minutes: nothing in it matters then.
+  redis.call('PEXPIREAT', key, milliseconds(raw + 10 * GRACE))
+  return 'A' .. pack('<dddddd', now, generation, count, rank, sum, state)
+end
+
+local verbs = { apply = apply, merge = merge, recover = recover, slots = slots, beat = beat }
 
 local function run(keys, args)
   if not pack then prepare() end
