@@ -51,9 +51,9 @@ final class QuotaRig {
     self.proxy = proxy
   }
 
-  /// Nodes of one loop each, all known to each other.
+  /// Nodes of one loop each: they know each other from the beginning, or, where they `meet`, find out by themselves.
   init(
-    _ count: Int, _ server: RedisServer, loop: EventLoop? = nil,
+    _ count: Int, _ server: RedisServer, loop: EventLoop? = nil, meet: Bool = false,
     settings change: (inout SharedQuotaSettings) -> Void = { _ in }
   ) throws {
     let loop = try loop ?? EventLoop()
@@ -61,7 +61,11 @@ final class QuotaRig {
     var nodes: [NodeQuota] = []
     for index in 0..<count {
       let node = NodeQuota(loops: 1)
-      node.members = MemberView(isListed: true, nodes: Int64(count), rank: Int64(index), participants: count)
+      if !meet {
+        _ = node.claimBeats()
+        node.standing = MemberStanding(
+          generation: 1, count: count, rank: index, participants: count, isListed: true)
+      }
       var settings = SharedQuotaSettings(
         store: .single(server), cluster: "t", keys: ClusterKeys(secret: Array("secret".utf8)), clientName: "t-\(index)")
       change(&settings)

@@ -353,4 +353,22 @@ struct SharedQuotaTests {
     try rig.run(milliseconds: 100)
     #expect(try rig.decide(0, asked, peek: true)[0].remaining == 1000 - questions)
   }
+
+  @Test("Nodes find out how many they are, and share what is left when the store goes away")
+  func members() throws {
+    let redis = try RealRedis()
+    let rig = try QuotaRig(3, RedisServer(address: .socket(redis.socket)), meet: true)
+    #expect(try rig.open())
+    let asked = question(level(.window(limit: 31, lengthMicroseconds: hour)))
+    // A list that is new is waited for as long as a node may be silent.
+    let isComplete = try rig.run(milliseconds: 15_000) {
+      rig.nodes.allSatisfy { $0.standing?.isListed == true && $0.standing?.count == 3 }
+    }
+    #expect(isComplete)
+    redis.freeze()
+    defer { redis.thaw() }
+    var admitted = [0, 0, 0]
+    for round in 0..<60 where try rig.decide(round % 3, asked).decision == .admitted { admitted[round % 3] += 1 }
+    #expect(admitted.sorted() == [10, 10, 11])
+  }
 }

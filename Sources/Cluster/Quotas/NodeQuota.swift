@@ -8,33 +8,23 @@ public final class NodeQuota: Sendable {
   let loops: Int
   /// Shares of limits during an outage: all loops draw on them, since a node's share is the node's.
   let shares = CounterStore()
-  private let view: Mutex<MemberView>
+  private let told = Mutex<MemberStanding?>(nil)
+  private let areBeatsClaimed = Atomic<Bool>(false)
 
   /// A node of so many loops that has not heard of any other yet.
   public init(loops: Int) {
     self.loops = loops
-    view = Mutex(MemberView(participants: loops))
   }
 
-  /// What is known of all members; see ``MemberView``.
-  var members: MemberView {
-    get { view.withLock { $0 } }
-    set { view.withLock { $0 = newValue } }
-  }
-}
+  /// Whether the loop that asks is the one that speaks for the node as a member: the first that asks.
+  func claimBeats() -> Bool { !areBeatsClaimed.exchange(true, ordering: .relaxed) }
 
-/// The members of a cluster as the store last told them.
-struct MemberView: Equatable, Sendable {
-  /// Whether they have told at all, and this node is one of them.
-  var isListed = false
-  /// Live nodes, and this one's place among them from 0 on.
-  var nodes: Int64 = 1
-  var rank: Int64 = 0
-  /// Loops of all live nodes.
-  var participants: Int
-
-  /// This node's share of `limit`; the shares of all nodes sum up to it. 0 for a node that nobody has heard of.
-  func share(of limit: Int64) -> Int64 {
-    isListed ? limit / nodes + (rank < limit % nodes ? 1 : 0) : 0
+  /// Where the node stands among the members, as the store last told; nil where it has not, or that is too old to go by.
+  var standing: MemberStanding? {
+    get { told.withLock { $0 } }
+    set { told.withLock { $0 = newValue } }
   }
+
+  /// Loops of all live nodes, as far as this one knows.
+  var participants: Int { max(loops, standing?.participants ?? 0) }
 }

@@ -31,15 +31,14 @@ extension SharedQuota {
 
   /// Takes these levels of a waiter from the node's share of their limits, all or none. Returns what refuses.
   private func takeShares(_ place: Int32, _ levels: UInt8, _ moment: Int64) -> LimitDecision? {
-    let members = node.members
-    guard members.isListed else { return .unavailable }
+    guard let standing = node.standing, standing.isListed else { return .unavailable }
     let time = DecisionTime(
       now: world.now.nanoseconds, civil: civilTime(now: world.now, wall: world.wallTime).microseconds)
     var shares = LimitQuestion()
     for index in 0..<waiters[place].question.count where levels >> UInt8(index) & 1 == 1 {
       let level = waiters[place].question[index]
-      let share = Self.share(of: level, members)
-      begin(share, of: level, members, time, moment)
+      let share = Self.share(of: level, standing)
+      begin(share, of: level, standing, time, moment)
       shares.append(share)
     }
     node.shares.decide(&shares, time)
@@ -55,16 +54,16 @@ extension SharedQuota {
   }
 
   /// A level of this node's own: the sum over all nodes is the level.
-  private static func share(of level: QuotaLevel, _ members: MemberView) -> QuotaLevel {
+  private static func share(of level: QuotaLevel, _ standing: MemberStanding) -> QuotaLevel {
     let rule: LimitRule =
       switch level.rule {
       case .rate(let interval, let burst):
         .rate(
-          intervalNanoseconds: interval.multipliedOrClamped(by: members.nodes), burst: members.share(of: burst))
-      case .window(let limit, let length): .window(limit: members.share(of: limit), lengthMicroseconds: length)
-      case .sliding(let limit, let length): .sliding(limit: members.share(of: limit), lengthMicroseconds: length)
-      case .calendar(let limit): .calendar(limit: members.share(of: limit))
-      case .concurrency(let limit): .concurrency(limit: members.share(of: limit))
+          intervalNanoseconds: interval.multipliedOrClamped(by: Int64(standing.count)), burst: standing.share(of: burst))
+      case .window(let limit, let length): .window(limit: standing.share(of: limit), lengthMicroseconds: length)
+      case .sliding(let limit, let length): .sliding(limit: standing.share(of: limit), lengthMicroseconds: length)
+      case .calendar(let limit): .calendar(limit: standing.share(of: limit))
+      case .concurrency(let limit): .concurrency(limit: standing.share(of: limit))
       }
     return QuotaLevel(
       key: level.key, rule: rule, cost: level.cost, period: level.period, terms: level.terms, owner: level.owner)
@@ -72,7 +71,7 @@ extension SharedQuota {
 
   /// At the first question behind the store's last word: what was used by then counts, the node's part of it.
   private func begin(
-    _ share: QuotaLevel, of level: QuotaLevel, _ members: MemberView, _ time: DecisionTime, _ moment: Int64
+    _ share: QuotaLevel, of level: QuotaLevel, _ standing: MemberStanding, _ time: DecisionTime, _ moment: Int64
   ) {
     let place = counters.find(level.key)
     guard place >= 0, counters[place].isKnown, !counters[place].isShareBegun else { return }
@@ -82,7 +81,7 @@ extension SharedQuota {
     if case .rate(let interval, _) = level.rule {
       used = min(used, (counters[place].restoredAt - moment + interval - 1) / interval)
     }
-    node.shares.raise(share, to: (used + members.nodes - 1) / members.nodes, time)
+    node.shares.raise(share, to: (used + Int64(standing.count) - 1) / Int64(standing.count), time)
   }
 
   // MARK: Debts

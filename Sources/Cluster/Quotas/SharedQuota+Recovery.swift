@@ -32,6 +32,7 @@ extension SharedQuota {
       library: settings.library)
     primaries[index].breaker.connected()
     primaries[index].isIdentifying = false
+    if beats != nil { beatAt = min(beatAt, clock()) }
     settleDebts()
     for lane in lanes.indices where primaryOf(lane) == index && !(isSame && lanes[lane].state == .open) {
       openLane(lane)
@@ -110,7 +111,7 @@ extension SharedQuota {
     guard let caller = primaries[primaryOf(lane)].caller else { return }
     lanes[lane].state = .recovering
     let recovery = LaneRecovery(
-      members: max(node.members.participants, node.loops), latest: WallTime(microseconds: lanes[lane].latest))
+      members: node.participants, latest: WallTime(microseconds: lanes[lane].latest))
     let admission = client.send(slot: lanes[lane].slot, tag: Self.tag(.recover, lane), within: Self.openTime) {
       recovery.encode(for: caller, map, lane: lane, into: $0)
     }

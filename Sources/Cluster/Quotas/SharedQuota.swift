@@ -82,6 +82,11 @@ public final class SharedQuota: Quota {
   var slotHolders: ContiguousArray<Int32> = []
   var renewAt: Int64 = .max
   var slotsAreDue = false
+  /// Where the node's loops have chosen this one: its beats as a member, the slot of their hash, when the next is due.
+  var beats: MemberBeat?
+  let memberSlot: Int
+  var beatAt: Int64 = .max
+  var beatNumber: UInt32 = 0
   var counts = SharedQuotaStatistics()
 
   /// A loop's part. `node` is shared by the loops of a node; `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
@@ -103,6 +108,10 @@ public final class SharedQuota: Quota {
     client = try RedisClient(
       settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.library.redis), world: world
     ) { token(0, $0, $1) }
+    let members = MemberBeat(
+      cluster: settings.cluster, node: participant, participants: node.loops, name: settings.clientName)
+    memberSlot = HashSlot.of(RawSpan(members.key))
+    if node.claimBeats() { beats = members }
     var listening = RedisLinkSettings(clientName: settings.clientName)
     listening.channels = [Self.channel(of: settings.cluster)]
     listening.needsPrimary = false
@@ -126,6 +135,7 @@ public final class SharedQuota: Quota {
   public func stop() {
     for place in holders { giveBack(Int(place)) }
     giveSlotsBack()
+    sendBeat(clock(), isLeaving: true)
   }
 
   /// An event of a socket; false where it is none of this quota's.
@@ -149,6 +159,7 @@ public final class SharedQuota: Quota {
     if holdersAt <= moment { reviewHolders(moment) }
     if reopenAt <= moment { reopenLanes(moment) }
     if renewAt <= moment { renewSlots(moment) }
+    beatIfDue(moment)
   }
 
   /// The ticket of a question that has been answered: ``collect(_:ticket:)`` tells how. Nil where that is all.
@@ -178,7 +189,7 @@ public final class SharedQuota: Quota {
     let queued = sendQueued(moment)
     let deadline = min(client.flush(), listener.flush())
     if nextAnswer < answered.count { return world.now }
-    var next = min(holdersAt, min(reopenAt, renewAt))
+    var next = min(min(holdersAt, beatAt), min(reopenAt, renewAt))
     for primary in primaries { next = min(next, primary.breaker.deadline) }
     let timed = next == .max ? Instant.never : world.now.advanced(byNanoseconds: max(0, next - moment))
     // Slots that wait for their lane to open: looked at again as soon as it may have.
@@ -240,7 +251,8 @@ public final class SharedQuota: Quota {
     case .identity: identityAnswered(number, reply)
     case .probe: probeAnswered(number, isGood: reply.error == nil)
     case .slots: slotsAnswered(number, reply)
-    case .beat, .publish, .check, nil: return
+    case .beat: beatAnswered(tag, reply)
+    case .publish, .check, nil: return
     }
   }
 
