@@ -9,6 +9,7 @@ public final class NodeQuota: Sendable {
   /// Shares of limits during an outage: all loops draw on them, since a node's share is the node's.
   let shares = CounterStore()
   private let told = Mutex<MemberStanding?>(nil)
+  private let lastBeat = Atomic<Int64>(.max)
   private let areBeatsClaimed = Atomic<Bool>(false)
 
   /// A node of so many loops that has not heard of any other yet.
@@ -19,10 +20,18 @@ public final class NodeQuota: Sendable {
   /// Whether the loop that asks is the one that speaks for the node as a member: the first that asks.
   func claimBeats() -> Bool { !areBeatsClaimed.exchange(true, ordering: .relaxed) }
 
-  /// Where the node stands among the members, as the store last told; nil where it has not, or that is too old to go by.
+  /// Where the node stands among the members, as the store last told; nil where it has not.
   var standing: MemberStanding? {
     get { told.withLock { $0 } }
     set { told.withLock { $0 = newValue } }
+  }
+
+  /// The node has tried to beat at this moment of the boot clock, whether or not anybody heard.
+  func noteBeat(_ moment: Int64) { lastBeat.store(moment, ordering: .relaxed) }
+
+  /// Whether for a life the node did not even try to beat, since it was stopped: others may use what it had.
+  func wasStopped(at moment: Int64) -> Bool {
+    moment - lastBeat.load(ordering: .relaxed) > MemberBeat.life * 1000
   }
 
   /// Loops of all live nodes, as far as this one knows.

@@ -11,11 +11,11 @@ extension SharedQuota {
   /// Beats, if this loop does that for its node and it is time.
   func beatIfDue(_ moment: Int64) {
     guard beats != nil, beatAt <= moment else { return }
-    // Nobody has even tried for a life: the process was stopped, and others may share what it had.
-    if moment - beatAt > MemberBeat.life * 1000 {
+    if node.wasStopped(at: moment) {
       beats?.forget()
       node.standing = nil
     }
+    node.noteBeat(moment)
     beatAt = moment + MemberBeat.interval
     sendBeat(moment, isLeaving: false)
   }

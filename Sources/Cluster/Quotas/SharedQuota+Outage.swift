@@ -31,7 +31,7 @@ extension SharedQuota {
 
   /// Takes these levels of a waiter from the node's share of their limits, all or none. Returns what refuses.
   private func takeShares(_ place: Int32, _ levels: UInt8, _ moment: Int64) -> LimitDecision? {
-    guard let standing = node.standing, standing.isListed else { return .unavailable }
+    guard let standing = node.standing, standing.isListed, !node.wasStopped(at: moment) else { return .unavailable }
     let time = DecisionTime(
       now: world.now.nanoseconds, civil: civilTime(now: world.now, wall: world.wallTime).microseconds)
     var shares = LimitQuestion()
@@ -59,7 +59,8 @@ extension SharedQuota {
       switch level.rule {
       case .rate(let interval, let burst):
         .rate(
-          intervalNanoseconds: interval.multipliedOrClamped(by: Int64(standing.count)), burst: standing.share(of: burst))
+          intervalNanoseconds: interval.multipliedOrClamped(by: Int64(standing.count)), burst: standing.share(of: burst)
+        )
       case .window(let limit, let length): .window(limit: standing.share(of: limit), lengthMicroseconds: length)
       case .sliding(let limit, let length): .sliding(limit: standing.share(of: limit), lengthMicroseconds: length)
       case .calendar(let limit): .calendar(limit: standing.share(of: limit))
