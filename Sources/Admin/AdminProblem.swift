@@ -15,11 +15,17 @@ enum AdminProblem {
     404, "not-configured", "Not configured",
     "The configuration of this node has no consumer, key or route of that name.")
   static let routeNeeded = Problem(
-    400, "route-needed", "Route needed", "Name a route, and the consumer who asks: ?consumer=ID&route=ID.")
+    400, "route-needed", "Route needed",
+    "Name a route, and the consumer who asks: ?consumer=ID&route=ID. Or a decision: ?decision=ID.")
+  static let decisionUnknown = Problem(
+    404, "decision-unknown", "Decision not remembered",
+    "This node did not refuse under that name, or not recently: each loop keeps the last 256 refusals by limits, and 256 others."
+  )
   static let consumerNeeded = Problem(
     400, "consumer-needed", "Consumer needed", "This route takes nobody without a key: name a consumer.")
   static let malformedParameter = Problem(
-    400, "malformed-parameter", "Malformed parameter", "The parameter ip is no address.")
+    400, "malformed-parameter", "Malformed parameter",
+    "The parameter ip is no address, or decision is not 32 hexadecimal digits.")
   static let notReady = Problem(
     503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
   static let noAnswer = Problem(

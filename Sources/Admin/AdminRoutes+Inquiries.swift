@@ -33,16 +33,23 @@ extension AdminRoute {
   private static func explanation(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
     AdminRoute(
       .get, "/v1/explain", role: .viewer, operation: "explain",
-      summary: "How a request would be decided now, limit by limit. Nothing is taken.",
+      summary: "How a request would be decided now, limit by limit, or why one was refused. Nothing is taken.",
       parameters: [
+        Parameter("decision", "The id of a refusal; then nothing else is needed."),
         Parameter("route", "The route's id."), Parameter("consumer", "The consumer's id; left out, nobody's."),
         Parameter("key", "The id of the consumer's key; left out, the first."), address,
       ],
       outcomes: [
         Outcome(200, "The decision.", "application/json", schema: "Explanation"),
-        Outcome(404, "There is no such route, consumer or key.", problem, schema: "Problem"),
+        Outcome(404, "There is no such route, consumer or key, or nobody remembers.", problem, schema: "Problem"),
       ],
       handler: .later { request, reply in
+        if let text = request.parameter("decision") {
+          guard let decision = DecisionID(text: text) else {
+            return reply(.problem(AdminProblem.malformedParameter, request.decision))
+          }
+          return ask(inquire, request, reply) { _ in .refusal(decision) }
+        }
         guard let route = request.parameter("route") else {
           return reply(.problem(AdminProblem.routeNeeded, request.decision))
         }
@@ -65,10 +72,13 @@ extension AdminRoute {
       address = known
     }
     let decision = request.decision
+    let topic = topic(address)
+    let isOfDecision = if case .refusal = topic { true } else { false }
     inquire(
-      Inquiry(topic(address)) { answer in
+      Inquiry(topic) { answer in
         switch answer {
         case .document(let bytes): reply(AdminResponse(contentType: "application/json", body: bytes))
+        case .unknown where isOfDecision: reply(.problem(AdminProblem.decisionUnknown, decision))
         case .unknown: reply(.problem(AdminProblem.notConfigured, decision))
         case .consumerNeeded: reply(.problem(AdminProblem.consumerNeeded, decision))
         case .busy: reply(.problem(AdminProblem.noAnswer, decision))

@@ -120,7 +120,7 @@ struct LimitVerdict {
     }
     if level.resetNanoseconds < .max {
       let seconds = level.resetNanoseconds / 1_000_000_000 + (level.resetNanoseconds % 1_000_000_000 > 0 ? 1 : 0)
-      sentence += isPast ? " It admitted again \(seconds) s later." : " It admits again in \(seconds) s."
+      sentence += isPast ? " It admits again \(seconds) s after that." : " It admits again in \(seconds) s."
     }
     self = LimitVerdict("refused", ProblemCatalogue.rateLimited, sentence)
   }

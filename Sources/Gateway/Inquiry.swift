@@ -1,5 +1,6 @@
 import Core
 import Pipeline
+import Synchronization
 
 /// Something that somebody outside the loops wants to know of limits. A loop answers: what it holds of a shared limit is
 /// known to itself alone.
@@ -10,13 +11,15 @@ public struct Inquiry: Sendable {
     case usage(consumer: String, address: IPAddress?)
     /// How a request would be decided now; without a key it is the consumer's first, without a consumer nobody's.
     case route(String, consumer: String?, key: String?, address: IPAddress?)
+    /// Why a request was refused. Only the loop that did so knows.
+    case refusal(DecisionID)
   }
 
   /// What is found.
   public enum Answer: Sendable {
     /// A JSON document.
     case document([UInt8])
-    /// The configuration has nothing of that name: a `consumer`, `key` or `route`.
+    /// The configuration has nothing of that name: a `consumer`, `key` or `route`; or nobody remembers the `decision`.
     case unknown(StaticString)
     /// The route takes nobody without a key, so that a consumer must be named.
     case consumerNeeded
@@ -75,5 +78,35 @@ final class OpenInquiries {
     guard entries.count < Self.capacity else { return false }
     entries[ticket] = entry
     return true
+  }
+}
+
+extension Inquiry {
+  /// The same for `count` loops, of which one may know: the first that does answers, or the last one to say that it does
+  /// not.
+  func toAll(_ count: Int) -> Inquiry {
+    let outstanding = Outstanding(count)
+    let answer = answer
+    return Inquiry(topic) { found in
+      if outstanding.settles(found) { answer(found) }
+    }
+  }
+
+  /// How many loops have still to answer. They do so on threads of their own, so there is a lock; it is the last one that
+  /// anybody takes.
+  private final class Outstanding: Sendable {
+    private let count: Mutex<Int>
+
+    init(_ count: Int) { self.count = Mutex(count) }
+
+    /// Takes one answer in. Whether it is the one that counts.
+    func settles(_ answer: Answer) -> Bool {
+      let isKnown = if case .document = answer { true } else { false }
+      return count.withLock { count in
+        guard count > 0 else { return false }
+        count = isKnown ? 0 : count - 1
+        return count == 0
+      }
+    }
   }
 }

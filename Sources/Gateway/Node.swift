@@ -176,8 +176,13 @@ public final class Node: Sendable {
     for mailbox in mailboxes { mailbox.send(message()) }
   }
 
-  /// Has one of the loops find out what `inquiry` asks. From any thread.
+  /// Has the loops find out what `inquiry` asks: one of them, or all where only one can know. From any thread.
   public func inquire(_ inquiry: Inquiry) {
+    if case .refusal = inquiry.topic {
+      let all = inquiry.toAll(mailboxes.count)
+      for mailbox in mailboxes where !mailbox.send(.inquire(all)) { all.answer(.busy) }
+      return
+    }
     if !mailboxes[0].send(.inquire(inquiry)) { inquiry.answer(.busy) }
   }
 

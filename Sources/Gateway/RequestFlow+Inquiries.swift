@@ -14,6 +14,7 @@ extension RequestFlow {
     var route: Int32 = -1
     var key: String?
     switch inquiry.topic {
+    case .refusal(let decision): return explain(decision, for: inquiry)
     case .usage(let name, let address):
       consumer = name
       subject.address = address

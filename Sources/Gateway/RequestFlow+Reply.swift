@@ -50,6 +50,7 @@ extension RequestFlow {
     }
     metrics.countRefusal(code: refusal.code)
     exchanges[exchange].refusal = refusal
+    note(refusal, of: exchange)
     let body = exchanges[exchange].exchange.replyBody
     body.removeAll()
     refusal.problem.write(exchanges[exchange].exchange.decision, into: body)

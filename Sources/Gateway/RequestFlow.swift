@@ -74,6 +74,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let log: LogStream?
   let accessLog = AccessLog()
   let inquiries = OpenInquiries()
+  let refusals = RefusalRing()
   var dateField = DateField()
 
   /// Receives what is not part of an unfinished message; never holds anything from one event to the next.

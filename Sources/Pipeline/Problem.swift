@@ -68,6 +68,17 @@ public struct DecisionID: Equatable, Sendable, BitwiseCopyable {
     self.low = low
   }
 
+  /// The name written as 32 hexadecimal digits, or as the `instance` of a problem document; nil for anything else.
+  public init?(text: String) {
+    let prefix = "urn:sluice:decision:"
+    let digits = Array((text.hasPrefix(prefix) ? text.dropFirst(prefix.count) : text[...]).utf8)
+    guard digits.count == 32, digits.allSatisfy({ ($0 | 32) >= 97 && ($0 | 32) <= 102 || $0 >= 48 && $0 <= 57 }),
+      let high = UInt64(String(decoding: digits[..<16], as: UTF8.self), radix: 16),
+      let low = UInt64(String(decoding: digits[16...], as: UTF8.self), radix: 16)
+    else { return nil }
+    self.init(high: high, low: low)
+  }
+
   /// Appends the 32 hexadecimal digits.
   public func write(into buffer: ByteBuffer) {
     buffer.append(hexadecimal: high, low)

@@ -43,7 +43,8 @@ private final class Loops: Sendable {
       ("/v1/usage/", "404", "admin-not-found"), ("/v1/usage/a/b", "404", "admin-not-found"),
       ("/v1/usage/a%zz", "400", "malformed-request"), ("/v1/usage", "404", "admin-not-found"),
       ("/v1/usage/a?ip=here", "400", "malformed-parameter"), ("/v1/explain", "400", "route-needed"),
-      ("/v1/explain?route=", "400", "route-needed"), ("/v1/explain?route=r&ip=1.2.3", "400", "malformed-parameter"),
+      ("/v1/explain?decision=0", "400", "malformed-parameter"), ("/v1/explain?route=", "400", "route-needed"),
+      ("/v1/explain?route=r&ip=1.2.3", "400", "malformed-parameter"),
     ])
   func malformed(target: String, status: String, problem: String) throws {
     var desk = try desk()
@@ -95,6 +96,24 @@ private final class Loops: Sendable {
       let response = desk.read(wire)
       #expect(response.status == status && response.problem == problem)
     }
+  }
+
+  @Test("a refusal is asked for by its name, and one that nobody remembers is 404")
+  func decision() throws {
+    var desk = try desk()
+    let wire = desk.connect()
+    desk.write(wire, request("/v1/explain?decision=urn:sluice:decision:" + String(repeating: "0a", count: 16)))
+    let inquiry = try #require(loops.next())
+    guard case .refusal(let decision) = inquiry.topic, decision.high == decision.low,
+      decision.low == 0x0a0a_0a0a_0a0a_0a0a
+    else {
+      Issue.record("\(inquiry.topic)")
+      return
+    }
+    inquiry.answer(.unknown("decision"))
+    desk.deliver()
+    let response = desk.read(wire)
+    #expect(response.status == "404" && response.problem == "decision-unknown")
   }
 
   @Test("an answer that does not come is given up, and counts for nothing when it does")

@@ -6,7 +6,7 @@ import Testing
 @testable import Gateway
 
 /// Takes the answers to inquiries.
-private final class Answers: Sendable {
+final class Answers: Sendable {
   private let all = Mutex<[Inquiry.Answer]>([])
 
   func add(_ answer: Inquiry.Answer) { all.withLock { $0.append(answer) } }

@@ -21,10 +21,11 @@ extension Verb {
 
   /// `sluice explain`.
   static let explain = Verb(
-    "explain", "[OPTIONS]", summary: "why a request would be decided so",
+    "explain", "[OPTIONS] [DECISION]", summary: "why a request was or would be decided so",
     description: """
-      Shows limit by limit how a request of a consumer to a route would be decided now, and which limit binds. Asks a
-      node through its admin port; nothing is taken from any limit. \(AdminClient.note)
+      Shows limit by limit why a recent request was refused, named by the `instance` of its problem document or by its
+      X-Request-Id; or how a request of a consumer to a route would be decided now. Asks a node through its admin port,
+      for a refusal the one that refused; nothing is taken from any limit. \(AdminClient.note)
       """,
     options: [
       Option("--consumer", value: "ID", "who would send the request; left out, somebody without a key"),
@@ -33,10 +34,19 @@ extension Verb {
       Option("--ip", value: "ADDRESS", "from where, for limits by address"),
       AdminClient.option, Option("--json", nil, "the node's answer as it is"),
     ],
-    examples: ["sluice explain --consumer mobile-app --route orders-v1"]
+    examples: [
+      "sluice explain 32f87de83ccb80d9ab95ef99165c4ebb", "sluice explain --consumer mobile-app --route orders-v1",
+    ]
   ) { arguments throws(UsageError) in
-    guard arguments.operands.isEmpty, let route = arguments.value("--route") else {
-      throw UsageError("explain needs a route; write --consumer ID --route ID")
+    if let decision = arguments.operands.first {
+      guard arguments.operands.count == 1, !arguments.has("--route"), !arguments.has("--consumer") else {
+        throw UsageError("explain takes one decision and nothing else, or --consumer ID --route ID")
+      }
+      return try InquiryCommand.run(
+        "explain", arguments, "/v1/explain", [("decision", decision)], render: InquiryText.explanation)
+    }
+    guard let route = arguments.value("--route") else {
+      throw UsageError("explain needs a decision, or a route: --consumer ID --route ID")
     }
     return try InquiryCommand.run(
       "explain", arguments, "/v1/explain",
