@@ -142,7 +142,7 @@ struct OpenAPIDocument {
     "properties":{"name":{"type":"string"},"policy":{"type":"string"},"per":{"type":"string"},"key":{"type":"string"},
     "kind":{"enum":["rate","window","sliding","calendar","concurrency"]},"limit":{"type":"integer","minimum":1},
     "seconds":{"type":["integer","null"]},"cost":{"type":"integer","minimum":1},
-    "mode":{"enum":["auto","exact","leased"]},"routes":{"type":"array","items":{"type":"string"}},
+    "mode":{"enum":["auto","exact","leased"]},"onStoreFailure":{"enum":["local","open","closed"]},"routes":{"type":"array","items":{"type":"string"}},
     "source":{"enum":["embedded","exact","leased","denycache","local","open","closed",null]},
     "used":{"type":["integer","null"]},"remaining":{"type":["integer","null"]},"exhausted":{"type":["boolean","null"]},
     "reset":{"$ref":"#/components/schemas/Moment"},"forecast":{"$ref":"#/components/schemas/Moment"},
@@ -157,7 +157,7 @@ struct OpenAPIDocument {
     "consumer":{"type":"string"},"tenant":{"type":"string"},"key":{"type":"string"},
     "node":{"type":"string"},"time":{"type":"string","format":"date-time"},"route":{"type":["string","null"]},
     "outcome":{"enum":["admitted","refused","unknown"]},"code":{"type":["string","null"]},
-    "explanation":{"type":"string"},"source":{"type":"string"},
+    "explanation":{"type":"string"},"source":{"type":["string","null"]},
     "levels":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}},
     "unknown":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}}}}
     """#

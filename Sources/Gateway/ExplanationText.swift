@@ -11,14 +11,19 @@ struct ExplanationText: InquiryText {
 
   func write(_ question: LimitQuestion, from start: Int, to buffer: ByteBuffer) {
     var question = question
-    let isAnswered = question.decision == .admitted || question.decision == .denied
-    if isAnswered { question.findBinding() }
+    let isAnswered = question.isAnswered
+    if isAnswered {
+      // Whoever only looks may be told how levels stand, and not what that means for a request.
+      let isDenied = (0..<question.count).contains { question[$0].isDenied }
+      question.decision = isDenied ? .denied : .admitted
+      question.findBinding()
+    }
     let binding = question.bindingIndex
     var json = begin(buffer)
     let outlines = survey.counters.map(\.entry.outline)
     let verdict = LimitVerdict(question, outlines, isPast: false)
     write(verdict, to: &json)
-    json.member("source", question.source.rawValue)
+    json.member("source", isAnswered ? question.source.rawValue : nil)
     json.key("levels")
     json.beginArray()
     for index in 0..<question.count {
@@ -99,8 +104,10 @@ struct LimitVerdict {
     guard let index = question.bindingIndex, index < outlines.count,
       question.decision == .admitted || question.decision == .denied
     else {
+      let rules = Set(outlines.map { "\"\($0.terms.outage.rawValue)\"" }).sorted().joined(separator: ", ")
       self = LimitVerdict(
-        "unknown", ProblemCatalogue.quotaUnavailable, "The limits could not be looked up.")
+        "unknown", nil,
+        "The shared store cannot be asked how the limits stand; meanwhile onStoreFailure holds, which is \(rules).")
       return
     }
     let (level, outline) = (question[index], outlines[index])

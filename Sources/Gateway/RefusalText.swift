@@ -32,11 +32,10 @@ struct RefusalText {
     json.key("levels")
     json.beginArray()
     let document = UsageDocument(services: services, routes: [], civil: record.time)
-    let isAnswered = record.limits == .admitted || record.limits == .denied
     for index in 0..<question.count {
       json.beginObject()
       document.writeOutline(outlines[index], to: &json)
-      document.writeState(isAnswered ? question[index] : nil, record.source, outlines[index].rule, to: &json)
+      document.writeState(question.isAnswered ? question[index] : nil, record.source, outlines[index].rule, to: &json)
       json.key("binding")
       json.bool(index == question.bindingIndex)
       json.endObject()
@@ -66,7 +65,7 @@ struct RefusalText {
     }
     question.decision = record.limits
     question.source = record.source
-    if record.limits == .admitted || record.limits == .denied { question.findBinding() }
+    if question.isAnswered { question.findBinding() }
     return question
   }
 

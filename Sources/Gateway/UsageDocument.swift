@@ -49,11 +49,12 @@ struct UsageDocument {
     json.member("seconds", outline.seconds)
     json.member("cost", outline.cost)
     json.member("mode", outline.terms.mode.rawValue)
+    json.member("onStoreFailure", outline.terms.outage.rawValue)
   }
 
   /// How a counter stands, as members of the object that is open.
   func writeState(_ level: QuotaLevel?, _ source: LimitSource?, _ rule: LimitRule, to json: inout JSONWriter) {
-    json.member("source", source?.rawValue)
+    json.member("source", level == nil ? nil : source?.rawValue)
     json.member("used", level.map { max(0, rule.limit - $0.remaining) })
     json.member("remaining", level?.remaining)
     json.key("exhausted")
@@ -76,6 +77,11 @@ struct UsageDocument {
     json.member("at", CivilDate(WallTime(microseconds: moment + 999_999)).rfc3339)
     json.endObject()
   }
+}
+
+extension LimitQuestion {
+  /// Whether it is known how the levels stand.
+  var isAnswered: Bool { decision == .admitted || decision == .denied }
 }
 
 extension LimitRule {

@@ -10,7 +10,7 @@ struct UsageReportText: InquiryText {
   func write(_ question: LimitQuestion, from start: Int, to buffer: ByteBuffer) {
     begin(buffer)
     var json = JSONWriter(continuing: buffer)
-    let isAnswered = question.decision == .admitted || question.decision == .denied
+    let isAnswered = question.isAnswered
     for index in 0..<question.count {
       document.write(
         survey.counters[start + index], subject, isAnswered ? question[index] : nil, question.source, to: &json)

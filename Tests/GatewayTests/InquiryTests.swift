@@ -129,8 +129,20 @@ struct InquiryTests {
     quota.source = .closed
     let bench = try FlowBench(.usage, quota: { quota })
     let root = try #require(explain(bench, "b", "one").document)
-    #expect(root["outcome"]?.string == "unknown" && root["code"]?.string == "quota-unavailable")
+    #expect(root["outcome"]?.string == "unknown" && root["code"]?.isNull == true && root["source"]?.isNull == true)
+    #expect(root["explanation"]?.string?.hasSuffix("onStoreFailure holds, which is \"local\".") == true)
     #expect(root["levels"]?.elements.allSatisfy { $0["used"]?.isNull == true } == true)
+  }
+
+  @Test("A store that says only how levels stand is understood")
+  func looks() throws {
+    let quota = ScriptedQuota()
+    quota.waits = false
+    let bench = try FlowBench(.usage, quota: { quota })
+    bench.origin()
+    for _ in 0..<5 { _ = try bench.exchange(get("/b", "X-API-Key: one-a\r\n")) }
+    quota.decision = .admitted
+    #expect(explain(bench, "b", "one").document?["code"]?.string == "rate-limited")
   }
 
   @Test("More inquiries than a loop takes on are turned away, and those that nobody waits for make room")

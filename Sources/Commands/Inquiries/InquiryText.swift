@@ -35,7 +35,8 @@ enum InquiryText {
         ] + numbers(level)
           + [moment(level["reset"]), level["mode"]?.string ?? "", level["source"]?.string ?? "nobody"])
     }
-    text += "\n" + table.text + "* the limit that binds\n"
+    text += "\n" + table.text
+    if levels.contains(where: { $0["binding"]?.bool == true }) { text += "* the limit that binds\n" }
     for level in root["unknown"]?.elements ?? [] {
       text += "not looked up, since it counts by \(level["per"]?.string ?? ""): \(name(level))\n"
     }
