@@ -89,6 +89,18 @@ struct StoreSettingsTests {
               server: RedisEntry(encryption: RedisEncryption())))))
   }
 
+  @Test(
+    "Any shape of a Redis can be strict, a plain URL is not",
+    arguments: [
+      ("{ store: \"redis://h\" }", false), ("{ store: { url: \"redis://h\", strict: true } }", true),
+      ("{ store: { sentinel: { name: \"m\", addresses: [\"s\"] }, strict: true } }", true),
+      ("{ store: { cluster: [\"h\"], strict: true } }", true), ("{ store: { cluster: [\"h\"] } }", false),
+    ])
+  func strict(text: String, isStrict: Bool) {
+    let (settings, remarks) = read(text)
+    #expect(settings.isStrict == isStrict && settings != .embedded && remarks.isEmpty)
+  }
+
   @Test("It describes itself")
   func describes() {
     var reader = OptionReader(describing: "")

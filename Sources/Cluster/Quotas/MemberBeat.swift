@@ -54,8 +54,8 @@ public struct MemberBeat: Sendable {
     self.name = Array(String(name).utf8)
   }
 
-  /// Writes a beat, as one Redis command; with `isLeaving` the last one, which takes the node out. Of `caller` only
-  /// library and its dialect matter; `clock` is in nanoseconds and goes on while the machine sleeps. Once the next beat is written, an
+  /// Writes a beat, as one Redis command; with `isLeaving` the last one, which takes the node out. Of `caller` only library
+  /// and dialect matter; `clock` is in nanoseconds and goes on while the machine sleeps. Once the next beat is written, an
   /// answer to this one must not be read any more.
   public mutating func encode(
     for caller: LaneCaller, clock: Int64, isLeaving: Bool = false, into buffer: ByteBuffer

@@ -60,6 +60,8 @@ public struct RedisServer: Equatable, Sendable {
   public var credentials: RedisCredentials?
   /// Nil for a connection that is not encrypted.
   public var encryption: RedisEncryption?
+  /// Whether nodes refuse to start where it would not keep limits exactly; see ``StoreCheck``.
+  public var isStrict = false
 
   /// A server.
   public init(

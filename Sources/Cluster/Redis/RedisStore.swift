@@ -19,6 +19,26 @@ public enum RedisStore: Equatable, Sendable {
   case cluster(RedisSeeds)
 }
 
+extension RedisStore {
+  /// Whether nodes refuse to start where the store would not keep limits exactly.
+  public var isStrict: Bool {
+    switch self {
+    case .single(let server): server.isStrict
+    case .sentinel(let sentinels): sentinels.server.isStrict
+    case .cluster(let seeds): seeds.server.isStrict
+    }
+  }
+
+  /// The ACL user that counts; nil for the default user.
+  public var user: String? {
+    switch self {
+    case .single(let server): server.credentials?.user
+    case .sentinel(let sentinels): sentinels.server.credentials?.user
+    case .cluster(let seeds): seeds.server.credentials?.user
+    }
+  }
+}
+
 /// How the primary of a group is found.
 public struct RedisSentinels: Equatable, Sendable {
   /// The port of a sentinel's address that names none.
@@ -72,6 +92,8 @@ public struct RedisEntry: Equatable, Sendable {
   public var credentials: RedisCredentials?
   /// Nil for connections that are not encrypted.
   public var encryption: RedisEncryption?
+  /// Whether nodes refuse to start where the server would not keep limits exactly; see ``StoreCheck``.
+  public var isStrict = false
 
   /// An entry without credentials and encryption.
   public init(database: Int = 0, credentials: RedisCredentials? = nil, encryption: RedisEncryption? = nil) {
@@ -82,11 +104,21 @@ public struct RedisEntry: Equatable, Sendable {
 
   /// The server at `address`, entered this way.
   public func server(at address: AddressText) -> RedisServer {
-    RedisServer(address: address, database: database, credentials: credentials, encryption: encryption)
+    var server = RedisServer(address: address, database: database, credentials: credentials, encryption: encryption)
+    server.isStrict = isStrict
+    return server
   }
 }
 
 extension StoreSettings {
+  /// Whether nodes refuse to start where the store would not keep limits exactly.
+  public var isStrict: Bool {
+    switch self {
+    case .embedded: false
+    case .redis(let store): store.isStrict
+    }
+  }
+
   /// Reads the option `store`; ``embedded`` where it is left out or wrong.
   public static func read(_ options: inout OptionReader) -> StoreSettings {
     options.object(
@@ -109,6 +141,8 @@ extension StoreSettings {
     let encryption = options.object("tls", "Encrypts connections; {} with the system's authorities.") {
       RedisEncryption.read(&$0)
     }
+    let isStrict = options.bool(
+      "strict", default: false, "Refuse to start where the store would not keep limits exactly; otherwise it is said.")
     if options.isDescribing { return nil }
     let given = ["url", "sentinel", "cluster"].filter { options.has($0) }
     guard given.count == 1 else {
@@ -116,7 +150,8 @@ extension StoreSettings {
       options.fail(message, at: given.dropFirst().first ?? "url", fix: "give one of url, sentinel and cluster")
       return nil
     }
-    let entry = RedisEntry(database: Int(database ?? 0), credentials: credentials, encryption: encryption)
+    var entry = RedisEntry(database: Int(database ?? 0), credentials: credentials, encryption: encryption)
+    entry.isStrict = isStrict
     if options.has("sentinel") {
       return sentinel.map { part in
         .redis(
@@ -136,7 +171,7 @@ extension StoreSettings {
   }
 
   private static func read(url: String, _ entry: RedisEntry, _ options: inout OptionReader) -> StoreSettings? {
-    let others = ["database", "user", "password", "tls"].filter { options.has($0) }
+    let others = ["database", "user", "password", "tls", "strict"].filter { options.has($0) }
     if url == "embedded" {
       if let other = others.first {
         options.fail("the node's own memory has no \(other)", at: other, fix: "remove it, or give a Redis as url")
@@ -153,6 +188,7 @@ extension StoreSettings {
       }
       server.credentials = server.credentials ?? entry.credentials
       server.encryption = entry.encryption ?? server.encryption
+      server.isStrict = entry.isStrict
       if options.has("database") { server.database = entry.database }
       return .redis(.single(server))
     } catch {
