@@ -88,17 +88,12 @@ extension AccessLog {
   ) {
     switch facts.limitDecision {
     case .none: return
-    case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",")
-    case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",")
-    case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",")
-    case .unavailable, .stale: line.literal(",\"limits\":{\"decision\":\"unavailable\",")
+    case _ where facts.limitSource != .embedded: writeMode(facts.limitDecision, facts.limitSource, &line)
+    case .admitted: line.literal(",\"limits\":{\"decision\":\"admitted\",\"levels\":[")
+    case .denied: line.literal(",\"limits\":{\"decision\":\"denied\",\"levels\":[")
+    case .waiting: line.literal(",\"limits\":{\"decision\":\"waiting\",\"levels\":[")
+    case .unavailable, .stale: line.literal(",\"limits\":{\"decision\":\"unavailable\",\"levels\":[")
     }
-    if facts.limitSource != .embedded {
-      line.literal("\"mode\":\"")
-      line.plain(facts.limitSource.label.name)
-      line.literal("\",")
-    }
-    line.literal("\"levels\":[")
     for index in 0..<facts.limitCount {
       if index > 0 { line.byte(UInt8(ascii: ",")) }
       let name = first &+ Int32(truncatingIfNeeded: index)
@@ -109,5 +104,18 @@ extension AccessLog {
       line.byte(UInt8(ascii: "}"))
     }
     line.literal("]}")
+  }
+
+  /// The beginning of `"limits"` where a shared store might have been asked.
+  @inline(__always)
+  private func writeMode(_ decision: LimitDecision, _ source: LimitSource, _ line: inout AccessLogLine) {
+    switch decision {
+    case .none, .admitted: line.plain(",\"limits\":{\"decision\":\"admitted\",\"mode\":\"")
+    case .denied: line.plain(",\"limits\":{\"decision\":\"denied\",\"mode\":\"")
+    case .waiting: line.plain(",\"limits\":{\"decision\":\"waiting\",\"mode\":\"")
+    case .unavailable, .stale: line.plain(",\"limits\":{\"decision\":\"unavailable\",\"mode\":\"")
+    }
+    line.plain(source.label.name)
+    line.plain("\",\"levels\":[")
   }
 }

@@ -69,36 +69,29 @@ extension RequestFlow {
     guard let configuration = exchanges[exchange].configuration else { return }
     let first = Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
     let count = exchanges[exchange].exchange.limits.count
-    if exchanges[exchange].exchange.limits.source != .embedded { countMode(exchange) }
-    guard exchanges[exchange].exchange.limits.decision == .admitted, exchanges[exchange].exchange.limits.source != .open
-    else { return countUnadmitted(exchange, configuration, first) }
+    guard exchanges[exchange].exchange.limits.decision == .admitted,
+      exchanges[exchange].exchange.limits.source == .embedded
+    else { return countOthers(exchange, configuration, first) }
     for index in 0..<count {
       metrics.countLimit(policy: configuration.with { $0.limitSeries[first &+ index] }, .admitted)
     }
   }
 
   @inline(never)
-  private func countMode(_ exchange: Int32) {
-    switch exchanges[exchange].exchange.limits.decision {
-    case .none, .waiting, .stale: return
-    case .admitted, .denied, .unavailable:
-      metrics.countDecision(by: exchanges[exchange].exchange.limits.source)
-    }
-  }
-
-  @inline(never)
-  private mutating func countUnadmitted(_ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>, _ first: Int) {
+  private mutating func countOthers(_ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>, _ first: Int) {
+    let (decision, source) = (exchanges[exchange].exchange.limits.decision, exchanges[exchange].exchange.limits.source)
     for index in 0..<exchanges[exchange].exchange.limits.count {
       let outcome: LimitOutcome
-      switch exchanges[exchange].exchange.limits.decision {
+      switch decision {
       case .none, .waiting, .stale: return
-      case .admitted: outcome = .failedOpen
+      case .admitted: outcome = source == .open ? .failedOpen : .admitted
       case .unavailable: outcome = .failedClosed
       case .denied where exchanges[exchange].exchange.limits[index].isDenied: outcome = .denied
       case .denied: continue
       }
       metrics.countLimit(policy: configuration.with { $0.limitSeries[first &+ index] }, outcome)
     }
+    if source != .embedded { metrics.countDecision(by: source) }
   }
 
   private mutating func runEndHooks(_ exchange: Int32) {
