@@ -94,8 +94,9 @@ build_release() {
   fi
 }
 
-# The kernel's start time of a process: with the pid it names one process for ever, where a pid alone may be reused.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20; }
+# The kernel's start time of a process: with the pid it names one process for ever, where a pid alone may be reused. Nothing for one that
+# has ended and that nobody has asked how.
+start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 !~ /[ZX]/ { print $20 }'; }
 
 # launch NAME COMMAND… starts it in the background, output to run/NAME.log, and records pid and start time.
 launch() {
