@@ -455,10 +455,20 @@ class Redis:
             return False
 
     def ask(self, *words):
-        """The first line of what it says to a command."""
+        """What it says to a command: a line, bytes, or a list of these."""
         with socket.create_connection(("127.0.0.1", self.port), 1) as s:
             s.sendall(f"{' '.join(words)}\r\n".encode())
-            return s.makefile("rb").readline().decode().strip()
+            return self.answer(s.makefile("rb"))
+
+    def answer(self, file):
+        line = file.readline().decode().strip()
+        if line.startswith("*"):
+            return [self.answer(file) for _ in range(int(line[1:]))]
+        return file.read(int(line[1:]) + 2)[:-2] if line.startswith("$") else line
+
+    def commands(self):
+        """How many commands it has run."""
+        return int(re.search(rb"total_commands_processed:(\d+)", self.ask("INFO", "stats"))[1])
 
     def kill(self):
         self.process.kill()

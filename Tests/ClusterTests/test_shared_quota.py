@@ -1,5 +1,6 @@
 """Limits that three nodes share in one Redis: exact while it answers, bounded and quick while it does not."""
 
+import struct
 import time
 
 import pytest
@@ -63,6 +64,18 @@ class Cluster:
         """Until every node decides with Redis; uses units of the route's limit."""
         for number in range(len(self.nodes)):
             until(lambda: (a := self.ask(number, path)).degraded is None and a.status == 200, f"node {number + 1} asks Redis")
+
+    def until_counted(self):
+        """Until every node has been told its share of all limits: some seconds after the first of them began."""
+
+        def are_listed():
+            found = self.redis.ask("HGETALL", "sluice:test:{members}:m")
+            members = {name: value for name, value in zip(found[::2], found[1::2]) if name != b"all"}
+            # Behind six numbers of a member stands what it was told last: 1 where that is a share.
+            states = [struct.unpack_from("<d", value, 48)[0] for value in members.values()]
+            return states == [1] * len(self.nodes)
+
+        until(are_listed, "all nodes have a share", 15)
 
     def reload(self, routes):
         for number, node in enumerate(self.nodes):
@@ -157,26 +170,14 @@ def test_the_log_and_the_metrics_say_who_decided(cluster):
 def test_a_refusal_that_a_node_knows_of_costs_redis_nothing(cluster):
     c = cluster(limited({"window": "10/1h"}, mode="exact"))
     c.ask_in_turn(60)
-    before = int(commands(c.redis))
+    before = c.redis.commands()
     assert {a.status for a in c.ask_in_turn(300)} == {429}
     # The probe itself, and what nodes say to Redis anyway.
-    assert int(commands(c.redis)) - before < 30
-
-
-def commands(redis):
-    """How many commands Redis has run."""
-    import socket
-
-    with socket.create_connection(("127.0.0.1", redis.port), 1) as s:
-        s.sendall(b"INFO stats\r\n")
-        file = s.makefile("rb")
-        length = int(file.readline()[1:])
-        lines = file.read(length).decode().splitlines()
-    return next(line.split(":")[1] for line in lines if line.startswith("total_commands_processed"))
+    assert c.redis.commands() - before < 30
 
 
 # What holds for each rule while Redis is away: the statuses that are right, and what the header says.
-RULES = {"open": {200}, "closed": {503}}
+RULES = {"local": {200, 429}, "open": {200}, "closed": {503}}
 
 
 def outage_routes(limit="1000000/1h"):
@@ -200,6 +201,7 @@ def check_outage(c, began):
         assert {a.status for a in found if a.degraded} <= RULES[rule]
         assert {a.degraded for a in found[30:]} == {rule}
         assert {a.status for a in found} <= {200, 429, 503}
+    assert {a.status for a in answers["local"]} == {200}, "each node's share is far from used up"
     refused = [a for a in answers["closed"] if a.status == 503]
     assert all(a.json()["type"] == "urn:sluice:problem:quota-unavailable" and a.get("Retry-After") for a in refused)
     assert all(c.modes()[rule] > 0 for rule in RULES)
@@ -217,6 +219,7 @@ def check_return(c):
 
 def test_redis_killed_and_started_again(cluster):
     c = cluster(*outage_routes())
+    c.until_counted()
     c.redis.kill()
     check_outage(c, time.monotonic())
     c.redis.start()
@@ -225,10 +228,22 @@ def test_redis_killed_and_started_again(cluster):
 
 def test_redis_frozen_and_thawed(cluster):
     c = cluster(*outage_routes())
+    c.until_counted()
     c.redis.pause()
     check_outage(c, time.monotonic())
     c.redis.resume()
     check_return(c)
+
+
+def test_each_node_admits_its_share_while_redis_is_away(cluster):
+    c = cluster(limited({"window": "90/1h"}, mode="exact", onStoreFailure="local"))
+    c.until_counted()
+    away_from_the_edge(30, 3600)
+    c.redis.kill()
+    statuses = [a.status for a in c.ask_in_turn(300)]
+    assert set(statuses) == {200, 429}
+    assert statuses.count(200) <= 90
+    assert statuses.count(200) >= 60
 
 
 def test_nodes_start_without_redis_and_find_it_later(cluster, redis):
