@@ -131,7 +131,13 @@ final class MemberRig {
   }
 
   /// A node that stands still for a while.
-  func stop(_ microseconds: Int64) { if let id = pick() { nodes[id]!.stoppedUntil = now + microseconds } }
+  func stop(_ microseconds: Int64) { if let id = pick() { stop(id, microseconds) } }
+  func stop(_ id: UInt64, _ microseconds: Int64) { nodes[id]!.stoppedUntil = now + microseconds }
+
+  /// Only `id` goes on for this long.
+  func isolate(_ id: UInt64, _ microseconds: Int64) {
+    for other in nodes.keys where other != id { nodes[other]!.stoppedUntil = now + microseconds }
+  }
 
   /// A node loses its connections for a while, or gets them back.
   func disconnect() {
@@ -149,9 +155,10 @@ final class MemberRig {
       dump: try redis.ask("DUMP", Self.key).bytes, clock: lastClock, time: time, silences: nodes.mapValues(\.silence))
   }
 
-  /// The replica takes over, with a clock of its own. Without one all is forgotten. It is less than half a life behind.
-  func failOver() throws {
-    if let copy, time - copy.time >= MemberBeat.life / 2 { try copyAll() }
+  /// The replica takes over, with a clock of its own. Without one all is forgotten. It is less than half a life behind,
+  /// unless it may be `old`.
+  func failOver(toOld isOld: Bool = false) throws {
+    if let copy, !isOld, time - copy.time >= MemberBeat.life / 2 { try copyAll() }
     try redis.ask("DEL", Self.key)
     lastClock = nil
     if let copy, !copy.dump.isEmpty {

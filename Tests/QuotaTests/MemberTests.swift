@@ -106,6 +106,51 @@ struct MemberTests {
     }
   }
 
+  @Test("A primary that lacks what nodes were told is found out before any share grows")
+  func oldPrimary() throws {
+    let rig = try calm(RedisServer(), 2)
+    let old = try #require(rig.nodes.keys.first)
+    try rig.copyAll()
+    rig.join()
+    try rig.pass(10_000_000)
+    #expect(rig.nodes.values.allSatisfy { $0.beat.standing?.count == 3 })
+    try rig.failOver(toOld: true)
+    rig.isolate(old, 1_500_000)
+    for _ in 0..<150 {
+      try rig.pass(100_000)
+      try #require(rig.used(of: 100) <= 100)
+    }
+    #expect(rig.used(of: 100) == 100)
+  }
+
+  @Test("Who comes back to a primary that does not know that he was dropped has to be counted anew")
+  func returns() throws {
+    let rig = try calm(RedisServer(), 3)
+    try rig.copyAll()
+    let stopped = try #require(rig.nodes.keys.min())
+    rig.stop(stopped, 8_000_000)
+    try rig.pass(7_900_000)
+    #expect(rig.nodes.values.count { $0.beat.standing?.count == 2 } == 2)
+    try rig.failOver(toOld: true)
+    rig.isolate(stopped, 1_500_000)
+    for _ in 0..<150 {
+      try rig.pass(100_000)
+      try #require(rig.used(of: 100) <= 100)
+    }
+    #expect(rig.used(of: 100) == 100)
+  }
+
+  @Test("A joiner that is alone waits as well, since a failover could make it unknown")
+  func alone() throws {
+    let rig = try calm(RedisServer(), 1)
+    try rig.leave()
+    rig.join()
+    try rig.pass(2_000_000)
+    #expect(rig.used(of: 100) == 0)
+    try rig.pass(2_000_000)
+    #expect(rig.used(of: 100) == 100)
+  }
+
   @Test("A node that was stopped for so long that it forgot its share has none")
   func forgets() throws {
     let rig = try calm(RedisServer(), 1)
