@@ -133,6 +133,20 @@ extension SharedQuota {
     counts.items += UInt64(turn.batch.count)
   }
 
+  /// Where this loop itself came back late, since the process was stopped or had no processor, while the store answers:
+  /// that time does not count. A node must not believe in an outage that only it has had; its own share would come on
+  /// top of what all others rightly take from the store.
+  func excuseQueued() {
+    let absence = worked == .never ? 0 : world.now.nanoseconds(since: worked)
+    worked = world.now
+    for lane in listedLanes where absence > settings.deadline / 2 && primaries[primaryOf(Int(lane))].isAnswering {
+      for number in lanes[Int(lane)].queue {
+        turns[Int(number)].oldest = min(world.now, turns[Int(number)].oldest.advanced(byNanoseconds: absence))
+      }
+    }
+    for index in primaries.indices { primaries[index].isAnswering = false }
+  }
+
   /// Gives up turns that could not be sent in time: their lane is gated, or being opened, or Redis is slow.
   func expireQueued() {
     for lane in listedLanes {

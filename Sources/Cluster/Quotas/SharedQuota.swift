@@ -38,6 +38,8 @@ public final class SharedQuota: Quota {
     var caller: LaneCaller?
     /// Its replication id is being read again.
     var isIdentifying = false
+    /// Whether it has answered something in time during this turn.
+    var isAnswering = false
   }
 
   /// The key for subjects that clients choose; the same on all nodes of the cluster.
@@ -87,6 +89,8 @@ public final class SharedQuota: Quota {
   let memberSlot: Int
   var beatAt: Int64 = .max
   var beatNumber: UInt32 = 0
+  /// When ``work()`` was last called, by the loop's clock.
+  var worked = Instant.never
   var counts = SharedQuotaStatistics()
 
   /// A loop's part. `node` is shared by the loops of a node; `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
@@ -154,6 +158,7 @@ public final class SharedQuota: Quota {
     while let event = client.next() { digest(event) }
     while let event = listener.next() { hear(event) }
     let moment = clock()
+    excuseQueued()
     expireQueued()
     probe(moment)
     if holdersAt <= moment { reviewHolders(moment) }
@@ -245,6 +250,7 @@ public final class SharedQuota: Quota {
     switch Command(rawValue: tag >> 56) {
     case .turn:
       guard let turn = turn(tag) else { return }
+      primaries[turn.primary].isAnswering = true
       turnAnswered(turn, number, reply)
     case .recover: laneOpened(number, reply)
     case .merge: laneMerged(number, reply)
