@@ -1,0 +1,196 @@
+import Net
+import Pipeline
+import Testing
+
+@testable import Cluster
+@testable import QuotaDriver
+
+/// Limits that several processes keep together, whatever happens to the processes. One test at a time: each of them wants
+/// the machine. With `SLUICE_SOAK=1` they take longer, and what hangs on the machine's speed is checked as well.
+@Suite("Quota safety", .serialized)
+struct QuotaSafety {
+  static let second: Int64 = 1_000_000
+
+  /// One fleet of six, one node of which has most of the traffic, on a window of a second.
+  static func fleet(_ redis: RealRedis, _ mode: LimitMode, limit: Int, rate: Int, _ more: String...) throws -> NodeFleet
+  {
+    try NodeFleet(
+      6, rate: rate, store: "unix:\(redis.path)", "rule=window:\(limit):\(second)", "mode=\(mode.rawValue)",
+      "deadline=250", more.first ?? "outage=closed")
+  }
+}
+
+extension QuotaSafety {
+  /// T4 of the design.
+  @Suite("Windows")
+  struct Windows {
+    @Test(
+      "No window admits more than its limit while nodes are killed and stopped four times a second",
+      arguments: [LimitMode.leased, .exact, .auto])
+    func faults(mode: LimitMode) async throws {
+      let (limit, seconds) = (3000, NodeFleet.isSoaking ? 20.0 : 3)
+      let redis = try RealRedis()
+      let report = try await fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: seconds, faultsEvery: 0.25)
+      let counts = report.windows(of: second, limit: limit)
+      print("T4 \(mode.rawValue), a fault every 250 ms, of \(limit): \(counts); \(report)")
+      #expect(counts.count > 1)
+      #expect(counts.allSatisfy { $0 <= limit })
+      #expect(report.readyCount > 6)
+    }
+
+    @Test(
+      "With a fault every two seconds hardly anything of a limit is lost", .enabled(if: NodeFleet.isSoaking),
+      arguments: [LimitMode.leased, .exact])
+    func utilisation(mode: LimitMode) async throws {
+      let limit = 3000
+      let redis = try RealRedis()
+      let report = try await fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: 20, faultsEvery: 2)
+      let counts = report.windows(of: second, limit: limit)
+      let full = counts.dropFirst().dropLast()
+      let utilisation = Double(full.reduce(0, +)) / Double(max(1, full.count * limit))
+      print("T4 \(mode.rawValue), a fault every 2 s: utilisation \(utilisation), \(counts); \(report)")
+      #expect(counts.allSatisfy { $0 <= limit })
+      #expect(utilisation >= 0.95)
+    }
+
+    @Test("On a hot key the store is asked for few of the admitted requests and for none that is denied again")
+    func calls() async throws {
+      let limit = 10_000
+      let redis = try RealRedis()
+      let report = try await fleet(redis, .leased, limit: limit, rate: 30_000).run(seconds: 2.5)
+      let counts = report.windows(of: second, limit: limit)
+      print("T4 without faults: \(counts), calls per admitted \(report.callsPerAdmitted); \(report)")
+      #expect(counts.allSatisfy { $0 <= limit })
+      if NodeFleet.isSoaking { #expect(report.callsPerAdmitted <= 0.02) }
+    }
+
+    @Test("What was granted in one window is not spent in the next; a clock that runs too slowly is found out")
+    func ends() async throws {
+      #expect(try await pulse() <= 0)
+      // The test can fail: these leases end too late.
+      var excess = 0
+      for _ in 0..<3 where excess <= 0 { excess = try await pulse("clock=300") }
+      #expect(excess > 0)
+    }
+
+    /// By how much a window was exceeded.
+    private func pulse(_ argument: String = "clock=1000") async throws -> Int {
+      let limit = 2000
+      let redis = try RealRedis()
+      // Who kept tokens over the end of a window that was hardly used would spend them in the next.
+      let fleet = try NodeFleet(
+        3, rate: 12_000, share: 0.34, store: "unix:\(redis.path)", "rule=window:\(limit):\(second / 2)", "mode=leased",
+        "deadline=250", "outage=closed", "pulse=70:430:500", argument)
+      let report = try await fleet.run(seconds: 2.5)
+      let counts = report.windows(of: second / 2, limit: limit)
+      print("T4 pulses, \(argument), of \(limit): \(counts); \(report)")
+      return (counts.max() ?? 0) - limit
+    }
+
+    private let second = QuotaSafety.second
+    private func fleet(_ redis: RealRedis, _ mode: LimitMode, limit: Int, rate: Int) throws -> NodeFleet {
+      try QuotaSafety.fleet(redis, mode, limit: limit, rate: rate)
+    }
+  }
+}
+
+extension QuotaSafety {
+  /// T5 of the design.
+  @Suite("Any span of time")
+  struct Spans {
+    @Test(
+      "No span of time admits more than the burst and what comes back in it",
+      arguments: [LimitMode.leased, .exact, .auto])
+    func rates(mode: LimitMode) async throws {
+      let (interval, burst) = (1_000_000 as Int64, 200 as Int64)
+      let report = try await run("rule=rate:\(interval):\(burst)", mode)
+      let excess = report.excess(overInterval: interval, burst: burst)
+      print("T5 \(mode.rawValue), 1000 a second and 200 at once: exceeded by \(excess); \(report)")
+      #expect(excess <= 0)
+      #expect(report.admitted.count > 1000)
+    }
+
+    @Test("No span as long as a sliding window admits more than its limit", arguments: [LimitMode.leased, .exact])
+    func sliding(mode: LimitMode) async throws {
+      let limit = 1000
+      let report = try await run("rule=sliding:\(limit):\(QuotaSafety.second)", mode)
+      let most = report.most(in: QuotaSafety.second)
+      print("T5 \(mode.rawValue), sliding, of \(limit): \(most); \(report)")
+      #expect(most <= limit)
+      #expect(report.admitted.count > 1000)
+    }
+
+    @Test("The checks find a single unit too many")
+    func checks() {
+      var report = FleetReport()
+      func admit(_ moment: Int64) {
+        report.add(
+          JournalRecord(asked: moment, answered: moment, kind: .admitted, source: 2, limit: 0, ended: moment + 10),
+          of: 0)
+      }
+      for index in 0..<100 as Range<Int64> { admit(1_000_000 + index * 1000) }
+      #expect(report.excess(overInterval: 1_000_000, burst: 1, doubt: 0) <= 0)
+      #expect(report.most(in: 100_000, doubt: 0) <= 100)
+      #expect(report.windows(of: 100_000, limit: 100) == [100])
+      #expect(report.mostRunning == 1)
+      for _ in 0..<2 { admit(1_050_000) }
+      #expect(report.excess(overInterval: 1_000_000, burst: 1, doubt: 0) > 1)
+      #expect(report.most(in: 100_000, doubt: 0) > 100)
+      #expect(report.windows(of: 100_000, limit: 100) == [102])
+      #expect(report.mostRunning == 3)
+    }
+
+    /// Bursts behind pauses in which buckets fill up while nodes might hold tokens, and faults.
+    private func run(_ rule: String, _ mode: LimitMode) async throws -> FleetReport {
+      let redis = try RealRedis()
+      let fleet = try NodeFleet(
+        4, rate: 20_000, share: 0.4, store: "unix:\(redis.path)", rule, "mode=\(mode.rawValue)", "deadline=250",
+        "outage=closed", "pulse=5:250:60:300")
+      return try await fleet.run(seconds: NodeFleet.isSoaking ? 20 : 2.5, faultsEvery: 0.25)
+    }
+  }
+
+  /// T15 of the design.
+  @Suite("Slots")
+  struct SlotSafety {
+    @Test("Slots of a killed node come back by themselves, and never do more exchanges run than the limit allows")
+    func killed() async throws {
+      let limit = 40
+      let redis = try RealRedis()
+      let fleet = try NodeFleet(
+        4, rate: 2400, share: 0.7, store: "unix:\(redis.path)", "rule=concurrency:\(limit)", "hold=60", "deadline=250",
+        "outage=closed")
+      try await fleet.start(seconds: 7)
+      try await Task.sleep(for: .milliseconds(1500))
+      fleet.kill(0)
+      let killed = Clock.civil().microseconds
+      try await fleet.finish()
+      let report = fleet.report()
+      let held = report.running(at: killed - 1000)
+      let back = (0...50).map { killed + $0 * 100_000 }.first { report.running(at: $0) >= limit * 3 / 4 }
+      let most = report.mostRunning
+      print("T15 killed: most \(most) of \(limit), \(held) before, back after \((back ?? 0) - killed) µs; \(report)")
+      #expect(most <= limit)
+      #expect(held >= limit / 2)
+      #expect(back.map { $0 - killed <= 4_000_000 } == true)
+    }
+
+    @Test("A node that was stopped for longer than its lease begins nothing before it has slots again")
+    func frozen() async throws {
+      let limit = 40
+      let redis = try RealRedis()
+      let fleet = try NodeFleet(
+        3, rate: 2400, share: 0.7, store: "unix:\(redis.path)", "rule=concurrency:\(limit)", "hold=60", "deadline=250",
+        "outage=closed")
+      try await fleet.start(seconds: 6)
+      try await Task.sleep(for: .milliseconds(800))
+      fleet.freeze(0)
+      try await Task.sleep(for: .milliseconds(4000))
+      fleet.thaw(0)
+      try await fleet.finish()
+      let report = fleet.report()
+      print("T15 stopped: most \(report.mostRunning) of \(limit); \(report)")
+      #expect(report.mostRunning <= limit)
+    }
+  }
+}
