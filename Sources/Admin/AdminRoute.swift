@@ -202,3 +202,16 @@ struct AdminRouter: Sendable {
       here.map(\.route).flatMap { $0.method == .get ? ["GET", "HEAD"] : ["\($0.method)".uppercased()] })
   }
 }
+
+extension AdminRequest {
+  /// The value of a query parameter, the first where there are several; nil where it is missing, empty or broken.
+  func parameter(_ name: String) -> String? {
+    for pair in query.split(separator: "&") {
+      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      guard parts.count == 2, PercentText.decoded(parts[0]) == name else { continue }
+      let value = PercentText.decoded(parts[1].replacing("+", with: " "))
+      return value?.isEmpty == true ? nil : value
+    }
+    return nil
+  }
+}

@@ -5,7 +5,7 @@ import json
 import os
 import subprocess
 
-from support import ask, route, sluice
+from support import Gateway, ask, configuration, route, sluice, until
 
 KEY = "a-key-of-the-tests"
 
@@ -91,3 +91,46 @@ def test_reserved_paths_reach_no_upstream_and_no_file(origin, gateway, tmp_path)
     file.write_text('{ listeners: ["127.0.0.1:1"], routes: [{ id: "r", match: { path: "/.sluice/*" }, redirect: "/" }] }')
     done = sluice("check", file)
     assert done.returncode == 1 and "gateway's own" in done.stderr
+
+
+def test_usage_adds_up_over_nodes_and_is_null_while_redis_is_away(origin, redis, tmp_path):
+    store, up, nodes = redis(), origin(), []
+    key = hashlib.sha256(KEY.encode()).hexdigest()
+    policies = [{"type": "api-key"}, {"type": "rate-limit", "limits": [{"per": "consumer", "window": "6/1h"}]}]
+    try:
+        for number in range(3):
+            folder = tmp_path / f"{number}"
+            folder.mkdir()
+            nodes.append(Gateway(folder, configuration(
+                up, routes=[route(policies=policies)], consumers=[{"id": "app", "keys": [{"id": "k", "sha256": key}]}],
+                node={"name": f"node-{number}"}, store=store.url, cluster={"name": "test", "secret": "of the tests, long enough"},
+            )).start())
+
+        def usage(node):
+            """What the caller has used; None for one who asks too often."""
+            answer = ask(node.port, path="/.sluice/usage", headers=[("X-API-Key", KEY)])
+            return answer.json() if answer.status == 200 else None
+
+        for node in nodes:
+            until(lambda: (found := usage(node)) and window(found)["source"] == "exact", "the node asks Redis")
+        while ask(nodes[0].port, path="/", headers=[("X-API-Key", KEY)]).status == 200:
+            pass
+        for number, node in enumerate(nodes):
+            found = until(lambda: usage(node), "the node answers")
+            assert found["node"] == f"node-{number}" and window(found)["used"] == 6 and window(found)["exhausted"]
+        would = json.loads(verb(nodes[2], "explain", "--consumer", "app", "--route", "all", "--json").stdout)
+        assert (would["outcome"], would["code"], would["source"]) == ("refused", "rate-limited", "exact")
+        refused = ask(nodes[1].port, headers=[("X-API-Key", KEY)]).json()["instance"]
+        assert json.loads(verb(nodes[1], "explain", "--json", refused).stdout)["source"] in ("exact", "denycache")
+        assert verb(nodes[0], "explain", refused).returncode == 1
+
+        store.pause()
+        away = window(until(lambda: usage(nodes[0]), "the node answers"))
+        assert away["used"] is None and away["source"] is None and away["onStoreFailure"] == "local"
+        would = json.loads(verb(nodes[0], "explain", "--consumer", "app", "--route", "all", "--json").stdout)
+        assert would["outcome"] == "unknown" and "local" in would["explanation"]
+        store.resume()
+        until(lambda: (found := usage(nodes[0])) and window(found)["used"] == 6, "the node asks Redis again")
+    finally:
+        for node in nodes:
+            node.__exit__()

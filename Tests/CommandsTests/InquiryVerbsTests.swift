@@ -24,12 +24,6 @@ struct InquiryVerbsTests {
     #expect(try AdminClient(place: place, token: "a-token").place == place)
   }
 
-  @Test("Names travel percent-encoded")
-  func encoding() {
-    #expect(AdminClient.encoded("a-b_c.9") == "a-b_c.9")
-    #expect(AdminClient.encoded("a/b?c d&ü\n") == "a%2Fb%3Fc%20d%26%C3%BC%0A")
-  }
-
   @Test(
     "Spans have their two largest units",
     arguments: [

@@ -37,6 +37,8 @@ public enum FuzzTable {
     FuzzTarget("redis-url", RedisTargets.url),
     FuzzTarget("redis-replies", RedisTargets.replies),
     FuzzTarget("lane-answers", LaneTargets.answers),
+    FuzzTarget("percent-text", NameTargets.percentText),
+    FuzzTarget("decision", NameTargets.decision),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
     FuzzTarget("route-match", TrafficTargets.routeMatch),

@@ -142,31 +142,10 @@ public enum RedisURL {
 
   /// RFC 3986 section 2.1. What comes out must be UTF-8 without control characters: it becomes an argument or a path.
   private static func unescaped(_ bytes: ArraySlice<UInt8>) throws(RedisURLFault) -> String {
-    var result: [UInt8] = []
-    var index = bytes.startIndex
-    while index < bytes.endIndex {
-      var byte = bytes[index]
-      if byte == UInt8(ascii: "%") {
-        guard index + 2 < bytes.endIndex, let high = nibble(bytes[index + 1]), let low = nibble(bytes[index + 2])
-        else { throw .escape }
-        byte = high << 4 | low
-        index += 2
-      }
-      guard byte >= 0x20, byte != 0x7f else { throw .escape }
-      result.append(byte)
-      index += 1
-    }
-    guard let text = String(validating: result, as: UTF8.self) else { throw .escape }
+    guard let result = PercentText.bytes(bytes), result.allSatisfy({ $0 >= 0x20 && $0 != 0x7f }),
+      let text = String(validating: result, as: UTF8.self)
+    else { throw .escape }
     return text
-  }
-
-  private static func nibble(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case 48...57: byte - 48
-    case 65...70: byte - 55
-    case 97...102: byte - 87
-    default: nil
-    }
   }
 
   /// `path` with everything escaped that would end it or be read as an escape.

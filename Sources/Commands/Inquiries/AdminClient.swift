@@ -56,7 +56,7 @@ struct AdminClient {
   func get(_ path: String, _ parameters: [(name: String, value: String?)] = []) throws(Failure) -> [UInt8] {
     var query = ""
     for (name, value) in parameters {
-      if let value { query += "\(query.isEmpty ? "?" : "&")\(name)=\(Self.encoded(value))" }
+      if let value { query += "\(query.isEmpty ? "?" : "&")\(name)=\(PercentText.encoded(value))" }
     }
     let host: String
     switch address {
@@ -83,20 +83,6 @@ struct AdminClient {
     }
     let hint = status == 401 ? " Set SLUICE_ADMIN_TOKEN." : ""
     return "\(title) (\(status)): \(detail)\(hint)"
-  }
-
-  /// Percent-encodes everything but what is never special.
-  static func encoded(_ text: String) -> String {
-    var result = ""
-    for byte in text.utf8 {
-      if (byte | 32) >= 97 && (byte | 32) <= 122 || byte >= 48 && byte <= 57 || byte == 45 || byte == 46 || byte == 95 {
-        result.unicodeScalars.append(Unicode.Scalar(byte))
-      } else {
-        let digits = String(byte, radix: 16, uppercase: true)
-        result += digits.count == 1 ? "%0\(digits)" : "%\(digits)"
-      }
-    }
-    return result
   }
 
   private func ask(_ request: String) throws(Failure) -> ByteBuffer {

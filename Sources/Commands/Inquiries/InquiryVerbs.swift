@@ -14,7 +14,7 @@ extension Verb {
     guard arguments.operands.count == 1, !arguments.operands[0].isEmpty else {
       throw UsageError("usage takes one consumer; name it as the configuration does")
     }
-    let path = "/v1/usage/\(AdminClient.encoded(arguments.operands[0]))"
+    let path = "/v1/usage/\(PercentText.encoded(arguments.operands[0]))"
     return try InquiryCommand.run(
       "usage", arguments, path, [("ip", arguments.value("--ip"))], render: InquiryText.usage)
   }
