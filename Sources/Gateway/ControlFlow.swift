@@ -1,6 +1,7 @@
 // The slow side of a node, on a loop of its own: signals, reloads, health checks, names. It never touches a request; it
 // tells the loops what is new and lets them take it over between two events.
 
+import Cluster
 import Core
 import Net
 import Pipeline
@@ -15,6 +16,8 @@ enum ControlMessage: Sendable {
   case loopEnded
   /// A service beside the loops (the admin port) is up, or says why not.
   case serviceStarted(String?)
+  /// What there is to say of the store that nodes share, now that it was asked.
+  case storeJudged([StoreRemark])
   /// What the name of an upstream's endpoint stands for; nil where that could not be found out.
   case resolved(upstream: String, endpoint: Int, [IPAddress]?)
 }
@@ -65,6 +68,7 @@ struct ControlFlow: EventHandler {
     case .loopEnded:
       runningLoops -= 1
       if runningLoops == 0 { isRunning = false }
+    case .storeJudged(let remarks): judge(remarks)
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
     }
   }
@@ -118,6 +122,13 @@ struct ControlFlow: EventHandler {
   private mutating func fail(_ reason: String) {
     if failure == nil { failure = reason }
     node.tell { .drain(nanoseconds: 0) }
+  }
+
+  /// Says what people should know of the store; a strict node does not serve with one that would keep limits wrong.
+  private mutating func judge(_ remarks: [StoreRemark]) {
+    for remark in remarks { node.sources.report("store: \(remark.text)") }
+    guard blueprint.store.isStrict, let worst = remarks.first(where: \.isViolation) else { return }
+    fail("the store would not keep limits exactly, and store.strict is set: \(worst.text)")
   }
 
   // MARK: Configuration

@@ -159,6 +159,8 @@ public final class Node: Sendable {
     quota.onLookUp = { host in
       resolver.resolve(host) { answer in mailbox.send(.resolvedStore(host: host, answer.found)) }
     }
+    let control = control
+    quota.onRemarks = { control.send(.storeJudged($0)) }
     quota.start()
     return quota
   }

@@ -204,6 +204,10 @@ extension SharedQuota {
   private func copyAnswer(_ place: Int32, to question: inout LimitQuestion) {
     for index in 0..<question.count {
       question[index].remaining = waiters[place].question[index].remaining
+      // Who looks wants to know what is used, not what a stricter rule would admit at once.
+      if waiters[place].isPeek {
+        question[index].remaining += question[index].rule.limit - waiters[place].question[index].rule.limit
+      }
       question[index].resetNanoseconds = waiters[place].question[index].resetNanoseconds
       question[index].isDenied = waiters[place].question[index].isDenied
       question[index].isHeld = waiters[place].question[index].isHeld

@@ -33,6 +33,7 @@ extension SharedQuota {
     primaries[index].breaker.connected()
     primaries[index].isIdentifying = false
     if beats != nil { beatAt = min(beatAt, clock()) }
+    checkStore(index)
     settleDebts()
     for lane in lanes.indices where primaryOf(lane) == index && !(isSame && lanes[lane].state == .open) {
       openLane(lane)
@@ -54,7 +55,7 @@ extension SharedQuota {
   }
 
   /// A slot by which the primary is reached in a Redis Cluster.
-  private func slot(ofPrimary index: Int) -> Int {
+  func slot(ofPrimary index: Int) -> Int {
     lanes.indices.first { primaryOf($0) == index }.map { lanes[$0].slot } ?? 0
   }
 

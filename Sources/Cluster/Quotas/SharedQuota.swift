@@ -40,6 +40,8 @@ public final class SharedQuota: Quota {
     var isIdentifying = false
     /// Whether it has answered something in time during this turn.
     var isAnswering = false
+    /// What it has been asked before limits are counted in it; nil where that is still to be done.
+    var inquiry: StoreInquiry?
   }
 
   /// The key for subjects that clients choose; the same on all nodes of the cluster.
@@ -47,7 +49,12 @@ public final class SharedQuota: Quota {
   /// Set by the owner: to look this host up and answer with ``resolved(host:_:)``.
   public var onLookUp: (String) -> Void = { _ in }
 
+  /// Set by the owner: what people should know of the store, once for each server that decides. Called for one loop of a
+  /// node only.
+  public var onRemarks: ([StoreRemark]) -> Void = { _ in }
+
   let settings: SharedQuotaSettings
+  let check: StoreCheck
   let world: any World
   let node: NodeQuota
   /// The boot clock, in nanoseconds, read anew at every call: a process that was stopped must notice.
@@ -108,6 +115,7 @@ public final class SharedQuota: Quota {
     self.clock = clock
     self.map = map
     subjectKey = settings.keys.subjects
+    check = StoreCheck(cluster: settings.cluster, user: settings.store.user)
     participant = world.random()
     client = try RedisClient(
       settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.library.redis), world: world
@@ -258,7 +266,8 @@ public final class SharedQuota: Quota {
     case .probe: probeAnswered(number, isGood: reply.error == nil)
     case .slots: slotsAnswered(number, reply)
     case .beat: beatAnswered(tag, reply)
-    case .publish, .check, nil: return
+    case .check: checkAnswered(tag, StoreReply(reply.value))
+    case .publish, nil: return
     }
   }
 
@@ -275,7 +284,8 @@ public final class SharedQuota: Quota {
       reopenAt = min(reopenAt, clock() + Self.openPause)
     case .probe: probeAnswered(number, isGood: false)
     case .slots: slotsFailed(number)
-    case .beat, .publish, .check, nil: return
+    case .check: checkAnswered(tag, .other)
+    case .beat, .publish, nil: return
     }
   }
 
