@@ -143,13 +143,19 @@ struct TrackedCounter {
     arrivedSince = moment
   }
 
-  /// Takes note of the level as it is asked for now. Only of calendars does the period mean anything.
+  /// Whether nothing has changed since the level was last asked for. Only of calendars does the period mean anything.
+  @inline(__always)
+  func isAdopted(_ asked: borrowing QuotaLevel) -> Bool {
+    // Apart from each other, since what is borrowed cannot be captured by what may not be evaluated.
+    if rule != asked.rule { return false }
+    if level.terms != asked.terms { return false }
+    return isCalendar ? level.period == asked.period : true
+  }
+
+  /// Takes note of the level as it is asked for now.
   @inline(__always)
   mutating func adopt(_ asked: borrowing QuotaLevel) {
-    let isSame = rule == asked.rule
-    let isRenewed = isCalendar ? level.period != asked.period : false
-    if isSame, level.terms == asked.terms, !isRenewed { return }
-    change(copy asked)
+    if !isAdopted(asked) { change(copy asked) }
   }
 
   @inline(never)
