@@ -44,9 +44,12 @@ let package = Package(
       resources: [.embedInCode("Lanes/lanes.lua")]),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
     .executableTarget(
-      name: "Commands", dependencies: ["Admin", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline"],
+      name: "Commands",
+      dependencies: [
+        "Admin", "Cluster", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline", "Policies",
+      ],
       swiftSettings: strict),
-    tests("CommandsTests", ["Commands", "Core", "HTTP", "Net", "Simulation"]),
+    tests("CommandsTests", ["Commands", "Core", "Gateway", "HTTP", "Net", "Simulation"]),
     tests("CoreTests", ["Core"]),
     tests("Conformance", ["Core", "HTTP"]),
     tests("HTTPTests", ["Core", "HTTP"]),

@@ -7,6 +7,7 @@ extension Verb {
     policies,
     usage,
     explain,
+    inspect,
     echo,
     bench,
   ]

@@ -89,24 +89,28 @@ struct LaneCall {
     buffer.append("m\r\n")
   }
 
-  /// The hashes of a class as seen from `index`. Names are for people too: lengths in seconds where they are whole.
+  /// The hashes of a class as seen from `index`.
   func classKeys(_ map: LaneMap, _ lane: Int, _ laneClass: LaneClass, index: Int64) {
     let prefix = map.prefix(of: lane)
     for offset in 0..<laneClass.keyCount {
-      var name: String
-      switch laneClass.kind {
-      case .calendar: name = "c:\(Self.length(laneClass.period))-\(Self.length(laneClass.end))"
-      case .generation: name = "g"
-      case .window: name = "w"
-      case .sliding: name = "s"
-      }
-      if laneClass.kind != .calendar {
-        name += "\(Self.length(laneClass.period)):\(index &+ Int64(offset) &- 1)"
-      }
+      let name = laneClass.hashName(index: index &+ Int64(offset) &- 1)
       header(prefix.count + name.utf8.count)
       buffer.append(prefix)
       buffer.append(utf8: name)
       buffer.append("\r\n")
+    }
+  }
+}
+
+extension LaneClass {
+  /// What the hash of the period `index` is called behind its lane's prefix. For people too: lengths are in seconds where
+  /// they are whole.
+  func hashName(index: Int64) -> String {
+    switch kind {
+    case .calendar: "c:\(Self.length(period))-\(Self.length(end))"
+    case .generation: "g\(Self.length(period)):\(index)"
+    case .window: "w\(Self.length(period)):\(index)"
+    case .sliding: "s\(Self.length(period)):\(index)"
     }
   }
 
