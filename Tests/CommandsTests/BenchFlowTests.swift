@@ -102,6 +102,15 @@ struct BenchFlowTests {
     #expect(result.seconds.count == 2 && result.seconds.allSatisfy { (1999...2001).contains($0.started) })
   }
 
+  @Test("Parts of the run that have figures of their own are as long as asked")
+  func interval() throws {
+    let rig = try BenchRig(seed: 8, .calm, "-R", "2000", "-c", "16", "-d", "950ms", "--interval", "100ms")
+    try rig.serve(.fixed(20))
+    let result = rig.run()
+    #expect(result.seconds.count == 10 && result.seconds.dropLast().allSatisfy { (199...201).contains($0.started) })
+    #expect(result.seconds.last?.nanoseconds == 50_000_000)
+  }
+
   @Test("A server that stalls is charged for every request that was due meanwhile")
   func coordinatedOmission() throws {
     let rig = try BenchRig(seed: 9, .calm, "-R", "1000", "-c", "4", "-d", "4s")

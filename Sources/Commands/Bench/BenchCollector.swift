@@ -1,6 +1,6 @@
 import Core
 
-/// One second of a run, all threads together.
+/// One second of a run, or whatever the plan's interval is, all threads together.
 struct BenchSecond: Equatable, Sendable {
   /// Where it begins, in nanoseconds after the warm-up, and how long it is: the last one may be shorter.
   var startNanoseconds: Int64
@@ -31,6 +31,7 @@ struct BenchCollector: Sendable {
   }
 
   private let threads: Int
+  private let intervalNanoseconds: Int64
   private var pending: [Int: Pending] = [:]
   private var elapsed: [Int64]
   /// Everything that was counted.
@@ -43,8 +44,10 @@ struct BenchCollector: Sendable {
   private(set) var busyNanoseconds: Int64 = 0
   private(set) var finishedThreads = 0
 
-  init(threads: Int) {
+  /// For so many threads, which report once in every interval.
+  init(threads: Int, intervalNanoseconds: Int64 = 1_000_000_000) {
     self.threads = threads
+    self.intervalNanoseconds = intervalNanoseconds
     elapsed = Array(repeating: 0, count: threads)
   }
 
@@ -94,8 +97,9 @@ struct BenchCollector: Sendable {
     let latency = entry.tally.latency
     let whole = Double(entry.nanoseconds) * Double(threads)
     let result = BenchSecond(
-      startNanoseconds: Int64(second) * 1_000_000_000, nanoseconds: entry.nanoseconds, started: entry.tally.started,
-      completed: entry.tally.completed, failed: entry.tally.failed, receivedBytes: entry.tally.receivedBytes,
+      startNanoseconds: Int64(second) * intervalNanoseconds, nanoseconds: entry.nanoseconds,
+      started: entry.tally.started, completed: entry.tally.completed, failed: entry.tally.failed,
+      receivedBytes: entry.tally.receivedBytes,
       p50: latency.value(atPercentile: 50), p90: latency.value(atPercentile: 90),
       p99: latency.value(atPercentile: 99), maximum: latency.maximum,
       busyShare: whole > 0 ? min(1, Double(entry.busyNanoseconds) / whole) : 0)

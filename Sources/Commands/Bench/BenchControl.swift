@@ -15,8 +15,8 @@ struct BenchControl: EventHandler {
 
   /// From the word to the first request, so that all threads have it in time.
   static let headStartNanoseconds: Int64 = 5_000_000
-  /// Seconds in a row in which the generator is the reason that a rate is missed, before it gives up.
-  static let patience = 3
+  /// Nanoseconds on end in which the generator is the reason that a rate is missed, before it gives up.
+  static let patience: Int64 = 3_000_000_000
 
   let plan: BenchPlan
   let world: EventLoop
@@ -39,7 +39,7 @@ struct BenchControl: EventHandler {
     self.world = world
     self.orders = orders
     self.showsProgress = showsProgress
-    collector = BenchCollector(threads: plan.threads)
+    collector = BenchCollector(threads: plan.threads, intervalNanoseconds: plan.intervalNanoseconds)
   }
 
   mutating func ready(token: UInt64, _ readiness: Readiness) {}
@@ -90,10 +90,10 @@ struct BenchControl: EventHandler {
   /// Shows a second and stops a run whose rate is beyond the generator.
   private mutating func judge(_ second: BenchSecond) {
     if showsProgress { Console.error("\r\u{1b}[K\(Self.progress(second, collector.total.failed))") }
-    guard let rate = plan.rate, refusal == nil, second.nanoseconds == 1_000_000_000 else { return }
-    let isShort = Double(second.started) < 0.9 * rate
+    guard let rate = plan.rate, refusal == nil, second.nanoseconds == plan.intervalNanoseconds else { return }
+    let isShort = Double(second.started) < 0.9 * rate * Double(second.nanoseconds) / 1e9
     strikes = isShort && second.busyShare >= BenchResult.saturatedShare ? strikes + 1 : 0
-    guard strikes == Self.patience else { return }
+    guard strikes > 0, Int64(strikes) * plan.intervalNanoseconds >= Self.patience else { return }
     refusal =
       "refused: \(BenchFormat.count(rate))/s is beyond this generator, which sent \(BenchFormat.count(Double(second.started)))/s "
       + "with \(plan.threads) thread\(plan.threads == 1 ? "" : "s") \(BenchFormat.share(second.busyShare)) at work; "

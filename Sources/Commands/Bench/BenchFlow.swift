@@ -34,7 +34,7 @@ enum BenchOrder: Sendable {
 enum BenchNews: Sendable {
   /// All connections are open, or as many as could be; the error is the last one met.
   case ready(open: Int, failure: NetworkError?)
-  /// A second has passed, or the last part of one: its number, its length, and what was counted in it.
+  /// A second, or whatever the plan's interval is, has passed, or the last part of one: its number, its length, and what was counted in it.
   case second(Int, nanoseconds: Int64, busyNanoseconds: Int64, BenchTally)
   /// The thread is done. The tally holds responses that came after the end; `planned` is how many requests of an open
   /// loop were due, `unfinished` how many were given up.
@@ -162,7 +162,7 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
       measureStart = start.advanced(byNanoseconds: plan.warmupNanoseconds)
       secondStart = measureStart
       if case .nanoseconds(let length) = plan.extent { end = measureStart.advanced(byNanoseconds: length) }
-      nextCut = min(end, measureStart.advanced(byNanoseconds: 1_000_000_000))
+      nextCut = min(end, measureStart.advanced(byNanoseconds: plan.intervalNanoseconds))
       if let rate = plan.rate {
         schedule = BenchSchedule(start: start, rate: rate, offset: Int(thread), stride: plan.threads)
       }
@@ -217,7 +217,7 @@ extension BenchFlow {
     busyNanoseconds = 0
     second += 1
     secondStart = nextCut
-    nextCut = min(end, nextCut.advanced(byNanoseconds: 1_000_000_000))
+    nextCut = min(end, nextCut.advanced(byNanoseconds: plan.intervalNanoseconds))
   }
 
   /// Sends nothing new from now on.

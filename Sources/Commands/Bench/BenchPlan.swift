@@ -33,6 +33,8 @@ struct BenchPlan: Sendable {
   var extent = Extent.nanoseconds(10_000_000_000)
   var warmupNanoseconds: Int64 = 0
   var timeoutNanoseconds: Int64 = 5_000_000_000
+  /// The length of the parts of the run that have figures of their own.
+  var intervalNanoseconds: Int64 = 1_000_000_000
   var keepsAlive = true
 
   /// The distinct addresses, in the order of their first target.

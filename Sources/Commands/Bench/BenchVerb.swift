@@ -22,6 +22,7 @@ extension Verb {
       Option("--requests", "-n", value: "N", "measure so many requests instead"),
       Option("--rate", "-R", value: "N", "open loop: so many requests a second"),
       Option("--warmup", "-w", value: "TIME", "send for so long before measuring (0s)"),
+      Option("--interval", value: "TIME", "figures for each so long, in --json and --html (1s)"),
       Option("--timeout", value: "TIME", "give a request up after that (5s)"),
       Option("--method", "-m", value: "NAME", "GET, or POST where there is a body"),
       Option("--header", "-H", value: "FIELD", "`Name: value`, may be repeated"),
@@ -124,6 +125,8 @@ enum BenchCommand {
     plan.timeoutNanoseconds =
       try arguments.nanoseconds("--timeout", in: .milliseconds(1)...(.seconds(3600))) ?? plan.timeoutNanoseconds
     plan.warmupNanoseconds = try arguments.nanoseconds("--warmup", in: .zero...(.seconds(86400))) ?? 0
+    plan.intervalNanoseconds =
+      try arguments.nanoseconds("--interval", in: .milliseconds(10)...(.seconds(3600))) ?? plan.intervalNanoseconds
     let length = try arguments.nanoseconds("--duration", in: .milliseconds(1)...(.seconds(86400)))
     if let count = try arguments.integer("--requests", in: 1...(1 << 50)) {
       if length != nil { throw UsageError("--requests and --duration exclude each other; give one of them") }
