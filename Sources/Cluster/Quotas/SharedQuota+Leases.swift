@@ -8,6 +8,9 @@ import Pipeline
 extension SharedQuota {
   /// How much demand a slice should cover, in nanoseconds.
   static var slice: Int64 { 100_000_000 }
+  /// A slice that lasts longer has so many units at most, and is at most this part of the limit.
+  private static var fewUnits: Double { 32 }
+  private static var fewParts: Double { 32 }
   /// How much of an end counts: clocks may differ by 500 in a million.
   private static func trusted(_ nanoseconds: Int64) -> Int64 { nanoseconds - nanoseconds / 2000 }
   /// Units a second from which on a counter is leased where nothing else is said, and below which it no longer is.
@@ -56,12 +59,20 @@ extension SharedQuota {
     guard counters[place].plan.isLeasable, isWorthLeasing(place), counters[place].exactUntil <= moment else { return }
     let lane = map.lane(of: counters[place].level.owner)
     guard primaries[primaryOf(lane)].breaker.state == .closed else { return }
-    let span = min(Self.slice, counters[place].plan.span * 3 / 5)
-    let wanted = max((counters[place].demand * Double(span) / 1e9).rounded(.up), Double(counters[place].cost))
+    let wanted = max(sliceUnits(place).rounded(.up), Double(counters[place].cost))
     var question = LimitQuestion()
     question.append(counters[place].level)
     counters[place].isAsking = append(
       question, .lease, Int32(place), 1, lane: lane, hits: Int64(min(wanted, 1e9)), .lease, leased: 1, since: .never)
+  }
+
+  /// The units that a slice should have: what is asked for while it lasts. Where little is asked for it lasts longer, so that
+  /// the store is not asked for every few of them, as long as hardly any of the limit would be lost with this node.
+  private func sliceUnits(_ place: Int) -> Double {
+    let longest = counters[place].plan.span * 3 / 5
+    let demand = counters[place].demand / 1e9
+    let few = min(Self.fewUnits, Double(counters[place].level.rule.limit) / Self.fewParts)
+    return max(demand * Double(min(Self.slice, longest)), min(few, demand * Double(longest)))
   }
 
   /// Whether a counter is asked for by lease: its own traffic decides, unless the limit says so.
