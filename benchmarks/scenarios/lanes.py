@@ -1,11 +1,11 @@
 """Decisions that one Redis core makes with the decision library, in batches of 64, and the memory of a counter."""
 
-import socket
 import statistics
 import struct
 import subprocess
 
 import harness as h
+import stores
 
 LANES = 16
 KEYS = 4096  # live ones of the timed rounds
@@ -15,26 +15,13 @@ ID = b"0123456789012345678901234567890123456789"
 WORK = {"flat": 1.0, "three": 2.5, "together": 2.5}
 
 
-class Redis(h.Server):
-    """A redis-server of its own, with the library loaded and all lanes open."""
+class Redis(stores.Redis):
+    """With the library loaded and all lanes open."""
 
     def __init__(self):
-        port = h.free_port()
-        self.socket = str(h.WORK / "lanes.sock")
-        super().__init__("lanes-redis", [
-            "redis-server", "--port", str(port), "--bind", "127.0.0.1", "--unixsocket", self.socket, "--save", "",
-            "--hash-max-listpack-entries", "64", "--lazyfree-lazy-expire", "yes",
-        ], port)
-
-    def ask(self, *words):
-        """One command, and what is behind its answer's first byte; an error ends the run."""
-        words = [word if isinstance(word, bytes) else str(word).encode() for word in words]
-        with socket.create_connection(("127.0.0.1", self.port), 5) as s, s.makefile("rb") as answer:
-            s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
-            line = answer.readline()
-            if line[:1] == b"-":
-                raise SystemExit(f"redis: {line.decode()}")
-            return answer.read(int(line[1:])) if line[:1] == b"$" else line[1:].strip()
+        super().__init__("lanes-redis")
+        # Alone on the server's core: the load is on the other one.
+        self.cores = h.SERVER_CORES
 
     def open(self):
         self.ask("FLUSHALL", "SYNC")
@@ -43,10 +30,6 @@ class Redis(h.Server):
         for lane in range(LANES):
             key = f"sluice:bench:{{rl:{lane}}}:m"
             self.ask("FCALL", "gwrl_1", 1, key, "recover", ID, b"bench-01", struct.pack("<ddd", 0, 0, 0))
-
-    def memory(self):
-        lines = self.ask("INFO", "memory").decode().splitlines()
-        return int(next(line for line in lines if line.startswith("used_memory:")).split(":")[1])
 
     def fields(self):
         count = self.ask("EVAL", "local n = 0 for _, k in ipairs(redis.call('KEYS', '*:g64:*')) do n = n + redis.call('HLEN', k) end return n", 0)

@@ -9,7 +9,7 @@ import sys
 
 import harness as h
 
-SCENARIOS = ["proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes"]
+SCENARIOS = ["proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas"]
 RESULTS = h.HERE.parent / "results"
 
 
@@ -56,13 +56,17 @@ def main():
         "commit": h.commit(), "machine": h.machine(), "versions": h.versions(), "results": {},
     }
     missed = False
-    for name in options.scenarios or SCENARIOS:
-        scenario = importlib.import_module(name)
-        print(f"{name}: {scenario.__doc__.splitlines()[0]}", flush=True)
-        result = scenario.run(options)
-        report["results"][name] = result
-        show(result)
-        missed |= any(not goal["reached"] for goal in result.get("goals", []))
+    undo = h.go_first()
+    try:
+        for name in options.scenarios or SCENARIOS:
+            scenario = importlib.import_module(name)
+            print(f"{name}: {scenario.__doc__.splitlines()[0]}", flush=True)
+            result = scenario.run(options)
+            report["results"][name] = result
+            show(result)
+            missed |= any(not goal["reached"] for goal in result.get("goals", []))
+    finally:
+        undo()
     folder = RESULTS if options.save else h.WORK
     stamp = report["date"].replace(":", "").replace("-", "")[:13]
     path = pathlib.Path(folder) / f"{stamp}-{report['commit'].replace('+', '-')}.json"
