@@ -51,6 +51,8 @@ struct Lane {
     case closed
     /// It is being opened, or what was seen of it is being merged.
     case recovering
+    /// Its gate has opened, and everybody tells what was admitted meanwhile.
+    case settling
     case open
   }
 
@@ -64,7 +66,7 @@ struct Lane {
   /// Turns that are not sent yet; the last one takes more.
   var queue: ContiguousArray<Int32> = []
   var underWay = 0
-  /// Until then nothing is sent: the lane is gated, or a call that opens it has failed.
+  /// Until then nothing is sent: the lane is gated, or settling.
   var pausedUntil: Int64 = 0
   /// The latest time that the lane has told, in microseconds.
   var latest: Int64 = 0
@@ -73,6 +75,9 @@ struct Lane {
   /// What is left to merge, and how far that has got.
   var merging: ContiguousArray<LaneWatermark> = []
   var merged = 0
+  /// It was opened anew and waits for what others have to merge; this loop had seen it open before.
+  var isGated = false
+  var isReopened = false
 }
 
 /// What was last seen of a lane's counters, for as long as a failover could need it.

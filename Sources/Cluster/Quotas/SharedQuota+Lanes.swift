@@ -164,12 +164,31 @@ extension SharedQuota {
   /// Gives up everything that is not sent: nobody waits any more.
   func failQueued(ofPrimary primary: Int) {
     failSlotWaits { self.primaryOf($0) == primary }
-    for lane in listedLanes where primaryOf(Int(lane)) == primary {
-      let queue = lanes[Int(lane)].queue
-      lanes[Int(lane)].queue.removeAll()
-      for number in queue { fail(Int(number), mayHaveRun: false) }
-    }
+    for lane in listedLanes where primaryOf(Int(lane)) == primary { failQueued(Int(lane)) }
   }
+
+  private func failQueued(_ lane: Int) {
+    let queue = lanes[lane].queue
+    lanes[lane].queue.removeAll()
+    for number in queue { fail(Int(number), mayHaveRun: false) }
+  }
+
+  /// Behind a gate a lane is told first what was admitted without it, by everybody: whoever asked for more at once would
+  /// get what others have used already.
+  func sendDebtsFirst(_ lane: Int) {
+    let moment = clock()
+    failQueued(lane)
+    settleDebts()
+    sendQueued(lane, moment)
+    lanes[lane].state = .settling
+    lanes[lane].pausedUntil = max(lanes[lane].pausedUntil, moment + Self.debtPause)
+    gatesAt = min(gatesAt, lanes[lane].pausedUntil)
+  }
+
+  /// How long others may take to see that a gate is open, and to tell their debts, in nanoseconds.
+  private static var debtPause: Int64 { 3 * gatePoll }
+  /// How often that is looked at.
+  static var gatePoll: Int64 { 2_000_000 }
 
   // MARK: Answers
 
@@ -209,7 +228,7 @@ extension SharedQuota {
   func turnFailed(_ turn: LaneTurn, _ number: Int, mayHaveRun: Bool, isMiss: Bool) {
     lanes[turn.batch.lane].underWay -= 1
     if isMiss { noteMiss(turn.primary, clock()) }
-    fail(number, mayHaveRun: mayHaveRun)
+    fail(number, mayHaveRun: mayHaveRun, isLost: !isMiss)
   }
 
   private func answer(_ entry: LaneTurn.Entry, _ turn: LaneTurn, _ moment: Int64) {
@@ -240,7 +259,8 @@ extension SharedQuota {
       guard place >= 0 else { continue }
       let level = waiters[waiter].question[index]
       counters[place].note(
-        remaining: level.remaining, restoredAt: turn.sentMoment.addingOrClamped(level.resetNanoseconds))
+        remaining: level.remaining, restoredAt: turn.sentMoment.addingOrClamped(level.resetNanoseconds),
+        moment: turn.sentMoment)
       if level.isDenied {
         noteDenial(place, level, turn.sentMoment, isHeld: isHeld, mayReturn: mayReturn)
       } else if !isDenied {
@@ -301,8 +321,9 @@ extension SharedQuota {
     return false
   }
 
-  /// Gives a turn up: whoever waits for it is decided without the store.
-  private func fail(_ number: Int, mayHaveRun: Bool) {
+  /// Gives a turn up: whoever waits for it is decided without the store. What may have run counts as debited; where the
+  /// connection was lost with it, only as long as it is not known that the server was too.
+  private func fail(_ number: Int, mayHaveRun: Bool, isLost: Bool = false) {
     let moment = clock()
     let turn = turns[number]
     let (entries, settlements) = (turn.entries, turn.settlements)
@@ -315,6 +336,7 @@ extension SharedQuota {
         counts.misses += 1
         waiters[entry.index].failed |= entry.levels
         if mayHaveRun { waiters[entry.index].assumed |= entry.levels }
+        if mayHaveRun && isLost { waiters[entry.index].doubtful |= entry.levels }
         partAnswered(entry.index, moment)
       }
     }

@@ -62,6 +62,7 @@ extension SharedQuota {
     let wanted = max(sliceUnits(place).rounded(.up), Double(counters[place].cost))
     var question = LimitQuestion()
     question.append(counters[place].level)
+    counters[place].isOutdated = false
     counters[place].isAsking = append(
       question, .lease, Int32(place), 1, lane: lane, hits: Int64(min(wanted, 1e9)), .lease, leased: 1, since: .never)
   }
@@ -89,6 +90,7 @@ extension SharedQuota {
 
   func leaseAnswered(_ place: Int, _ turn: LaneTurn, _ item: Int) {
     counters[place].isAsking = false
+    if counters[place].isOutdated { return counters[place].isOutdated = false }
     let granted = turn.batch.admitted(item)
     var question = LimitQuestion()
     question.append(counters[place].level)
@@ -96,7 +98,7 @@ extension SharedQuota {
     turn.batch.answer(LanePlace(item: item, position: max(0, granted - 1)), &question)
     let reset = question[0].resetNanoseconds
     counters[place].note(
-      remaining: question[0].remaining, restoredAt: turn.sentMoment.addingOrClamped(reset))
+      remaining: question[0].remaining, restoredAt: turn.sentMoment.addingOrClamped(reset), moment: turn.sentMoment)
     let moment = clock()
     if granted < turn.batch.items[item].hits && granted <= 2 * counters[place].cost {
       // The last tokens are handed out one by one, so that all of them are used.

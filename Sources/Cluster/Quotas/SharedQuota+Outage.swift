@@ -26,6 +26,10 @@ extension SharedQuota {
     for index in 0..<waiters[place].question.count where owed >> UInt8(index) & 1 == 1 {
       owe(waiters[place].question[index], moment)
     }
+    let doubtful = failed & waiters[place].doubtful
+    for index in 0..<waiters[place].question.count where doubtful >> UInt8(index) & 1 == 1 {
+      if doubts.count < Waiters.capacity { doubts.append(waiters[place].question[index]) }
+    }
     return (.admitted, source)
   }
 
@@ -77,15 +81,33 @@ extension SharedQuota {
     let place = counters.find(level.key)
     guard place >= 0, counters[place].isKnown, !counters[place].isShareBegun else { return }
     counters[place].isShareBegun = true
-    guard counters[place].restoredAt > moment else { return }
-    var used = max(0, level.rule.limit - counters[place].remaining)
-    if case .rate(let interval, _) = level.rule {
-      used = min(used, (counters[place].restoredAt - moment + interval - 1) / interval)
+    let used: Int64
+    switch level.rule {
+    case .rate(let interval, _):
+      guard counters[place].restoredAt > moment else { return }
+      used = min(
+        max(0, level.rule.limit - counters[place].remaining),
+        (counters[place].restoredAt - moment + interval - 1) / interval)
+    case .window, .sliding, .calendar:
+      let breaker = primaries[primaryOf(map.lane(of: level.owner))].breaker
+      used = counters[place].probablyUsed(by: breaker.state == .open ? min(moment, breaker.opened) : moment)
+    case .concurrency: return
     }
     node.shares.raise(share, to: (used + Int64(standing.count) - 1) / Int64(standing.count), time)
   }
 
   // MARK: Debts
+
+  /// There is a connection again: to the same server, which has counted what it was sent, or to another one, which perhaps
+  /// has never heard of it. To tell it twice is better than not at all.
+  func resolveDoubts(ofPrimary index: Int, isSameServer: Bool) {
+    let moment = clock()
+    doubts.removeAll { level in
+      guard primaryOf(map.lane(of: level.owner)) == index else { return false }
+      if !isSameServer { owe(level, moment) }
+      return true
+    }
+  }
 
   private func owe(_ level: QuotaLevel, _ moment: Int64) {
     let place = counters.find(level.key)

@@ -34,7 +34,9 @@ extension SharedQuota {
     primaries[index].isIdentifying = false
     if beats != nil { beatAt = min(beatAt, clock()) }
     checkStore(index)
+    resolveDoubts(ofPrimary: index, isSameServer: isSame)
     settleDebts()
+    claimSlotsAlone()
     for lane in lanes.indices where primaryOf(lane) == index && !(isSame && lanes[lane].state == .open) {
       openLane(lane)
     }
@@ -79,7 +81,9 @@ extension SharedQuota {
   func probeAnswered(_ index: Int, isGood: Bool) {
     let wasOpen = primaries[index].breaker.state == .open
     primaries[index].breaker.probed(isGood: isGood, clock(), random: world.random())
-    if wasOpen && primaries[index].breaker.state == .closed { settleDebts() }
+    guard wasOpen, primaries[index].breaker.state == .closed else { return }
+    settleDebts()
+    claimSlotsAlone()
   }
 
   // MARK: Replication ids
@@ -123,10 +127,12 @@ extension SharedQuota {
     guard lanes[lane].state == .recovering else { return }
     switch LaneRecordReply(reply.value.bytes) {
     case .done(let record):
+      lanes[lane].isReopened = lanes[lane].latest > 0
       lanes[lane].latest = max(lanes[lane].latest, record.now.microseconds)
       claimSlots(lane)
       lanes[lane].merging = lanes[lane].marks.all
       lanes[lane].merged = 0
+      lanes[lane].isGated = record.gate > record.now
       merge(lane)
     case .recover:
       lanes[lane].state = .closed
@@ -159,7 +165,11 @@ extension SharedQuota {
       lanes[lane].latest = max(lanes[lane].latest, record.now.microseconds)
       guard lanes[lane].merged == lanes[lane].merging.count else { return merge(lane) }
       lanes[lane].merging = []
+      lanes[lane].merged = 0
+      guard record.gate <= record.now else { return gatesAt = min(gatesAt, clock() + Self.gatePoll) }
       lanes[lane].state = .open
+      if lanes[lane].isGated && lanes[lane].isReopened { sendDebtsFirst(lane) }
+      lanes[lane].isGated = false
     case .recover:
       lanes[lane].state = .closed
       identify(primaryOf(lane))
@@ -169,6 +179,20 @@ extension SharedQuota {
       lanes[lane].merged = 0
       merge(lane)
     case .malformed: laneFailed(lane)
+    }
+  }
+
+  /// Asks lanes whose gate was closed whether it is open, by merging nothing, and opens those that have settled.
+  func lookAtGates(_ moment: Int64) {
+    gatesAt = .max
+    for lane in lanes.indices {
+      if lanes[lane].isGated && lanes[lane].state == .recovering { merge(lane) }
+      guard lanes[lane].state == .settling else { continue }
+      if lanes[lane].pausedUntil <= moment {
+        lanes[lane].state = .open
+      } else {
+        gatesAt = min(gatesAt, lanes[lane].pausedUntil)
+      }
     }
   }
 

@@ -50,7 +50,31 @@ extension SharedQuota {
   func takeSlotAlone(_ level: inout QuotaLevel) {
     level.isHeld = true
     let place = counters.find(level.key)
-    if place >= 0 { counters[place].slots.alone += 1 }
+    guard place >= 0 else { return }
+    counters[place].slots.alone += 1
+    list(place, clock())
+  }
+
+  /// The store is back: it is told of the slots that were taken without it.
+  func claimSlotsAlone() {
+    for place in slotHolders where counters[Int(place)].slots.alone > 0 {
+      askAbout(Int(place), map.lane(of: counters[Int(place)].level.owner))
+    }
+  }
+
+  /// The store has been told of these too: from now on they are slots like all others.
+  private func joinSlots(_ place: Int) {
+    let alone = counters[place].slots.alone
+    counters[place].slots.used += alone
+    counters[place].slots.alone = 0
+    for _ in 0..<alone { releaseShare(of: place) }
+  }
+
+  private func releaseShare(of place: Int) {
+    var question = LimitQuestion()
+    question.append(counters[place].level)
+    question[0].isHeld = true
+    node.shares.release(&question)
   }
 
   func freeSlot(_ key: QuotaKey) {
@@ -60,10 +84,7 @@ extension SharedQuota {
       counters[place].slots.used -= 1
     } else if counters[place].slots.alone > 0 {
       counters[place].slots.alone -= 1
-      var question = LimitQuestion()
-      question.append(counters[place].level)
-      question[0].isHeld = true
-      node.shares.release(&question)
+      releaseShare(of: place)
     }
   }
 
@@ -112,8 +133,10 @@ extension SharedQuota {
     var asked: ContiguousArray<Int32> = []
     for place in places {
       let slots = counters[Int(place)].slots
-      let wanted = isClaim ? slots.held : max(slots.used + slots.waiting, slots.peak)
+      let wanted = isClaim ? slots.held : max(slots.used + slots.alone + slots.waiting, slots.peak)
       guard call.append(counters[Int(place)].level, wanted: wanted) else { break }
+      // Others may have the rest as soon as this is sent, whether or not it is answered.
+      counters[Int(place)].slots.held = min(slots.held, wanted)
       asked.append(place)
     }
     slotQueues[lane].due.removeAll { asked.contains($0) }
@@ -134,17 +157,23 @@ extension SharedQuota {
     let asked = slotQueues[lane].asked
     slotQueues[lane].call = nil
     let moment = clock()
-    switch reply.error == nil ? call.read(reply.value.bytes) : .malformed {
+    let answer = reply.error == nil ? call.read(reply.value.bytes) : .malformed
+    switch answer {
     case .granted(_, let grants):
       for (place, grant) in zip(asked, grants) {
         let hasGrown = grant.slots > counters[Int(place)].slots.held
         counters[Int(place)].slots.held = grant.slots
         counters[Int(place)].slots.others = grant.others
+        if !slotQueues[lane].isClaim { joinSlots(Int(place)) }
         counters[Int(place)].slots.end = slotQueues[lane].sentMoment + Self.slotLease - Self.slotLease / 2000
         list(Int(place), moment)
         serve(Int(place), lane, isFinal: !hasGrown, moment)
       }
     case .recover, .gated:
+      if case .recover = answer {
+        lanes[lane].state = .closed
+        identify(primaryOf(lane))
+      }
       slotQueues[lane].due.append(contentsOf: asked)
       lanes[lane].pausedUntil = max(lanes[lane].pausedUntil, moment + 2_000_000)
       slotsAreDue = true
@@ -182,7 +211,7 @@ extension SharedQuota {
   }
 
   private func refuseSlot(_ place: Int, _ wait: SlotQueue.Wait, _ moment: Int64) {
-    counters[place].note(remaining: 0, restoredAt: moment + Self.renewal)
+    counters[place].note(remaining: 0, restoredAt: moment + Self.renewal, moment: moment)
     counters[place].deniedCost = 1
     counters[place].deniedUntil = moment + Self.slotPause
     counters[place].deniedReset = moment + Self.renewal
@@ -232,7 +261,7 @@ extension SharedQuota {
     var kept = 0
     for place in slotHolders {
       let slots = counters[Int(place)].slots
-      if slots.held == 0 && slots.used == 0 && slots.waiting == 0 && slots.peak == 0 {
+      if slots.held == 0 && slots.used == 0 && slots.alone == 0 && slots.waiting == 0 && slots.peak == 0 {
         counters[Int(place)].slots.isListed = false
         continue
       }

@@ -84,6 +84,10 @@ public final class SharedQuota: Quota {
   var holdersAt: Int64 = .max
   /// Counters that the store must be told of.
   var owing: ContiguousArray<Int32> = []
+  /// Levels that were sent and admitted here when the connection was lost.
+  var doubts: ContiguousArray<QuotaLevel> = []
+  /// When lanes that wait for their gate are looked at again.
+  var gatesAt: Int64 = .max
   /// When lanes that could not be opened are tried again.
   var reopenAt: Int64 = .max
   /// For each lane who waits for slots; a call for them under way; and when all are renewed.
@@ -171,6 +175,7 @@ public final class SharedQuota: Quota {
     probe(moment)
     if holdersAt <= moment { reviewHolders(moment) }
     if reopenAt <= moment { reopenLanes(moment) }
+    if gatesAt <= moment { lookAtGates(moment) }
     if renewAt <= moment { renewSlots(moment) }
     beatIfDue(moment)
   }
@@ -202,7 +207,7 @@ public final class SharedQuota: Quota {
     let queued = sendQueued(moment)
     let deadline = min(client.flush(), listener.flush())
     if nextAnswer < answered.count { return world.now }
-    var next = min(min(holdersAt, beatAt), min(reopenAt, renewAt))
+    var next = min(min(holdersAt, beatAt), min(reopenAt, min(renewAt, gatesAt)))
     for primary in primaries { next = min(next, primary.breaker.deadline) }
     let timed = next == .max ? Instant.never : world.now.advanced(byNanoseconds: max(0, next - moment))
     // Slots that wait for their lane to open: looked at again as soon as it may have.

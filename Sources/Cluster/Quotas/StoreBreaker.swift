@@ -21,8 +21,9 @@ struct StoreBreaker {
   private var good = 0
   private var isProbing = false
   private var nextProbe: Int64 = .max
-  /// How often it has opened.
+  /// How often it has opened, and when it last did.
   private(set) var openings = 0
+  private(set) var opened: Int64 = 0
 
   /// When ``takeProbe(_:)`` may have something to send.
   var deadline: Int64 { state == .open && !isProbing ? nextProbe : .max }
@@ -51,7 +52,7 @@ struct StoreBreaker {
   }
 
   private mutating func open(_ moment: Int64, _ random: UInt64) {
-    if state == .closed { openings += 1 }
+    if state == .closed { (openings, opened) = (openings + 1, moment) }
     state = .open
     good = 0
     isProbing = false

@@ -32,8 +32,9 @@ struct TrackedCounter {
   var nextSlice = Slice()
   /// Asked for by lease at all.
   var isLeasing = false
-  /// A lease is on its way.
+  /// A lease is on its way; and whether it is of another counter by now, and so of no use.
   var isAsking = false
+  var isOutdated = false
   /// It is in the list of those that hold tokens.
   var isListed = false
   /// Until then the last tokens are handed out one by one.
@@ -50,6 +51,11 @@ struct TrackedCounter {
   private(set) var remaining: Int64 = 0
   private(set) var restoredAt: Int64 = 0
   private(set) var isKnown = false
+  /// When that was, and how many units a second everybody together took lately.
+  private var notedAt: Int64 = 0
+  private var pace: Double = 0
+  private var pacedUsed: Int64 = 0
+  private var pacedAt: Int64 = 0
 
   /// Units that were admitted without the store and that it must be told of, and until when that matters.
   var owed: Int64 = 0
@@ -96,12 +102,36 @@ struct TrackedCounter {
   }
 
   /// The store has said how it stands.
-  mutating func note(remaining: Int64, restoredAt: Int64) {
+  mutating func note(remaining: Int64, restoredAt: Int64, moment: Int64) {
     self.remaining = remaining
     self.restoredAt = restoredAt
     isKnown = true
     isShareBegun = false
+    notedAt = moment
+    let used = level.rule.limit - remaining
+    let elapsed = moment - pacedAt
+    if used < pacedUsed || elapsed > Self.memoryOfPace {
+      (pacedUsed, pacedAt) = (used, moment)
+    } else if elapsed >= Self.intervalOfPace {
+      // More is believed at once, less only by and by.
+      let latest = Double(used - pacedUsed) * 1e9 / Double(elapsed)
+      pace = max(latest, pace + (latest - pace) / 4)
+      (pacedUsed, pacedAt) = (used, moment)
+    }
   }
+
+  /// What everybody together has probably used of a window since the store last spoke of it, by the end of `moment`, when
+  /// it fell silent; and what had been used by then.
+  func probablyUsed(by moment: Int64) -> Int64 {
+    // A window that is over, or one of which the store has spoken.
+    let (known, since) = restoredAt > moment ? (max(0, level.rule.limit - remaining), notedAt) : (0, restoredAt)
+    guard moment > since, moment - since <= Self.memoryOfPace else { return known }
+    return min(level.rule.limit, known + Int64(pace * 1.5 * Double(moment - since) / 1e9))
+  }
+
+  /// The pace counts between two words of the store that lie so far apart.
+  private static let intervalOfPace: Int64 = 10_000_000
+  private static let memoryOfPace: Int64 = 1_000_000_000
 
   /// Takes `units` of what is on lease; false, and nothing is taken, where there are too few.
   @inline(__always)
@@ -161,13 +191,29 @@ struct TrackedCounter {
   @inline(never)
   private mutating func change(_ asked: QuotaLevel) {
     plan = LeasePlan(asked)
+    let former = level
     level = plan.level(asked)
     cost = asked.cost
     isCalendar = asked.isCalendar
+    if !Self.isSameCounter(former, level) {
+      // What was granted was taken from another counter: to spend it or to give it back would be a gift to this one.
+      (slice, nextSlice) = (Slice(), Slice())
+      isOutdated = isAsking
+    }
     guard rule != asked.rule else { return }
     rule = asked.rule
     deniedUntil = 0
     exactUntil = 0
+  }
+}
+
+extension TrackedCounter {
+  /// Whether the store counts both by the same number: not where a window has become longer, or a unit worth more.
+  private static func isSameCounter(_ one: QuotaLevel, _ other: QuotaLevel) -> Bool {
+    guard let one = LanePolicy(one, isLeased: false), let other = LanePolicy(other, isLeased: false) else {
+      return false
+    }
+    return one.laneClass == other.laneClass && one.unit == other.unit && one.step == other.step
   }
 }
 

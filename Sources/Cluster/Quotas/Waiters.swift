@@ -18,6 +18,8 @@ struct Waiter {
   /// Levels that nobody could say anything about, and of those the ones that may have been debited all the same.
   var failed: UInt8 = 0
   var assumed: UInt8 = 0
+  /// Of those the ones whose connection was lost.
+  var doubtful: UInt8 = 0
   /// Levels that can be leased: the store is told so of all of them, always.
   var leasable: UInt8 = 0
   var isDenied = false
