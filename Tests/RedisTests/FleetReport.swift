@@ -9,7 +9,9 @@ import Pipeline
 /// What the nodes of a fleet have done, all of them and all their lives.
 struct FleetReport: CustomStringConvertible {
   private(set) var admitted: [JournalRecord] = []
-  /// Moments at which the store was heard to have decided something, in their order once all have been added.
+  /// Which node each of them was.
+  private(set) var slots: [Int] = []
+  /// Moments at which the store was heard to have decided something.
   private(set) var decisions: [Int64] = []
   private(set) var sources: [LimitSource: Int] = [:]
   private(set) var numbers: [Int] = Array(repeating: 0, count: JournalLayout.headWords)
@@ -22,6 +24,7 @@ struct FleetReport: CustomStringConvertible {
     case .admitted:
       sources[source, default: 0] += 1
       admitted.append(record)
+      slots.append(slot)
       if source == .exact { decisions.append(record.answered) }
     case .lease: decisions.append(record.answered)
     case .denied: if source == .exact { decisions.append(record.answered) }

@@ -50,12 +50,15 @@ final class NodeFleet {
     try? FileManager.default.removeItem(at: folder)
   }
 
+  /// Nothing happens on this thread. It is not given to others meanwhile: then nobody knows when it comes back.
+  static func pause(milliseconds: Int) { Thread.sleep(forTimeInterval: Double(milliseconds) / 1000) }
+
   /// Starts all nodes; they ask for so long, together from the moment on when all of them are ready.
-  func start(seconds: Double) async throws {
-    let start = Clock.civil().microseconds + 1_500_000
+  func start(seconds: Double) throws {
+    let start = Clock.civil().microseconds + 1_200_000
     ends = start + Int64(seconds * 1e6)
     for slot in rates.indices { try launch(slot, start: start) }
-    while Clock.civil().microseconds < start { try await Task.sleep(for: .milliseconds(5)) }
+    while Clock.civil().microseconds < start { Self.pause(milliseconds: 5) }
   }
 
   private func launch(_ slot: Int, start: Int64 = 0) throws {
@@ -104,7 +107,7 @@ final class NodeFleet {
   }
 
   /// Kills or stops a node taken at random again and again, for so long and with such pauses; a stop takes up to 1.5 s.
-  func disturb(seconds: Double, every pause: Double) async throws {
+  func disturb(seconds: Double, every pause: Double) throws {
     let end = Clock.monotonic().advanced(byNanoseconds: Int64(seconds * 1e9))
     var next = Clock.monotonic().advanced(byNanoseconds: Int64(pause * 1e9))
     var stops: [Int: Instant] = [:]
@@ -124,17 +127,17 @@ final class NodeFleet {
           stops[slot] = Clock.monotonic().advanced(byNanoseconds: Int64.random(in: 0...1_500_000_000))
         }
       }
-      try await Task.sleep(for: .milliseconds(5))
+      Self.pause(milliseconds: 5)
     }
     for slot in stops.keys { thaw(slot) }
   }
 
   /// Waits until all nodes have left; those that do not are killed.
-  func finish() async throws {
+  func finish() throws {
     let limit = ends + 3_000_000
     for index in current {
       while lives[index].process.isRunning, Clock.civil().microseconds < limit {
-        try await Task.sleep(for: .milliseconds(5))
+        Self.pause(milliseconds: 5)
       }
       signal(lives[index], SIGCONT)
       if lives[index].process.isRunning { signal(lives[index], SIGKILL) }
@@ -143,14 +146,14 @@ final class NodeFleet {
   }
 
   /// Runs all of it: for so long, with faults in such pauses, if any.
-  func run(seconds: Double, faultsEvery pause: Double? = nil) async throws -> FleetReport {
-    try await start(seconds: seconds)
+  func run(seconds: Double, faultsEvery pause: Double? = nil) throws -> FleetReport {
+    try start(seconds: seconds)
     if let pause {
-      try await disturb(seconds: seconds - 0.2, every: pause)
+      try disturb(seconds: seconds - 0.2, every: pause)
     } else {
-      try await Task.sleep(for: .milliseconds(Int(seconds * 1000)))
+      Self.pause(milliseconds: Int(seconds * 1000))
     }
-    try await finish()
+    try finish()
     return report()
   }
 

@@ -26,11 +26,11 @@ extension QuotaSafety {
   struct Windows {
     @Test(
       "No window admits more than its limit while nodes are killed and stopped four times a second",
-      arguments: [LimitMode.leased, .exact, .auto])
-    func faults(mode: LimitMode) async throws {
+      arguments: NodeFleet.isSoaking ? [LimitMode.leased, .exact, .auto] : [.leased, .exact])
+    func faults(mode: LimitMode) throws {
       let (limit, seconds) = (3000, NodeFleet.isSoaking ? 20.0 : 3)
       let redis = try RealRedis()
-      let report = try await fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: seconds, faultsEvery: 0.25)
+      let report = try fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: seconds, faultsEvery: 0.25)
       let counts = report.windows(of: second, limit: limit)
       print("T4 \(mode.rawValue), a fault every 250 ms, of \(limit): \(counts); \(report)")
       #expect(counts.count > 1)
@@ -41,10 +41,10 @@ extension QuotaSafety {
     @Test(
       "With a fault every two seconds hardly anything of a limit is lost", .enabled(if: NodeFleet.isSoaking),
       arguments: [LimitMode.leased, .exact])
-    func utilisation(mode: LimitMode) async throws {
+    func utilisation(mode: LimitMode) throws {
       let limit = 3000
       let redis = try RealRedis()
-      let report = try await fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: 20, faultsEvery: 2)
+      let report = try fleet(redis, mode, limit: limit, rate: 20_000).run(seconds: 20, faultsEvery: 2)
       let counts = report.windows(of: second, limit: limit)
       let full = counts.dropFirst().dropLast()
       let utilisation = Double(full.reduce(0, +)) / Double(max(1, full.count * limit))
@@ -53,35 +53,37 @@ extension QuotaSafety {
       #expect(utilisation >= 0.95)
     }
 
-    @Test("On a hot key the store is asked for few of the admitted requests and for none that is denied again")
-    func calls() async throws {
+    @Test(
+      "On a hot key the store is asked for few of the admitted requests and for none that is denied again",
+      .enabled(if: NodeFleet.isSoaking))
+    func calls() throws {
       let limit = 10_000
       let redis = try RealRedis()
-      let report = try await fleet(redis, .leased, limit: limit, rate: 30_000).run(seconds: 2.5)
+      let report = try fleet(redis, .leased, limit: limit, rate: 30_000).run(seconds: 10)
       let counts = report.windows(of: second, limit: limit)
       print("T4 without faults: \(counts), calls per admitted \(report.callsPerAdmitted); \(report)")
       #expect(counts.allSatisfy { $0 <= limit })
-      if NodeFleet.isSoaking { #expect(report.callsPerAdmitted <= 0.02) }
+      #expect(report.callsPerAdmitted <= 0.02)
     }
 
     @Test("What was granted in one window is not spent in the next; a clock that runs too slowly is found out")
-    func ends() async throws {
-      #expect(try await pulse() <= 0)
+    func ends() throws {
+      #expect(try pulse() <= 0)
       // The test can fail: these leases end too late.
       var excess = 0
-      for _ in 0..<3 where excess <= 0 { excess = try await pulse("clock=300") }
+      for _ in 0..<3 where excess <= 0 { excess = try pulse("clock=300") }
       #expect(excess > 0)
     }
 
     /// By how much a window was exceeded.
-    private func pulse(_ argument: String = "clock=1000") async throws -> Int {
+    private func pulse(_ argument: String = "clock=1000") throws -> Int {
       let limit = 2000
       let redis = try RealRedis()
       // Who kept tokens over the end of a window that was hardly used would spend them in the next.
       let fleet = try NodeFleet(
         3, rate: 12_000, share: 0.34, store: "unix:\(redis.path)", "rule=window:\(limit):\(second / 2)", "mode=leased",
-        "deadline=250", "outage=closed", "pulse=70:430:500", argument)
-      let report = try await fleet.run(seconds: 2.5)
+        "deadline=250", "outage=closed", "pulse=70:430:500:1000", argument)
+      let report = try fleet.run(seconds: 3)
       let counts = report.windows(of: second / 2, limit: limit)
       print("T4 pulses, \(argument), of \(limit): \(counts); \(report)")
       return (counts.max() ?? 0) - limit
@@ -100,24 +102,26 @@ extension QuotaSafety {
   struct Spans {
     @Test(
       "No span of time admits more than the burst and what comes back in it",
-      arguments: [LimitMode.leased, .exact, .auto])
-    func rates(mode: LimitMode) async throws {
+      arguments: NodeFleet.isSoaking ? [LimitMode.leased, .exact, .auto] : [.leased])
+    func rates(mode: LimitMode) throws {
       let (interval, burst) = (1_000_000 as Int64, 200 as Int64)
-      let report = try await run("rule=rate:\(interval):\(burst)", mode)
+      let report = try run("rule=rate:\(interval):\(burst)", mode)
       let excess = report.excess(overInterval: interval, burst: burst)
       print("T5 \(mode.rawValue), 1000 a second and 200 at once: exceeded by \(excess); \(report)")
       #expect(excess <= 0)
-      #expect(report.admitted.count > 1000)
+      #expect(report.admitted.count > 500)
     }
 
-    @Test("No span as long as a sliding window admits more than its limit", arguments: [LimitMode.leased, .exact])
-    func sliding(mode: LimitMode) async throws {
+    @Test(
+      "No span as long as a sliding window admits more than its limit",
+      arguments: NodeFleet.isSoaking ? [LimitMode.leased, .exact] : [.leased])
+    func sliding(mode: LimitMode) throws {
       let limit = 1000
-      let report = try await run("rule=sliding:\(limit):\(QuotaSafety.second)", mode)
+      let report = try run("rule=sliding:\(limit):\(QuotaSafety.second)", mode)
       let most = report.most(in: QuotaSafety.second)
       print("T5 \(mode.rawValue), sliding, of \(limit): \(most); \(report)")
       #expect(most <= limit)
-      #expect(report.admitted.count > 1000)
+      #expect(report.admitted.count > 500)
     }
 
     @Test("The checks find a single unit too many")
@@ -141,56 +145,67 @@ extension QuotaSafety {
     }
 
     /// Bursts behind pauses in which buckets fill up while nodes might hold tokens, and faults.
-    private func run(_ rule: String, _ mode: LimitMode) async throws -> FleetReport {
+    private func run(_ rule: String, _ mode: LimitMode) throws -> FleetReport {
       let redis = try RealRedis()
       let fleet = try NodeFleet(
         4, rate: 20_000, share: 0.4, store: "unix:\(redis.path)", rule, "mode=\(mode.rawValue)", "deadline=250",
         "outage=closed", "pulse=5:250:60:300")
-      return try await fleet.run(seconds: NodeFleet.isSoaking ? 20 : 2.5, faultsEvery: 0.25)
+      return try fleet.run(seconds: NodeFleet.isSoaking ? 20 : 2, faultsEvery: 0.25)
     }
   }
 
   /// T15 of the design.
   @Suite("Slots")
   struct SlotSafety {
-    @Test("Slots of a killed node come back by themselves, and never do more exchanges run than the limit allows")
-    func killed() async throws {
+    @Test("Slots of a killed node come back, a stopped one begins nothing without, and never do more run than may")
+    func slots() throws {
       let limit = 40
       let redis = try RealRedis()
       let fleet = try NodeFleet(
-        4, rate: 2400, share: 0.7, store: "unix:\(redis.path)", "rule=concurrency:\(limit)", "hold=60", "deadline=250",
+        4, rate: 4000, share: 0.7, store: "unix:\(redis.path)", "rule=concurrency:\(limit)", "hold=60", "deadline=250",
         "outage=closed")
-      try await fleet.start(seconds: 7)
-      try await Task.sleep(for: .milliseconds(1500))
+      try fleet.start(seconds: 6)
+      NodeFleet.pause(milliseconds: 1000)
+      fleet.freeze(1)
       fleet.kill(0)
       let killed = Clock.civil().microseconds
-      try await fleet.finish()
+      NodeFleet.pause(milliseconds: 4000)
+      fleet.thaw(1)
+      try fleet.finish()
       let report = fleet.report()
-      let held = report.running(at: killed - 1000)
-      let back = (0...50).map { killed + $0 * 100_000 }.first { report.running(at: $0) >= limit * 3 / 4 }
-      let most = report.mostRunning
-      print("T15 killed: most \(most) of \(limit), \(held) before, back after \((back ?? 0) - killed) µs; \(report)")
+      let (most, held) = (report.mostRunning, report.running(at: killed - 1000))
+      let back = (0...45).map { killed + $0 * 100_000 }.first { report.running(at: $0) >= limit * 3 / 4 } ?? .max
+      print("T15: most \(most) of \(limit), \(held) before, back after \((back - killed) / 1000) ms; \(report)")
       #expect(most <= limit)
       #expect(held >= limit / 2)
-      #expect(back.map { $0 - killed <= 4_000_000 } == true)
+      #expect(back - killed <= 4 * QuotaSafety.second)
     }
+  }
+}
 
-    @Test("A node that was stopped for longer than its lease begins nothing before it has slots again")
-    func frozen() async throws {
-      let limit = 40
+extension QuotaSafety {
+  /// T17 of the design.
+  @Suite("Denials that are remembered")
+  struct Denials {
+    @Test("A raised limit counts at once on every node, although all of them remember that it was used up")
+    func raised() throws {
       let redis = try RealRedis()
       let fleet = try NodeFleet(
-        3, rate: 2400, share: 0.7, store: "unix:\(redis.path)", "rule=concurrency:\(limit)", "hold=60", "deadline=250",
-        "outage=closed")
-      try await fleet.start(seconds: 6)
-      try await Task.sleep(for: .milliseconds(800))
-      fleet.freeze(0)
-      try await Task.sleep(for: .milliseconds(4000))
-      fleet.thaw(0)
-      try await fleet.finish()
+        3, rate: 3000, share: 0.34, store: "unix:\(redis.path)", "rule=window:1000:\(QuotaSafety.second * 3600)",
+        "mode=leased", "deadline=250", "outage=closed")
+      try fleet.start(seconds: 2.2)
+      NodeFleet.pause(milliseconds: 1000)
+      fleet.set(.limit, 1600)
+      let raised = Clock.civil().microseconds
+      try fleet.finish()
       let report = fleet.report()
-      print("T15 stopped: most \(report.mostRunning) of \(limit); \(report)")
-      #expect(report.mostRunning <= limit)
+      let before = report.admitted.count { $0.answered < raised }
+      let last = report.admitted.map(\.answered).max() ?? 0
+      let nodes = Set(zip(report.admitted, report.slots).filter { $0.0.asked > raised }.map(\.1))
+      print("T17: \(before) before, all after \((last - raised) / 1000) ms; \(report)")
+      #expect(before == 1000 && report.admitted.count == 1600 && nodes.count == 3)
+      #expect(last - raised <= QuotaSafety.second)
+      #expect(report[.deniedFromMemory] > report.admitted.count)
     }
   }
 }

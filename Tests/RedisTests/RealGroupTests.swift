@@ -13,13 +13,13 @@ struct RealGroupTests {
     let primary = try RealRedis(usesPort: true)
     let replica = try RealRedis(usesPort: true, "--replicaof 127.0.0.1 \(primary.port)")
     // A sentinel looks for replicas when it starts, and then every ten seconds: let it find one.
-    #expect(try poll(primary.socket, "INFO", "replication") { $0.contains("state=online") })
+    #expect(try FailoverGroup.poll(primary.socket, "INFO", "replication") { $0.contains("state=online") })
     let sentinels = try (0..<3).map { _ in try RealRedis(watching: primary.port) }
     let addresses = sentinels.map { AddressText.socket($0.tcp) }
     let real = try RealClient(.sentinel(RedisSentinels(name: "m", addresses: addresses)))
     #expect(try real.run { $0.client.isUp(0) })
     // The replica must be in step, and known to all sentinels, before anything can fail over.
-    let isReady = try poll(sentinels[0].tcp, "SENTINEL", "MASTER", "m") { text in
+    let isReady = try FailoverGroup.poll(sentinels[0].tcp, "SENTINEL", "MASTER", "m") { text in
       text.contains("\"num-slaves\", \"1\"") && text.contains("\"num-other-sentinels\", \"2\"")
     }
     #expect(isReady)
@@ -65,19 +65,6 @@ struct RealGroupTests {
     #expect(real.owner.increment(tag + 1, "foo") == .accepted)
     #expect(try real.run { $0.outcomes.last == .reply(tag + 1, ":1") })
     #expect(real.owner.client.primary(of: HashSlot.of("foo")) == real.owner.client.primary(of: 0))
-  }
-
-  /// Asks a server again and again, until it answers what somebody waits for.
-  private func poll(_ address: SocketAddress, _ words: String..., until condition: (String) -> Bool) throws -> Bool {
-    let link = try RealLink(RedisServer(address: .socket(address)), anyRole)
-    try link.run { $0.ups == [1] }
-    for question in 0..<400 as Range<UInt64> {
-      _ = link.owner.link.send(tag: question, within: 1_000_000_000) { RedisCommand.append(words, to: $0) }
-      try link.run(within: 2) { $0.outcomes.last?.settledTag == question }
-      if case .reply(_, let text)? = link.owner.outcomes.last, condition(text) { return true }
-      try link.run(milliseconds: 50)
-    }
-    return false
   }
 
   private var anyRole: RedisLinkSettings {

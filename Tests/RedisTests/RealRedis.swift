@@ -21,7 +21,7 @@ final class RealRedis {
   }
 
   /// Starts a sentinel that watches the primary at `port` as `m`.
-  init(watching primary: UInt16) throws {
+  init(watching primary: UInt16, failoverTimeout milliseconds: Int = 2000) throws {
     folder = FileManager.default.temporaryDirectory.appending(path: "sluice-redis-\(UUID().uuidString.prefix(8))")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     port = try Self.freePort()
@@ -32,7 +32,7 @@ final class RealRedis {
     dir \(folder.path)
     sentinel monitor m 127.0.0.1 \(primary) 2
     sentinel down-after-milliseconds m 500
-    sentinel failover-timeout m 2000
+    sentinel failover-timeout m \(milliseconds)
     """.write(to: file, atomically: true, encoding: .utf8)
     options = []
     try launch([file.path, "--sentinel"])
