@@ -168,7 +168,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   private mutating func match(
     _ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>
   ) -> Borrowed<RoutePlan>? {
-    if lent.request.with({ $0.pathBeginsWithDot }), request.isReserved { return matchReserved(exchange, configuration) }
+    if lent.request.with({ $0.isPathUnusual }), request.isReserved { return matchReserved(exchange, configuration) }
     let table = configuration.part { $0.blueprint.table }
     let match = lent.request.with { request in
       table.with { $0.match(request, captures: &exchanges[exchange].captures) }

@@ -6,14 +6,9 @@ extension RequestHead {
   /// Below this, paths are the gateway's own.
   public static let reservedPath = "/.sluice"
 
-  /// Whether the first segment of the path begins with a dot. A few instructions: most requests are asked only this.
-  @inlinable
-  @inline(__always)
-  public var pathBeginsWithDot: Bool {
-    let path = path
-    // Behind a path stands at least the version, so there is a byte.
-    return path.count > 1 && bytes[byte: Int(path.start) &+ 1] == 46
-  }
+  /// Whether the path has escapes, empty segments or segments that begin with a dot; the gateway's own paths do. Reading
+  /// a path finds it out on the way, so that most requests are asked only this.
+  public var isPathUnusual: Bool { facts.value.isPathUnusual }
 
   /// Whether the path is one of the gateway's own.
   public var isReserved: Bool {

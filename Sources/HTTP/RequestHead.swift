@@ -18,6 +18,7 @@ public final class RequestHead {
     var keepsAlive = false
     var expectsContinue = false
     var port: UInt16 = 0
+    var isPathUnusual = false
     var framing = BodyFraming.none
     var methodText = ByteRange.empty
     var target = ByteRange.empty

@@ -73,6 +73,7 @@ enum TargetReader {
       at &+= 16
     }
     line.path = ByteRange(start, upTo: pathEnd)
+    line.isPathUnusual = suspicious != 0
     if suspicious != 0, let fault = PathRules.fault(window, start, pathEnd, paths) { return LineEnd.refusal(fault) }
     return pathEnd == end ? 0 : readQuery(window, pathEnd, end, &line)
   }
