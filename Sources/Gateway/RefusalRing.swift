@@ -33,7 +33,7 @@ struct RefusalRecord {
 /// The last refusals of one loop. Those by limits are kept apart from the others, so that a flood of one kind, a scan
 /// for paths that are not there say, does not displace what somebody will ask about.
 ///
-/// Room is taken with the first refusal, 120 KiB for each kind, and never more; requests that pass never come here.
+/// Room is taken with the first refusal, less than 100 KiB for each kind, and never more; requests that pass never come here.
 final class RefusalRing {
   /// How many are kept of each kind.
   static let capacity = 256
