@@ -66,15 +66,20 @@ def test_a_second_run_changes_nothing(up):
     assert status.stdout.count(" ready: ") == (1 if options else 3)
 
 
-def test_a_node_that_is_gone_is_told_and_brought_back(up):
+def test_what_is_gone_is_told_and_brought_back(up):
     port, _, options = up
-    node = "gateway" if options else "node-2"
-    pid, _ = (ROOT / "cluster" / "run" / f"{node}.pid").read_text().split()
-    os.kill(int(pid), signal.SIGKILL)
-    until(lambda: script("status").returncode == 1, "status misses the node")
-    assert "ENDED" in script("status").stdout
-    assert script("up", "--port", str(port), *options).stdout.startswith("up: ")
+    run = ROOT / "cluster" / "run"
+    gone = ["gateway"] if options else ["node-2", "redis"]
+    before = {f.stem: f.read_text() for f in run.glob("*.pid")}
+    for name in gone:
+        os.kill(int(before[name].split()[0]), signal.SIGKILL)
+    until(lambda: script("status").stdout.count("ENDED") == len(gone), "status misses them")
+    assert script("status").returncode == 1
+    again = script("up", "--port", str(port), *options)
+    assert again.returncode == 0 and set(gone) == set(again.stdout.splitlines()[0].removeprefix("up again: ").split())
     assert script("status").returncode == 0
+    after = {f.stem: f.read_text() for f in run.glob("*.pid")}
+    assert {name for name in after if after[name] != before[name]} == set(gone)
 
 
 def test_a_taken_port_is_said():
