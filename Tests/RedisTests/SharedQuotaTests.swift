@@ -69,7 +69,13 @@ struct SharedQuotaTests {
     #expect(try rig.open())
     let asked = question(level(.rate(intervalNanoseconds: 1_000_000_000_000, burst: 10)))
     #expect(try rig.decide(0, asked).decision == .admitted)
-    for _ in 0..<3 { #expect(try rig.decide(1, asked, peek: true)[0].remaining == 9) }
+    for _ in 0..<3 {
+      let seen = try rig.decide(1, asked, peek: true)
+      #expect(seen[0].remaining == 9 && seen.decision == .admitted && !seen[0].isDenied)
+    }
+    for _ in 0..<9 { _ = try rig.decide(0, asked) }
+    let seen = try rig.decide(1, asked, peek: true)
+    #expect(seen[0].remaining == 0 && seen.decision == .denied && seen[0].isDenied)
   }
 
   @Test("Leased limits are admitted from memory, never beyond the limit and to its last token")

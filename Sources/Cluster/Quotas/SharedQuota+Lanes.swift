@@ -235,10 +235,23 @@ extension SharedQuota {
     switch entry.purpose {
     case .waiter:
       turn.batch.answer(entry.place, &waiters[entry.index].question)
-      if !waiters[entry.index].isPeek { noteAnswer(entry, turn, moment) }
+      if waiters[entry.index].isPeek {
+        noteLook(entry)
+      } else {
+        noteAnswer(entry, turn, moment)
+      }
       partAnswered(entry.index, moment)
     case .lease: leaseAnswered(Int(entry.index), turn, entry.place.item)
     case .settlement: break
+    }
+  }
+
+  /// Notes how one part of a question would be decided: nothing was asked for, so that nothing was refused.
+  private func noteLook(_ entry: LaneTurn.Entry) {
+    for index in 0..<waiters[entry.index].question.count where entry.levels >> UInt8(index) & 1 == 1 {
+      let level = waiters[entry.index].question[index]
+      waiters[entry.index].question[index].isDenied = level.remaining < level.cost
+      if level.remaining < level.cost { waiters[entry.index].isDenied = true }
     }
   }
 
