@@ -41,7 +41,7 @@ struct SharedQuotaTroubleTests {
   @Test("Slots that were to be given back are not used while nobody knows whether they were")
   func slotsGivenBack() throws {
     let redis = try RealRedis()
-    let rig = try QuotaRig(2, RedisServer(address: .socket(redis.socket)))
+    let rig = try QuotaRig(2, RedisServer(address: .socket(redis.socket))) { $0.deadline = 50_000_000 }
     #expect(try rig.open())
     let asked = question(level(.concurrency(limit: 8), outage: .closed))
     for var one in try take(rig, 0, asked) { rig.quotas[0].release(&one, now: rig.loop.now) }
@@ -58,7 +58,7 @@ struct SharedQuotaTroubleTests {
   @Test("Slots that a node took while the store was away count as soon as it is back")
   func slotsTakenAlone() throws {
     let redis = try RealRedis()
-    let rig = try QuotaRig(2, RedisServer(address: .socket(redis.socket)))
+    let rig = try QuotaRig(2, RedisServer(address: .socket(redis.socket))) { $0.deadline = 50_000_000 }
     #expect(try rig.open())
     let asked = question(level(.concurrency(limit: 8)))
     redis.freeze()
