@@ -151,6 +151,7 @@ stop_all() {
   done
   ((${#gateways[@]} == 0)) || stop "${gateways[@]}"
   ((${#later[@]} == 0)) || stop "${later[@]}"
+  # shellcheck disable=SC2034  # read by whoever called
   stopped=("${gateways[@]}" "${later[@]}")
 }
 
