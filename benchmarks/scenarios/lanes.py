@@ -60,11 +60,15 @@ def bytes_per_key(redis, keys):
     return (redis.memory() - empty) / redis.fields()
 
 
+def build_load():
+    source = h.HERE / "lanes_load.c"
+    subprocess.run(["cc", "-O2", "-Wall", "-o", str(h.WORK / "lanes-load"), str(source), "-lhiredis"], check=True)
+
+
 def run(options):
     if options.peers_only:
         return {}
-    source = h.HERE / "lanes_load.c"
-    subprocess.run(["cc", "-O2", "-Wall", "-o", str(h.WORK / "lanes-load"), str(source), "-lhiredis"], check=True)
+    build_load()
     costs = {work: [] for work in WORK}
     smaller = {}
     with Redis() as redis:

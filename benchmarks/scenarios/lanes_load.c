@@ -2,7 +2,9 @@
  * batches in flight on it. Prints how many decisions were made, how many of them admitted, and how many batches came with
  * the wrong period. The batches are built beforehand: what is measured is Redis.
  *
- *   lanes-load SOCKET flat|three|together BATCH KEYS SECONDS function|SHA-OF-THE-SCRIPT
+ *   lanes-load SOCKET flat|three|together BATCH KEYS SECONDS function|SHA-OF-THE-SCRIPT [BATCHES-A-SECOND]
+ *
+ * Without a rate, as many as Redis answers.
  *
  * flat:     every decision has one level, a rate, of a random key
  * three:    a minute's window of one of eight tenants, a rate and a day's quota of a random key
@@ -14,6 +16,7 @@
 #include <string.h>
 #include <sys/time.h>
 #include <time.h>
+#include <unistd.h>
 
 enum { LOOPS = 4, IN_FLIGHT = 2, LANES = 16, ROUND = 1024, MOST = 2048 };
 static const char ID[] = "0123456789012345678901234567890123456789";
@@ -103,9 +106,10 @@ static command build(int mode, int lane, int batch, long keys, const char *how) 
 }
 
 int main(int argc, char **argv) {
-  if (argc != 7) return 2;
+  if (argc < 7) return 2;
   int mode = strcmp(argv[2], "flat") == 0 ? 0 : strcmp(argv[2], "together") == 0 ? 1 : 2, batch = atoi(argv[3]);
-  long keys = atol(argv[4]);
+  long keys = atol(argv[4]), begun = 0;
+  double pause = argc > 7 ? 1e6 / atof(argv[7]) : 0, start = now_us();
   double seconds = atof(argv[5]);
   redisContext *loops[LOOPS];
   for (int i = 0; i < LOOPS; i++) {
@@ -127,9 +131,11 @@ int main(int argc, char **argv) {
       n = sent = 0;
       rebuilds = 0;
     }
-    if (!rebuilds && now_us() < end) {
-      int wanted = waiting == 0 ? LOOPS * IN_FLIGHT : 1;
-      for (; wanted > 0; wanted--, sent++, waiting++) {
+    double due = start + (double)begun * pause;
+    if (pause > 0 && waiting == 0 && due > now_us()) usleep((useconds_t)(due - now_us()));
+    if (!rebuilds && now_us() < end && waiting < LOOPS * IN_FLIGHT) {
+      int wanted = pause > 0 ? waiting == 0 || due <= now_us() : waiting == 0 ? LOOPS * IN_FLIGHT : 1;
+      for (; wanted > 0; wanted--, sent++, begun++, waiting++) {
         redisContext *c = loops[sent % LOOPS];
         redisAppendFormattedCommand(c, round[sent % ROUND].bytes, round[sent % ROUND].length);
         for (int done = 0; !done;) redisBufferWrite(c, &done);

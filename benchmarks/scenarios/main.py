@@ -42,7 +42,7 @@ def show(value, indent=2):
         elif name == "goals":
             for goal in item:
                 mark = "reached" if goal["reached"] else "MISSED"
-                print(f"{pad}goal: {goal['figure']:40} {goal['value']:10.3f} ≤ {goal['at most']:<8} {mark}")
+                print(f"{pad}goal: {goal['figure']:50} {goal['value']:10.3f} ≤ {goal['at most']:<8} {mark}")
         else:
             print(f"{pad}{name:34} {item}")
 
