@@ -32,8 +32,6 @@ def per_request(options):
         try:
             for server in servers:
                 server.start()
-            if not options.peers_only:
-                stores.wait_for_store(shared)
             # Each server is warm again before each of its rounds: leases are given back while the others have theirs.
             figures = h.interleaved(servers, options.rounds, options.seconds, h.WORK / "keys.lua", warm=1)
             result = {"CPU µs/request": {name: h.summary(values) for name, values in figures.items()}}
@@ -71,11 +69,10 @@ def by_rate(options):
         try:
             for server in servers:
                 server.start()
-            stores.wait_for_store(shared)
             for rate, keys in cases:
                 counts = stores.decisions(shared)
                 costs = {server.name: [] for server in servers}
-                for _ in range(3):
+                for _ in range(2):
                     for server in servers:
                         costs[server.name].append(open_loop(server, rate, keys))
                 h.progress(f"{rate}/s over {keys} keys")
@@ -120,8 +117,6 @@ def operations(options):
         hot = stores.node("quota-hot", redis, up.port, HOT)
         scarce = stores.node("quota-scarce", redis, up.port, SCARCE)
         with hot, scarce:
-            for server in (hot, scarce):
-                stores.wait_for_store(server)
             for rate in (1000, 10_000):
                 stores.bench(hot, 1, rate, 1)
                 load, every, deciding = commands(redis, [hot, scarce], lambda: stores.bench(hot, 5, rate, 1))

@@ -56,16 +56,34 @@ class Redis(h.Server):
         return counts
 
 
-def node(name, store, upstream_port, limit, mode="auto", access_log='"off"', prefix=(), cores=None):
+class Node(h.Server):
+    """A gateway whose start is over when its store decides; see `node`."""
+
+    admin = None
+    has_store = False
+
+    def start(self, wait=20):
+        super().start(wait)
+        try:
+            if self.has_store:
+                wait_for_store(self)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+
+def node(name, store, upstream_port, limit, mode="auto", access_log='"off"', prefix=(), outage="local"):
     """A node with a limit for each key; `store` is a Redis, a document of the option `store`, or None: its own memory."""
     port, admin = h.free_port(), h.free_port()
     store = store.url if isinstance(store, Redis) else store or "embedded"
     path = h.fill(
         "sluice-quota.json", name, PORT=port, ADMIN=admin, UPSTREAM=upstream_port, CONSUMERS=h.consumers(), NAME=name,
-        ACCESS_LOG=access_log, STORE=json.dumps(store), LIMIT=limit, MODE=mode)
+        ACCESS_LOG=access_log, STORE=json.dumps(store), LIMIT=limit, MODE=mode,
+        OUTAGE=outage)
     os.environ["SLUICE_BENCH_SECRET"] = SECRET
-    server = h.Server(name, [*prefix, str(h.SLUICE), "run", "-c", str(path)], port, cores or h.SERVER_CORES)
-    server.admin = admin
+    server = Node(name, [*prefix, str(h.SLUICE), "run", "-c", str(path)], port)
+    server.admin, server.has_store = admin, store != "embedded"
     return server
 
 
@@ -92,7 +110,7 @@ def shares(counts):
     return {name: round(value / total, 4) for name, value in counts.items()} if total else {}
 
 
-def wait_for_store(server, seconds=10):
+def wait_for_store(server, seconds=20):
     """Until the store decides: a node that starts is ready before it is connected."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
