@@ -117,27 +117,24 @@ int main(int argc, char **argv) {
     if (loops[i] == NULL || loops[i]->err) return fprintf(stderr, "no connection\n"), 1;
   }
   static command round[ROUND];
+  static double built[ROUND];
   long decisions = 0, admitted = 0, retries = 0, waiting = 0, sent = 0;
-  double end = now_us() + seconds * 1e6, built = 0;
+  double end = now_us() + seconds * 1e6, stale = 0;
   for (long n = 0; now_us() < end || waiting > 0; n++) {
-    /* Names hold the time: built anew every ten seconds, when nothing is on its way. */
-    int rebuilds = now_us() > built + 10e6;
-    if (rebuilds && waiting == 0) {
-      for (int i = 0; i < ROUND; i++) {
-        free(round[i].bytes);
-        round[i] = build(mode, i % LANES, batch, keys, argv[6]);
-      }
-      built = now_us();
-      n = sent = 0;
-      rebuilds = 0;
-    }
     double due = start + (double)begun * pause;
     if (pause > 0 && waiting == 0 && due > now_us()) usleep((useconds_t)(due - now_us()));
-    if (!rebuilds && now_us() < end && waiting < LOOPS * IN_FLIGHT) {
+    if (now_us() < end && waiting < LOOPS * IN_FLIGHT) {
       int wanted = pause > 0 ? waiting == 0 || due <= now_us() : waiting == 0 ? LOOPS * IN_FLIGHT : 1;
       for (; wanted > 0; wanted--, sent++, begun++, waiting++) {
         redisContext *c = loops[sent % LOOPS];
-        redisAppendFormattedCommand(c, round[sent % ROUND].bytes, round[sent % ROUND].length);
+        int i = (int)(sent % ROUND);
+        /* Names hold the time: each is built anew every ten seconds. */
+        if (built[i] <= stale || now_us() > built[i] + 10e6) {
+          free(round[i].bytes);
+          round[i] = build(mode, i % LANES, batch, keys, argv[6]);
+          built[i] = now_us();
+        }
+        redisAppendFormattedCommand(c, round[i].bytes, round[i].length);
         for (int done = 0; !done;) redisBufferWrite(c, &done);
       }
     }
@@ -150,7 +147,7 @@ int main(int argc, char **argv) {
       decisions += batch;
       for (int i = 0; i < batch; i++) admitted += reply->str[17 + i];
     } else if (reply->type == REDIS_REPLY_STRING && reply->str[0] == 'G') {
-      built = 0, retries++;
+      stale = now_us(), retries++;
     } else {
       return fprintf(stderr, "answer: %.*s\n", (int)reply->len, reply->str), 1;
     }

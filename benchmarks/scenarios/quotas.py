@@ -34,12 +34,11 @@ def run(options):
             h.goal("CPU, shared limit / nginx with EVALSHA", cost["shared/nginx-lua"]["median"], 0.45),
             h.goal("Redis commands, admitted request of a hot key", hot["all, a request"], 0.02),
             h.goal("Redis commands, refused ones of an exhausted key", operations["refused, 10000/s"]["to decide"], 0),
-            h.goal("exact beyond a round trip, p50, µs", latency["beyond a round trip, p50, µs"], 50),
-            h.goal("exact beyond a round trip, p99, ms", latency["beyond a round trip, p99, ms"], 1),
+            *latency.pop("goals"),
             *[goal for name, found in frozen.items() for goal in outage(name, found)],
             h.goal("failover, s until the store decides", failover["first by the new primary after s"], 1.0),
             h.goal("failover, 5xx and failed requests", failover["5xx"], 0),
-            *decisions["goals"],
+            *decisions.pop("goals"),
         ],
     }
 

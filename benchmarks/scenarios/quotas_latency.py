@@ -10,21 +10,39 @@ import lanes
 import stores
 
 AMPLE = '{ per: "key", rate: "1000/s", burst: 60000 }'
-SHARE = 0.4  # of a core, for Redis: what is measured beside it makes it some 0.6
+SHARE = 0.5  # of a core, for Redis: what is measured beside it makes it some 0.6
 BATCH = 64
 RATE = 2000
 
 
 class Busy:
-    """Others who ask Redis for decisions at a rate that keeps it busy for a share of the time."""
+    """Others who ask Redis for decisions, at a rate that keeps it busy for a share of the time."""
 
     def __init__(self, redis, seconds):
-        self.redis = redis
-        self.rate = SHARE * 1e6 / (BATCH * lanes.load(redis, "flat", BATCH, lanes.KEYS, 1)[1])
-        command = [h.WORK / "lanes-load", redis.socket, "flat", BATCH, lanes.KEYS, seconds, "function", round(self.rate)]
+        self.redis, self.seconds, self.process = redis, seconds, None
+        self.rate = SHARE * 1e6 / (BATCH * 1.0)
+
+    def start(self):
+        command = [h.WORK / "lanes-load", self.redis.socket, "flat", BATCH, lanes.KEYS, self.seconds, "function", round(self.rate)]
         self.process = subprocess.Popen(h.pinned(list(map(str, command))), stdout=subprocess.DEVNULL)
+        time.sleep(0.3)
+
+    def share(self):
+        """Of a core, over a second."""
+        before, began = self.redis.cpu_nanoseconds(), time.monotonic()
+        time.sleep(1)
+        return (self.redis.cpu_nanoseconds() - before) / 1e9 / (time.monotonic() - began)
 
     def __enter__(self):
+        for _ in range(5):
+            self.start()
+            share = self.share()
+            if abs(share - SHARE) < 0.05:
+                break
+            self.__exit__()
+            self.rate *= min(max(SHARE / share, 0.3), 3)
+        else:
+            self.start()
         return self
 
     def __exit__(self, *_):
@@ -43,6 +61,8 @@ def round_trip(redis):
 
 
 def run(options):
+    if options.peers_only:
+        return {}
     lanes.build_load()
     h.write_key_files()
     kinds = {"no limit": "/free/a", "exact": "/"}
@@ -52,7 +72,7 @@ def run(options):
         redis.open()
         with stores.node("quota-exact", redis, up.port, AMPLE, "exact") as server:
             counts = stores.decisions(server)
-            with Busy(redis, 15 + options.rounds * 8):
+            with Busy(redis, 30 + options.rounds * 10) as busy:
                 before, began = redis.cpu_nanoseconds(), time.monotonic()
                 for number in range(options.rounds):
                     found = {"round trip": round_trip(redis)}
@@ -64,14 +84,18 @@ def run(options):
                         figures[name][1].append(p99)
                     h.progress(f"round {number + 1}: {found}")
                 share = (redis.cpu_nanoseconds() - before) / 1e9 / (time.monotonic() - began)
+                if busy.process.poll() is not None:
+                    raise SystemExit(f"the load on Redis ended early, with {busy.process.returncode}")
             decided = stores.shares(stores.difference(stores.decisions(server), counts))
     h.done()
     p50, p99 = ({name: statistics.median(values[i]) for name, values in figures.items()} for i in (0, 1))
+    beyond = {name: values["exact"] - values["no limit"] - values["round trip"] for name, values in (("p50", p50), ("p99", p99))}
     return {
         "Redis's share of its core": share, "requests a second": RATE, "decided": decided,
         "p50 ms": p50, "p99 ms": p99,
-        "added at p50, ms": p50["exact"] - p50["no limit"],
-        "beyond a round trip, p50, µs": 1000 * (p50["exact"] - p50["no limit"] - p50["round trip"]),
-        "added at p99, ms": p99["exact"] - p99["no limit"],
-        "beyond a round trip, p99, ms": p99["exact"] - p99["no limit"] - p99["round trip"],
+        "added at p50, ms": p50["exact"] - p50["no limit"], "added at p99, ms": p99["exact"] - p99["no limit"],
+        "goals": [
+            h.goal("exact beyond a round trip, p50, µs", beyond["p50"] * 1000, 50),
+            h.goal("exact beyond a round trip, p99, ms", beyond["p99"], 1),
+        ],
     }
