@@ -105,6 +105,8 @@ extension SharedQuota {
 
   private func sendQueued(_ lane: Int, _ moment: Int64) {
     let primary = primaryOf(lane)
+    // In a Redis Cluster it may become known only after its server came up which lanes lie there.
+    if lanes[lane].state == .closed { reopenAt = min(reopenAt, moment + Self.openPause) }
     guard lanes[lane].state == .open, lanes[lane].pausedUntil <= moment, let caller = primaries[primary].caller else {
       return
     }
