@@ -12,7 +12,7 @@ struct QuotaClockTests {
   private static let hour: Int64 = 3_600_000_000
 
   /// The library, on a clock that is off by what the key `offset` says, in microseconds. Keys end by Redis's own clock.
-  private static let library = LaneLibrary(
+  private static let testLibrary = LaneLibrary(
     name: "gwrl_1",
     source: LaneLibrary.current.scriptSource
       .replacing(
@@ -99,7 +99,7 @@ struct QuotaClockTests {
 
   private func rig(_ count: Int, _ address: AddressText) throws -> QuotaRig {
     try QuotaRig(count, RedisServer(address: address)) {
-      $0.library = Self.library
+      $0.laneLibrary = Self.testLibrary
       // On a busy machine nobody is to be refused for being late.
       $0.deadline = 1_000_000_000
     }

@@ -13,11 +13,11 @@ struct LaneCall {
     switch caller.dialect {
     case .function:
       buffer.append("$5\r\nFCALL\r\n$6\r\n")
-      buffer.append(utf8: caller.library.name)
+      buffer.append(utf8: caller.laneLibrary.name)
       buffer.append("\r\n")
     case .script:
       buffer.append("$7\r\nEVALSHA\r\n$40\r\n")
-      buffer.append(caller.library.scriptDigest)
+      buffer.append(caller.laneLibrary.scriptDigest)
       buffer.append("\r\n")
     }
     let digits = keyCount < 10 ? 1 : keyCount < 100 ? 2 : 3

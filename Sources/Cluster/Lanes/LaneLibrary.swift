@@ -53,7 +53,7 @@ public struct LaneCaller: Sendable {
   /// How the library is run there.
   public let dialect: LaneDialect
   /// The library that is called.
-  let library: LaneLibrary
+  let laneLibrary: LaneLibrary
 
   /// The caller of these names; nil unless `replicationID` has 40 bytes.
   public init?(replicationID: [UInt8], node: UInt64, dialect: LaneDialect, library: LaneLibrary = .current) {
@@ -61,6 +61,6 @@ public struct LaneCaller: Sendable {
     self.replicationID = replicationID
     self.node = node
     self.dialect = dialect
-    self.library = library
+    self.laneLibrary = library
   }
 }

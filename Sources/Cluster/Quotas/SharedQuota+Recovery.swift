@@ -29,7 +29,7 @@ extension SharedQuota {
     let isSame = primaries[index].caller?.replicationID == id
     primaries[index].caller = LaneCaller(
       replicationID: id, node: participant, dialect: identity.dialect == .functions ? .function : .script,
-      library: settings.library)
+      library: settings.laneLibrary)
     primaries[index].breaker.connected()
     primaries[index].isIdentifying = false
     if beats != nil { beatAt = min(beatAt, clock()) }
@@ -105,7 +105,7 @@ extension SharedQuota {
     else { return }
     let id = Self.replicationID(String(line.dropFirst(prefix.count)))
     primaries[index].caller = LaneCaller(
-      replicationID: id, node: participant, dialect: caller.dialect, library: settings.library)
+      replicationID: id, node: participant, dialect: caller.dialect, library: settings.laneLibrary)
     for lane in lanes.indices where primaryOf(lane) == index && lanes[lane].state == .closed { openLane(lane) }
   }
 

@@ -122,7 +122,8 @@ public final class SharedQuota: Quota {
     check = StoreCheck(cluster: settings.cluster, user: settings.store.user)
     participant = world.random()
     client = try RedisClient(
-      settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.library.redis), world: world
+      settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.laneLibrary.redis),
+      world: world
     ) { token(0, $0, $1) }
     let members = MemberBeat(
       cluster: settings.cluster, node: participant, participants: node.loops, name: settings.clientName)

@@ -11,7 +11,7 @@ public struct SharedQuotaSettings: Sendable {
   /// Lanes that counters are spread over: a power of two, at most ``LaneMap/maximumLaneCount``.
   public var laneCount = 16
   /// The decision library.
-  var library = LaneLibrary.current
+  var laneLibrary = LaneLibrary.current
   /// How long a request waits for a decision, in nanoseconds.
   public var deadline = RedisLink.decisionTime
   /// What connections are called in Redis's list of clients, without spaces.
