@@ -9,7 +9,9 @@ public enum PercentText {
         bytes.append(byte)
         continue
       }
-      guard let high = rest.next().flatMap(nibble), let low = rest.next().flatMap(nibble) else { return nil }
+      guard let high = rest.next().flatMap(HexadecimalDigit.value),
+        let low = rest.next().flatMap(HexadecimalDigit.value)
+      else { return nil }
       bytes.append(high << 4 | low)
     }
     return bytes
@@ -34,12 +36,16 @@ public enum PercentText {
     }
     return String(decoding: result, as: UTF8.self)
   }
+}
 
-  private static func nibble(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case 48...57: byte - 48
-    case 65...70: byte - 55
-    case 97...102: byte - 87
+/// A hexadecimal digit of either case.
+public enum HexadecimalDigit {
+  /// What `digit` is worth, 0 to 15; nil where it is none.
+  public static func value(_ digit: UInt8) -> UInt8? {
+    switch digit {
+    case 48...57: digit - 48
+    case 65...70: digit - 55
+    case 97...102: digit - 87
     default: nil
     }
   }

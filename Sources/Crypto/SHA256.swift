@@ -16,7 +16,7 @@ public struct Digest: Equatable, Sendable, BitwiseCopyable {
     bytes.reserveCapacity(32)
     var high: UInt8?
     for character in text.utf8 {
-      guard let nibble = Self.nibble(character) else { return nil }
+      guard let nibble = HexadecimalDigit.value(character) else { return nil }
       if let first = high {
         bytes.append(first << 4 | nibble)
         high = nil
@@ -43,15 +43,6 @@ public struct Digest: Equatable, Sendable, BitwiseCopyable {
       }
     }
     return String(decoding: text, as: UTF8.self)
-  }
-
-  private static func nibble(_ character: UInt8) -> UInt8? {
-    switch character {
-    case 48...57: character - 48
-    case 65...70: character - 55
-    case 97...102: character - 87
-    default: nil
-    }
   }
 
   /// Whether both are the same, in a time that does not depend on where they differ.

@@ -42,8 +42,8 @@ struct QueryParameter {
     while offset < value.byteCount {
       let byte = value[byte: offset]
       if byte == 37 {
-        guard offset + 2 < value.byteCount, let high = nibble(value[byte: offset + 1]),
-          let low = nibble(value[byte: offset + 2])
+        guard offset + 2 < value.byteCount, let high = HexadecimalDigit.value(value[byte: offset + 1]),
+          let low = HexadecimalDigit.value(value[byte: offset + 2])
         else { return nil }
         bytes.append(high << 4 | low)
         offset += 3
@@ -53,14 +53,5 @@ struct QueryParameter {
       }
     }
     return bytes
-  }
-
-  private static func nibble(_ byte: UInt8) -> UInt8? {
-    switch byte {
-    case 48...57: byte - 48
-    case 65...70: byte - 55
-    case 97...102: byte - 87
-    default: nil
-    }
   }
 }

@@ -29,12 +29,21 @@ extension SharedQuota {
   /// Spends a level's cost, which is there.
   @inline(__always)
   func takeTokens(_ place: Int, _ level: inout QuotaLevel, _ moment: Int64) {
-    let isSpent = counters[place].spend(level.cost, moment: moment)
-    assert(isSpent)
+    if counters[place].slice.tokens < level.cost || moment >= counters[place].slice.end { turnSlice(place) }
+    assert(counters[place].slice.tokens >= level.cost)
+    counters[place].slice.tokens &-= level.cost
     counts.spentUnits &+= UInt64(level.cost)
     level.remaining = counters[place].slice.tokens &+ counters[place].nextSlice.tokens &+ counters[place].remaining
     level.resetNanoseconds = max(0, counters[place].restoredAt &- moment)
     considerLease(place, moment)
+  }
+
+  /// Goes on with the next slice. What is left of the first is over, or fewer than one request takes: it is given back.
+  @inline(never)
+  private func turnSlice(_ place: Int) {
+    counters[place].slice = surrendered(counters[place].slice, place)
+    counters[place].slice = counters[place].nextSlice
+    counters[place].nextSlice = TrackedCounter.Slice()
   }
 
   /// Puts tokens back that were taken for a question that was refused after all, if their slice is still there.

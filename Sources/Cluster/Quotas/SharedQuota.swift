@@ -203,7 +203,8 @@ public final class SharedQuota: Quota {
   /// Sends what this turn has collected. Last thing in each turn; returns when to be called again at the latest.
   public func flush() -> Instant {
     let moment = clock()
-    if !owing.isEmpty { settleDebts() }
+    // As long as nobody listens, debts are not looked at: there may be one for each counter.
+    if !owing.isEmpty, primaries.contains(where: { $0.breaker.state == .closed }) { settleDebts() }
     sendSlots(moment)
     let queued = sendQueued(moment)
     let deadline = min(client.flush(), listener.flush())

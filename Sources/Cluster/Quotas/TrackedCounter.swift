@@ -133,26 +133,6 @@ struct TrackedCounter {
   private static let intervalOfPace: Int64 = 10_000_000
   private static let memoryOfPace: Int64 = 1_000_000_000
 
-  /// Takes `units` of what is on lease; false, and nothing is taken, where there are too few.
-  @inline(__always)
-  mutating func spend(_ units: Int64, moment: Int64) -> Bool {
-    if slice.tokens >= units && moment < slice.end {
-      slice.tokens &-= units
-      return true
-    }
-    return spendNext(units, moment: moment)
-  }
-
-  @inline(never)
-  private mutating func spendNext(_ units: Int64, moment: Int64) -> Bool {
-    guard nextSlice.tokens >= units && moment < nextSlice.end else { return false }
-    // What is left of the first is fewer than one request takes, or over.
-    slice = nextSlice
-    nextSlice = Slice()
-    slice.tokens &-= units
-    return true
-  }
-
   /// The time over which demand is averaged.
   private static let memory: Double = 300_000_000
   /// Demand is looked at this often.
