@@ -163,12 +163,12 @@ extension SharedQuota {
     counters[place].nextSlice = surrendered(counters[place].nextSlice, place)
   }
 
-  /// Gives the rest of a slice back; returns an empty one.
+  /// Gives the rest of a slice back; returns an empty one. What is over of a rate has come back there by itself.
   private func surrendered(_ slice: TrackedCounter.Slice, _ place: Int) -> TrackedCounter.Slice {
-    if slice.tokens > 0 {
-      counts.returnedUnits &+= UInt64(slice.tokens)
-      settleUnits(counters[place].level, slice.tokens, .credit(slice.grant))
-    }
+    guard slice.tokens > 0 else { return TrackedCounter.Slice() }
+    counts.returnedUnits &+= UInt64(slice.tokens)
+    if case .rate = counters[place].level.rule, slice.end <= clock() { return TrackedCounter.Slice() }
+    settleUnits(counters[place].level, slice.tokens, .credit(slice.grant))
     return TrackedCounter.Slice()
   }
 
