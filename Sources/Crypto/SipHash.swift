@@ -12,6 +12,13 @@ public struct SipKey: Sendable, BitwiseCopyable {
     self.high = high
   }
 
+  /// The key of these sixteen bytes.
+  public init(bytes: [UInt8]) {
+    precondition(bytes.count == 16)
+    func word(_ start: Int) -> UInt64 { (0..<8).reduce(0) { $0 | UInt64(bytes[start + $1]) << UInt64($1 * 8) } }
+    self.init(low: word(0), high: word(8))
+  }
+
   /// The hash of `bytes`, some 2 ns plus 1 ns for every eight bytes.
   public func hash(_ bytes: RawSpan) -> (low: UInt64, high: UInt64) {
     var state = State(self)

@@ -81,18 +81,6 @@ struct EchoFrames: BitwiseCopyable, Sendable {
     let buffer = ByteBuffer(capacity: 64)
     buffer.append(key)
     buffer.append("258EAFA5-E914-47DA-95CA-C5AB0DC85B11")
-    return base64(SHA1.digest(of: buffer.bytes))
-  }
-
-  private static func base64(_ bytes: [UInt8]) -> String {
-    let letters = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
-    var text: [UInt8] = []
-    for start in stride(from: 0, to: bytes.count, by: 3) {
-      let group = (0..<3).reduce(0) { $0 << 8 | (start + $1 < bytes.count ? Int(bytes[start + $1]) : 0) }
-      for place in 0..<4 {
-        text.append(start + place <= bytes.count ? letters[group >> (18 - 6 * place) & 63] : UInt8(ascii: "="))
-      }
-    }
-    return String(decoding: text, as: UTF8.self)
+    return Base64.encode(SHA1.digest(of: buffer.bytes))
   }
 }
