@@ -13,18 +13,8 @@ import Traffic
 
 /// A whole configuration. Immutable; loops swap it as one.
 public final class Blueprint: Sendable {
-  /// The node itself.
-  public let node: NodeSettings
-  /// Where clients connect; at least one.
-  public let listeners: [ListenerSettings]
-  /// Where the access log goes.
-  public let accessLog: AccessLogSettings
-  /// The admin port; nil for none.
-  public let admin: AdminSettings?
-  /// Where limits are counted.
-  public let store: StoreSettings
-  /// Whom the node counts together with.
-  public let cluster: ClusterSettings
+  /// What it has of the node's own.
+  public let own: NodeSections
   /// Which route takes a request; its indexes are those of ``routes``.
   public let table: RouteTable
   /// What the routes do.
@@ -42,23 +32,40 @@ public final class Blueprint: Sendable {
   /// SHA-256 of the text that it was read from: two blueprints with one digest are alike, but for their secrets.
   public let digest: Digest
 
-  init(_ file: BlueprintFile, table: RouteTable, routes: ContiguousArray<RoutePlan>, keyRing: KeyRing, digest: Digest) {
-    node = file.node
-    listeners = file.listeners
-    accessLog = file.accessLog
-    admin = file.admin
-    store = file.store
-    cluster = file.cluster
+  init(
+    _ own: NodeSections, _ shared: ClusterSections, table: RouteTable, routes: ContiguousArray<RoutePlan>,
+    keyRing: KeyRing, digest: Digest
+  ) {
+    self.own = own
     self.table = table
     self.routes = routes
-    upstreams = file.upstreams
-    tenants = file.consumers.tenants
+    upstreams = shared.upstreams
+    tenants = shared.consumers.tenants
     self.keyRing = keyRing
     usage = UsageCatalogue(routes)
     usageRoute = RoutePlan(usage: usage)
     self.digest = digest
   }
+}
 
+extension Blueprint {
+  /// The node itself.
+  public var node: NodeSettings { own.node }
+  /// Where clients connect; at least one.
+  public var listeners: [ListenerSettings] { own.listeners }
+  /// Where the access log goes.
+  public var accessLog: AccessLogSettings { own.accessLog }
+  /// The admin port; nil for none.
+  public var admin: AdminSettings? { own.admin }
+  /// Where limits are counted.
+  public var store: StoreSettings { own.store }
+  /// Whom the node counts together with.
+  public var cluster: ClusterSettings { own.cluster }
+}
+
+// MARK: Reading
+
+extension Blueprint {
   /// Reads a configuration file. Every mistake in it is reported, in the order of the file; there is a blueprint exactly
   /// if none of the diagnostics is an error. `secrets` is asked for what `{ env: … }` and `{ file: … }` refer to.
   ///
@@ -73,25 +80,44 @@ public final class Blueprint: Sendable {
   static func read(text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool)
     -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
   {
-    let session = OptionSession(text: text, secrets: secrets, toleratesMissingSecrets: toleratesMissingSecrets)
-    let outcome = JSONDocument.parse(text)
-    for fault in outcome.faults { session.record(fault) }
-    guard let document = outcome.document else { return (nil, session.diagnostics) }
-    var options = OptionReader(document.root, session: session)
-    guard !options.isUnreadable else { return (nil, session.diagnostics) }
-    let file = BlueprintFile(&options)
-    options.finish()
-    let table = file.buildTable(options)
-    file.warn(options)
-    guard session.errorCount == 0, let table, let keyRing = file.consumers.keyRing() else {
-      return (nil, session.diagnostics)
+    read(text, secrets, toleratesMissingSecrets) { options in
+      let file = BlueprintFile(&options)
+      return (file.own, file.shared)
     }
+  }
+
+  /// Reads a revision for a node with these sections of its own. The text may be a whole file, whose sections that are a
+  /// node's own are left aside. `secrets` is asked for what it refers to, and for nothing else.
+  public static func read(_ own: NodeSections, revision text: [UInt8], secrets: @escaping SecretResolver)
+    -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
+  {
+    read(text, secrets, false) { options in
+      _ = options.optionalString("$schema", BlueprintFile.schemaHelp)
+      options.ignore(NodeSections.names)
+      return (own, ClusterSections(&options, limits: own.node.limits))
+    }
+  }
+
+  private static func read(
+    _ text: [UInt8], _ secrets: @escaping SecretResolver, _ toleratesMissingSecrets: Bool,
+    _ sections: (inout OptionReader) -> (NodeSections, ClusterSections)
+  ) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
+    let session = OptionSession(text: text, secrets: secrets, toleratesMissingSecrets: toleratesMissingSecrets)
+    typealias Sections = (own: NodeSections, shared: ClusterSections, table: RouteTable?)
+    let read: Sections? = session.readDocument(text) { options in
+      let (own, shared) = sections(&options)
+      options.finish()
+      let table = shared.buildTable(options)
+      shared.warn(options)
+      return (own, shared, table)
+    }
+    guard session.errorCount == 0, let read, let table = read.table, let keyRing = read.shared.consumers.keyRing()
+    else { return (nil, session.diagnostics) }
     var routes: ContiguousArray<RoutePlan> = []
-    routes.reserveCapacity(file.routes.count)
-    for draft in file.routes { routes.append(RoutePlan(draft)) }
+    routes.reserveCapacity(read.shared.routes.count)
+    for draft in read.shared.routes { routes.append(RoutePlan(draft)) }
     let digest = SHA256().digest(of: RawSpan(text))
-    return (
-      Blueprint(file, table: table, routes: routes, keyRing: keyRing, digest: digest), session.diagnostics
-    )
+    let blueprint = Blueprint(read.own, read.shared, table: table, routes: routes, keyRing: keyRing, digest: digest)
+    return (blueprint, session.diagnostics)
   }
 }

@@ -11,6 +11,8 @@ public struct ClusterSettings: Equatable, Sendable {
   public var name: String
   /// What the names of counters are hashed with; empty where there is none.
   public var secret: [UInt8]
+  /// The secret before this one: what was sealed and signed with it is still taken; empty where there is none.
+  public var formerSecret: [UInt8]
 
   /// `place` is where the option `store` stands, of which `store` was read.
   init(_ options: inout OptionReader, store: StoreSettings, at place: OptionPlace) {
@@ -23,7 +25,15 @@ public struct ClusterSettings: Equatable, Sendable {
       "The same on all nodes, 16 bytes or more, best as { env: … }: keeps others from knowing what counters are called."
     )
     self.secret = Array((secret ?? "").utf8)
+    let former = options.optionalSecret(
+      "formerSecret",
+      "The secret before this one, while it is being replaced: what other nodes sealed and signed with it is still taken."
+    )
+    formerSecret = Array((former ?? "").utf8)
     if options.isDescribing { return }
+    if former != nil, secret == nil {
+      options.fail("there is a former secret and no present one", at: "formerSecret", fix: "add secret")
+    }
     if secret != nil, self.secret.count < Self.leastSecretBytes {
       options.fail(
         "the secret has fewer than \(Self.leastSecretBytes) bytes", at: "secret",

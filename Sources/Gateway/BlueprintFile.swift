@@ -1,54 +1,39 @@
-import Cluster
 import Core
 import Pipeline
 import Traffic
 
 /// The sections of a file, read or described, before they are compiled.
 struct BlueprintFile {
-  var node: NodeSettings
-  var listeners: [ListenerSettings]
-  var accessLog: AccessLogSettings
-  var admin: AdminSettings?
-  var store: StoreSettings
-  var cluster: ClusterSettings
+  var own: NodeSections
+  var shared: ClusterSections
+
+  init(_ options: inout OptionReader) {
+    _ = options.optionalString("$schema", Self.schemaHelp)
+    own = NodeSections(&options)
+    shared = ClusterSections(&options, limits: own.node.limits)
+  }
+
+  /// What the option `$schema` is for.
+  static let schemaHelp = "The JSON Schema of this file, for editors; made by: sluice schema."
+}
+
+/// The sections of a file that are the cluster's: a revision, where there are revisions.
+struct ClusterSections {
+  /// Their names.
+  static let names = ["upstreams", "tenants", "consumers", "policies", "routes"]
+
   var upstreams: ContiguousArray<UpstreamSpec> = []
   var consumers = ConsumerDirectory()
   var policies = PolicyDirectory()
   var routes: [RouteDraft] = []
   private var usedUpstreams: Set<Int32> = []
 
-  init(_ options: inout OptionReader) {
-    _ = options.optionalString("$schema", "The JSON Schema of this file, for editors; made by: sluice schema.")
-    node = options.section("node", "The node itself.") { NodeSettings(&$0) }
-    var addresses: Set<SocketAddress> = []
-    listeners = options.objects(
-      "listeners", shorthand: "address", isRequired: true, "The ports that clients connect to."
-    ) { reader in
-      let listener = ListenerSettings(&reader)
-      if let listener, !addresses.insert(listener.address).inserted {
-        reader.fail("another listener has this address", at: "address", fix: "remove one of the two")
-      }
-      return listener
-    }
-    accessLog = AccessLogSettings.read(&options)
-    admin = options.object("admin", "Metrics, health and the admin API. Left out, there is no such port.") {
-      AdminSettings(&$0)
-    }
-    if let admin, listeners.contains(where: { $0.address == admin.address }) {
-      options.session.fail(
-        "a listener has this address", at: options.place(at: [.key("admin"), .key("address")]),
-        fix: "give the admin port one of its own")
-    }
-    let store = StoreSettings.read(&options)
-    let storePlace = options.place(of: "store")
-    self.store = store
-    cluster = options.section("cluster", "Whom this node counts limits together with.") {
-      ClusterSettings(&$0, store: store, at: storePlace)
-    }
+  /// Reads them for a node whose limits hold where a route has none of its own.
+  init(_ options: inout OptionReader, limits: NodeLimits) {
     readUpstreams(&options)
     consumers.read(&options)
     policies.read(&options)
-    readRoutes(&options)
+    readRoutes(&options, limits)
   }
 
   private mutating func readUpstreams(_ options: inout OptionReader) {
@@ -62,10 +47,10 @@ struct BlueprintFile {
     upstreams = ContiguousArray(read.map(\.value))
   }
 
-  private mutating func readRoutes(_ options: inout OptionReader) {
+  private mutating func readRoutes(_ options: inout OptionReader, _ limits: NodeLimits) {
     let names = upstreams.enumerated().map { ($1.name, Int32($0)) }
     var context = RouteContext(
-      upstreams: Dictionary(names) { first, _ in first }, limits: node.limits, policies: policies)
+      upstreams: Dictionary(names) { first, _ in first }, limits: limits, policies: policies)
     routes = options.objects("routes", "Which request goes where.") { RouteDraft(&$0, &context) }
     usedUpstreams = context.usedUpstreams
     policies = context.policies

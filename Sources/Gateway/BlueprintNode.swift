@@ -16,6 +16,8 @@ public struct NodeSettings: Equatable, Sendable {
   public var drain: Int64
   /// The user whose rights the process keeps once its ports are open; nil to keep those it was started with.
   public var user: String?
+  /// The folder of what the node keeps over a restart; nil for the usual one.
+  public var state: String?
   /// Whose `Forwarded`, `X-Forwarded-…` and trace fields are believed.
   public var trustedProxies: [IPNetwork]
   /// Bounds of everything that clients can make large, many or long.
@@ -33,6 +35,10 @@ public struct NodeSettings: Equatable, Sendable {
     drain = seconds * 1_000_000_000
     user = options.optionalString(
       "user", "The user to become once all ports are open. Left out, the node keeps the rights it was started with.")
+    state = options.optionalString(
+      "state",
+      "The folder for what a node of a cluster keeps over a restart: its last good revisions. Left out, $STATE_DIRECTORY, "
+        + "else one below /var/lib/sluice as root, else below ~/.local/state/sluice.")
     trustedProxies = options.valueList(
       "trustedProxies", .network,
       "Proxies before the gateway: the client's address is taken from the Forwarded or X-Forwarded-For that they send, "

@@ -156,6 +156,13 @@ public struct OptionReader {
     }
   }
 
+  /// Lets these keys pass unread: somebody else reads them.
+  public mutating func ignore(_ keys: [String]) {
+    if isDescribing { return }
+    known += keys
+    for key in keys { _ = take(key) }
+  }
+
   /// Lets all other keys pass unread: what they mean cannot be known.
   public mutating func skipRest() {
     for index in entries.indices { entries[index].isUsed = true }

@@ -51,17 +51,17 @@ struct FlowSetup: Sendable {
     var options = OptionReader(try #require(outcome.document).root, session: session)
     let file = BlueprintFile(&options)
     options.finish()
-    let table = file.buildTable(options)
+    let table = file.shared.buildTable(options)
     let errors = session.diagnostics.filter { $0.severity != .warning }.map { $0.text(file: "test") }
     try #require(errors.isEmpty, "\(errors)")
     var routes: ContiguousArray<RoutePlan> = []
-    for var draft in file.routes {
+    for var draft in file.shared.routes {
       if !chain.isEmpty { draft.chain = PolicyChain(chain) }
       routes.append(RoutePlan(draft))
     }
     return Blueprint(
-      file, table: try #require(table), routes: routes, keyRing: try #require(file.consumers.keyRing()),
-      digest: SHA256().digest(of: RawSpan(bytes)))
+      file.own, file.shared, table: try #require(table), routes: routes,
+      keyRing: try #require(file.shared.consumers.keyRing()), digest: SHA256().digest(of: RawSpan(bytes)))
   }
 }
 

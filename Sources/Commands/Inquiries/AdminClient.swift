@@ -52,10 +52,46 @@ struct AdminClient {
     return text.isEmpty ? nil : text
   }
 
+  /// One question to the port.
+  struct Request {
+    /// The method.
+    var method = Method.get
+    /// The path, encoded.
+    var path: String
+    /// The query; parameters without a value are left out.
+    var parameters: [(name: String, value: String?)] = []
+    /// Further fields; names and values as they are sent.
+    var fields: [(name: String, value: String)] = []
+    /// The media type of ``body``.
+    var contentType = "application/json"
+    /// The body; nil for none.
+    var body: [UInt8]?
+  }
+
+  /// What the port answered.
+  struct Answer {
+    /// The status.
+    let status: Int
+    /// The entity tag, as the node wrote it; nil where there is none.
+    let tag: String?
+    /// The body.
+    let body: [UInt8]
+
+    /// The body as JSON; nil where it is none.
+    var json: JSONValue? { JSONDocument.parse(body, dialect: .strict).document?.root }
+  }
+
   /// The JSON that a GET of `path` with these parameters returns. A problem document becomes a failure.
   func get(_ path: String, _ parameters: [(name: String, value: String?)] = []) throws(Failure) -> [UInt8] {
+    let answer = try send(Request(path: path, parameters: parameters))
+    guard answer.status != 200 else { return answer.body }
+    throw failure(answer)
+  }
+
+  /// Asks, and returns whatever is answered.
+  func send(_ request: Request) throws(Failure) -> Answer {
     var query = ""
-    for (name, value) in parameters {
+    for (name, value) in request.parameters {
       if let value { query += "\(query.isEmpty ? "?" : "&")\(name)=\(PercentText.encoded(value))" }
     }
     let host: String
@@ -64,17 +100,25 @@ struct AdminClient {
     case .socket(.unix): host = "localhost"
     case .socket(let socket): host = socket.description
     }
-    var head = "GET \(path)\(query) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n"
+    var head = "\(request.method.name) \(request.path)\(query) HTTP/1.1\r\nHost: \(host)\r\nConnection: close\r\n"
     if let token { head += "Authorization: Bearer \(token)\r\n" }
-    let answer = try ask(head + "\r\n")
+    for field in request.fields { head += "\(field.name): \(field.value)\r\n" }
+    if let body = request.body {
+      head += "Content-Type: \(request.contentType)\r\nContent-Length: \(body.count)\r\n"
+    }
+    let answer = try ask(Array((head + "\r\n").utf8) + (request.body ?? []))
     let response = ResponseHead()
     guard case .complete(let headCount) = response.parse(answer, limits: HeadLimits()),
-      case .length(let count) = response.framing(for: .get), answer.count == headCount + Int(count)
+      case .length(let count) = response.framing(for: request.method), answer.count == headCount + Int(count)
     else { throw Failure(message: "\(place) did not answer as an admin port does; is that its address?") }
-    let body = Array(answer.array[headCount...])
-    guard response.status != 200 else { return body }
-    throw Failure(message: Self.refusal(response.status, body))
+    let tag = response.firstIndex(of: .etag).map { index in
+      unsafe response.value(of: index).withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) }
+    }
+    return Answer(status: Int(response.status), tag: tag, body: Array(answer.array[headCount...]))
   }
+
+  /// Why a request was refused, in words.
+  func failure(_ answer: Answer) -> Failure { Failure(message: Self.refusal(answer.status, answer.body)) }
 
   private static func refusal(_ status: Int, _ body: [UInt8]) -> String {
     let root = JSONDocument.parse(body, dialect: .strict).document?.root
@@ -85,7 +129,7 @@ struct AdminClient {
     return "\(title) (\(status)): \(detail)\(hint)"
   }
 
-  private func ask(_ request: String) throws(Failure) -> ByteBuffer {
+  private func ask(_ request: [UInt8]) throws(Failure) -> ByteBuffer {
     var socket: SocketAddress
     switch address {
     case .socket(let known): socket = known
@@ -121,10 +165,10 @@ private struct AdminCall: EventHandler {
   private var socket = Socket.none
   private var isConnected = false
 
-  init(world: EventLoop, request: String, deadline: Instant) {
+  init(world: EventLoop, request: [UInt8], deadline: Instant) {
     self.world = world
     self.deadline = deadline
-    output.append(utf8: request)
+    output.append(request)
   }
 
   mutating func connect(to address: SocketAddress) throws(NetworkError) {
