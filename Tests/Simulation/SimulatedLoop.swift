@@ -24,6 +24,10 @@ public final class SimulatedLoop: World, StreamOwner {
 
   /// Names the loop in a failure's trace.
   public let name: String
+  /// The host that connections come from; nil where nobody asks.
+  public var host: IPAddress?
+  /// The machine's clocks.
+  public var clocks = MachineClocks()
   /// How many sockets may be open; what is beyond it is exhausted.
   public var descriptorLimit = 1_000_000
   /// How many turns the loop has made.
@@ -39,9 +43,10 @@ public final class SimulatedLoop: World, StreamOwner {
   /// Descriptors with an edge, in the order of the edges.
   private var edges: [Int32] = []
   private var isTurnScheduled = false
+  private var pausedAt: Instant?
   /// What the handler asked for last.
   private var wanted = Instant.never
-  /// When the loop is next woken up for a deadline.
+  /// When the loop is next woken up for a deadline, by the world's clock.
   private var alarm = Instant.never
 
   init(_ universe: SimulatedWorld, name: String, seed: UInt64) {
@@ -56,13 +61,18 @@ public final class SimulatedLoop: World, StreamOwner {
   // MARK: World
 
   /// The moment of this turn.
-  public var now: Instant { universe.now }
+  public var now: Instant { clocks.monotonic(universe.now) }
+
+  /// The machine's clock that also counts the time of its sleep, in nanoseconds.
+  public var bootNanoseconds: Int64 { clocks.boot(universe.now).nanoseconds }
 
   /// Turns take no time in the simulation.
   public var previousTurnNanoseconds: Int64 { 0 }
 
   /// Civil time of this turn.
-  public var wallTime: WallTime { universe.wallTime }
+  public var wallTime: WallTime {
+    WallTime(microseconds: universe.wallTime.microseconds + clocks.wallOffsetMicroseconds)
+  }
 
   /// 64 bits that follow from the world's seed.
   public func random() -> UInt64 { generator.next() }
@@ -110,7 +120,7 @@ public final class SimulatedLoop: World, StreamOwner {
     {
       throw .refused
     }
-    let stream = universe.connect(from: nil, to: address)
+    let stream = universe.connect(from: host, to: address)
     let descriptor = lowestFree()
     put(Slot(kind: .stream(stream), token: token), descriptor)
     stream.owner = self
@@ -221,8 +231,22 @@ public final class SimulatedLoop: World, StreamOwner {
   /// Makes the loop take a turn although nothing has happened: a test has done something to the handler by hand.
   public func poke() { requestTurn() }
 
+  /// Stops the process as SIGSTOP does: its kernel goes on without it.
+  public func pause() { pausedAt = pausedAt ?? universe.now }
+
+  /// Lets the process go on. With `asAfterSleep` the machine has slept: the monotonic clock has stood still.
+  public func resume(asAfterSleep: Bool = false) {
+    guard let began = pausedAt else { return }
+    pausedAt = nil
+    if asAfterSleep {
+      clocks.sleptNanoseconds += clocks.boot(universe.now).nanoseconds(since: clocks.boot(began))
+    }
+    alarm = .never
+    requestTurn()
+  }
+
   func requestTurn() {
-    guard !isTurnScheduled, !isStopped else { return }
+    guard !isTurnScheduled, !isStopped, pausedAt == nil else { return }
     isTurnScheduled = true
     universe.schedule(at: now.advanced(byNanoseconds: universe.draw(universe.conditions.turnDelay))) { [self] in
       turn()
@@ -231,6 +255,10 @@ public final class SimulatedLoop: World, StreamOwner {
 
   private func turn() {
     guard !isStopped, let body else { return }
+    guard pausedAt == nil else {
+      isTurnScheduled = false
+      return
+    }
     turnCount += 1
     if universe.random.chance(universe.conditions.spuriousEventChance), !slots.isEmpty {
       raise(Int32(universe.random.number(in: 0...(slots.count - 1))) + Self.firstDescriptor)
@@ -251,9 +279,10 @@ public final class SimulatedLoop: World, StreamOwner {
   /// Makes sure that the loop wakes up for its deadline, rounded up to the millisecond as the kernel does. An alarm that
   /// comes too early is cheaper than one that is moved.
   private func setAlarm() {
-    guard wanted != .never, wanted < alarm else { return }
+    guard wanted != .never else { return }
     let rest = wanted.nanoseconds % 1_000_000
-    let time = rest == 0 ? wanted : wanted.advanced(byNanoseconds: 1_000_000 - rest)
+    let time = clocks.worldTime(of: rest == 0 ? wanted : wanted.advanced(byNanoseconds: 1_000_000 - rest))
+    guard time < alarm else { return }
     alarm = time
     universe.schedule(at: time, isTimer: true) { [self] in
       guard alarm == time else { return }

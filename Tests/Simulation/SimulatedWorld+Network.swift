@@ -9,9 +9,33 @@ extension SimulatedWorld {
   /// Lets what was frozen arrive.
   public func thaw(_ address: SocketAddress) {
     frozen.removeAll { $0 == address }
-    let released = held.filter { $0.link == address }
-    held.removeAll { $0.link == address }
-    for entry in released { entry.action() }
+    release()
+  }
+
+  /// Stops everything from one host to another, and nothing in the other direction. Nothing is lost: the sender's kernel
+  /// repeats it until the link is mended, connection attempts too.
+  public func cut(from: IPAddress, to: IPAddress) { cuts.append((from, to)) }
+
+  /// Lets what was cut arrive.
+  public func mend(from: IPAddress, to: IPAddress) {
+    cuts.removeAll { $0 == (from, to) }
+    release()
+  }
+
+  private func isHeld(_ stream: Stream) -> Bool {
+    if frozen.contains(stream.link) { return true }
+    guard !cuts.isEmpty, case .ip(let from, port: _) = stream.local, case .ip(let to, port: _) = stream.peer else {
+      return false
+    }
+    return cuts.contains { $0 == (from, to) }
+  }
+
+  private func release() {
+    let waiting = held
+    held = []
+    for entry in waiting {
+      if isHeld(entry.stream) { held.append(entry) } else { entry.action() }
+    }
   }
 
   /// Connection attempts to `address` are never answered from now on.
@@ -22,7 +46,7 @@ extension SimulatedWorld {
     let time = max(stream.latestArrival, now.advanced(byNanoseconds: draw(conditions.latency)))
     stream.latestArrival = time
     schedule(at: time) { [unowned self] in
-      if frozen.contains(stream.link) { held.append((stream.link, action)) } else { action() }
+      if isHeld(stream) { held.append((stream, action)) } else { action() }
     }
   }
 

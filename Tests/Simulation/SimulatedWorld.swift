@@ -34,7 +34,8 @@ public final class SimulatedWorld {
   var nextPort: UInt16 = 40_000
   /// Links on which nothing moves at present, and what waits on them.
   var frozen: [SocketAddress] = []
-  var held: [(link: SocketAddress, action: () -> Void)] = []
+  var cuts: [(from: IPAddress, to: IPAddress)] = []
+  var held: [(stream: Stream, action: () -> Void)] = []
   var blackholes: [SocketAddress] = []
   private var agenda = Agenda()
   private var loops: [SimulatedLoop] = []
@@ -110,6 +111,11 @@ public final class SimulatedWorld {
 
   func schedule(at time: Instant, isTimer: Bool = false, _ action: @escaping () -> Void) {
     agenda.add(at: time, isTimer: isTimer, action)
+  }
+
+  /// Does something after `delay`; it keeps nothing busy, see ``settle(within:)``.
+  public func after(_ delay: Duration, _ action: @escaping () -> Void) {
+    schedule(at: now + delay, isTimer: true, action)
   }
 
   func draw(_ range: ClosedRange<Duration>) -> Int64 {
