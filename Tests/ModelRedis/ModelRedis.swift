@@ -1,0 +1,210 @@
+// A Redis in the simulated world: RESP2 over simulated connections, replicas that are behind, and everything that goes wrong
+// with a server. What commands do is ``ModelStore``'s; here are connections, faults and replication.
+//
+// Its answers take no time of their own, only that of the network: a Redis that is slow is one that is frozen for a while.
+
+import Core
+import Simulation
+
+/// A server at an address, with a replica that is promoted when it fails.
+public final class ModelRedis {
+  /// Keys, scripts and clock. A new one with each life.
+  public private(set) var store: ModelStore
+  /// Where it listens.
+  public let address: SocketAddress
+  /// How far the replica is behind.
+  public var lag: Duration
+  /// Whether it is there: listens and answers.
+  public private(set) var isAlive = false
+  /// By how many microseconds its clock is ahead of the world's.
+  public var clockOffsetMicroseconds: Int64 = 0
+  /// Called before each command, with the connection's host: whoever checks from outside sees what is asked.
+  public var onCommand: (_ words: [[UInt8]]) -> Void = { _ in }
+  /// Called behind each command with its answer.
+  public var onAnswer: (_ words: [[UInt8]], ModelReply) -> Void = { _, _ in }
+  /// Commands that no store of this server knew.
+  public var unknownCommands: [String] { formerUnknown + store.unknown }
+  /// What scripts failed by.
+  public var scriptFailures: [String] { formerFailures + store.scriptFailures }
+  /// What the store of every life has run.
+  public var commandCount: Int { formerCount + store.commandCount }
+
+  private final class Connection {
+    let peer: Peer
+    var input: [UInt8] = []
+    var channels: [[UInt8]] = []
+    init(_ peer: Peer) { self.peer = peer }
+  }
+
+  private let world: SimulatedWorld
+  private var random: SeededGenerator
+  private var server: ScriptedServer?
+  private var connections: [Connection] = []
+  private var isFrozen = false
+  private var replica = Keyspace()
+  private var replicaLibraries: [[UInt8]] = []
+  /// What the replica has not heard yet.
+  private var log: [(time: Instant, changes: [ModelStore.Change])] = []
+  private var formerUnknown: [String] = []
+  private var formerFailures: [String] = []
+  private var formerCount = 0
+
+  /// An empty server at `address` whose replication ids follow from `seed`.
+  public init(_ world: SimulatedWorld, at address: SocketAddress, seed: UInt64, lag: Duration = .milliseconds(5)) {
+    self.world = world
+    self.address = address
+    self.lag = lag
+    random = SeededGenerator(seed: seed)
+    store = ModelStore { 0 }
+    begin(Keyspace(), libraries: [])
+  }
+
+  /// Its civil time, in microseconds.
+  public var clock: Int64 { world.wallTime.microseconds + clockOffsetMicroseconds }
+
+  /// How many connections stand.
+  public var openConnections: Int { connections.count { !$0.peer.isOver } }
+
+  // MARK: Life
+
+  private func begin(_ keyspace: Keyspace, libraries: [[UInt8]]) {
+    formerUnknown += store.unknown
+    formerFailures += store.scriptFailures
+    formerCount += store.commandCount
+    let standing = store.standing
+    store = ModelStore { [unowned self] in clock }
+    store.standing = standing
+    store.standing.replicationID = String(
+      (0..<5).map { _ in String(random.next() >> 32 | 1 << 32, radix: 16).suffix(8) }.joined())
+    store.keyspace = keyspace
+    for source in libraries { _ = try? store.load(source) }
+    store.publish = { [unowned self] in publish($0, $1) }
+    replica = keyspace
+    replicaLibraries = libraries
+    log = []
+    isFrozen = false
+    isAlive = true
+    server = world.serve(address) { [unowned self] in changed($0) }
+  }
+
+  /// Ends the process. What its replica has not heard is lost, as far as the replica is promoted.
+  public func crash() {
+    guard isAlive else { return }
+    replicate()
+    isAlive = false
+    server?.close()
+    server = nil
+    for connection in connections { connection.peer.reset() }
+    connections = []
+  }
+
+  /// Starts again, and has forgotten everything.
+  public func restartEmpty() {
+    crash()
+    begin(Keyspace(), libraries: [])
+  }
+
+  /// Lets the replica serve at the primary's address: without the writes that it has not heard of, and with another
+  /// replication id. Functions it has, scripts it has not.
+  public func promoteReplica() {
+    crash()
+    begin(replica, libraries: replicaLibraries)
+  }
+
+  /// Stops the process; its kernel still takes connections and bytes.
+  public func freeze() { isFrozen = true }
+
+  /// Lets a stopped process go on with what has come meanwhile.
+  public func thaw() {
+    guard isFrozen else { return }
+    isFrozen = false
+    for connection in connections { serve(connection) }
+  }
+
+  /// Tears all connections down.
+  public func cutConnections() {
+    for connection in connections { connection.peer.reset() }
+    connections = []
+  }
+
+  /// Forgets functions and scripts.
+  public func forgetScripts() {
+    store.flushFunctions()
+    _ = store.run([Array("SCRIPT".utf8), Array("FLUSH".utf8)])
+  }
+
+  // MARK: Replication
+
+  /// Brings the replica to where it is by now.
+  private func replicate() {
+    let heard = world.now.advanced(byNanoseconds: -lag.wholeNanoseconds)
+    let count = log.firstIndex { $0.time > heard } ?? log.count
+    for entry in log[..<count] {
+      for change in entry.changes { replica.set(change.key, change.entry) }
+    }
+    log.removeFirst(count)
+    replicaLibraries = store.libraries.map(\.source)
+  }
+
+  // MARK: Connections
+
+  private func changed(_ peer: Peer) {
+    let connection: Connection
+    if let known = connections.first(where: { $0.peer === peer }) {
+      connection = known
+    } else if peer.isOver {
+      return
+    } else {
+      connection = Connection(peer)
+      connections.append(connection)
+    }
+    if !isFrozen { serve(connection) }
+    if peer.isOver, !isFrozen { connections.removeAll { $0.peer === peer } }
+  }
+
+  private func serve(_ connection: Connection) {
+    let peer = connection.peer
+    if !peer.received.isEmpty { connection.input += peer.take() }
+    var output: [UInt8] = []
+    var position = 0
+    while position < connection.input.count, let reply = ModelReply(connection.input, &position) {
+      guard case .list(let all) = reply else { preconditionFailure("a client sends \(reply)") }
+      let words = all.map { if case .bytes(let bytes) = $0 { bytes } else { [UInt8]() } }
+      answer(words, connection, &output)
+    }
+    connection.input.removeFirst(position)
+    if !output.isEmpty, !peer.isOver { peer.send(output) }
+    if peer.hasEnded { peer.close() }
+  }
+
+  private func answer(_ words: [[UInt8]], _ connection: Connection, _ output: inout [UInt8]) {
+    if words.first.map({ String(decoding: $0, as: UTF8.self).uppercased() }) == "SUBSCRIBE" {
+      for channel in words.dropFirst() {
+        connection.channels.append(channel)
+        ModelReply.list([.text("subscribe"), .bytes(channel), .integer(Int64(connection.channels.count))])
+          .encode(into: &output)
+      }
+      return
+    }
+    onCommand(words)
+    let reply = store.run(words)
+    if !store.changes.isEmpty {
+      log.append((world.now, store.changes))
+      store.changes = []
+      if log.count >= 512 { replicate() }
+    }
+    onAnswer(words, reply)
+    reply.encode(into: &output)
+  }
+
+  private func publish(_ channel: [UInt8], _ payload: [UInt8]) -> Int {
+    var count = 0
+    for connection in connections where connection.channels.contains(channel) && !connection.peer.isOver {
+      var bytes: [UInt8] = []
+      ModelReply.list([.text("message"), .bytes(channel), .bytes(payload)]).encode(into: &bytes)
+      connection.peer.send(bytes)
+      count += 1
+    }
+    return count
+  }
+}
