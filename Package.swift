@@ -43,8 +43,9 @@ let package = Package(
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
     room(
       "Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"],
-      // The decision library: read by Redis, so that it has to lie in the binary.
-      resources: [.embedInCode("Lanes/lanes.lua")]),
+      // Read by Redis, so that they have to lie in the binary: the decision library, and that of what nodes agree on.
+      resources: [.embedInCode("Lanes/lanes.lua")]
+        + ["agreement", "leader", "members", "register"].map { .embedInCode("Agreement/\($0).lua") }),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
     .executableTarget(
       name: "Commands",

@@ -14,6 +14,11 @@ public struct ClusterSettings: Equatable, Sendable {
   /// The secret before this one: what was sealed and signed with it is still taken; empty where there is none.
   public var formerSecret: [UInt8]
 
+  /// What members prove and hide with; nil where there is no secret, and so no membership.
+  var secrets: ClusterSecrets? {
+    secret.isEmpty ? nil : ClusterSecrets(secret: secret, former: formerSecret.isEmpty ? nil : formerSecret)
+  }
+
   /// `place` is where the option `store` stands, of which `store` was read.
   init(_ options: inout OptionReader, store: StoreSettings, at place: OptionPlace) {
     name = options.value(

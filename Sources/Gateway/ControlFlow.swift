@@ -20,6 +20,10 @@ enum ControlMessage: Sendable {
   case storeJudged([StoreRemark])
   /// What the name of an upstream's endpoint stands for; nil where that could not be found out.
   case resolved(upstream: String, endpoint: Int, [IPAddress]?)
+  /// What the name of a server of the shared store stands for; nil where that could not be found out.
+  case resolvedStore(host: String, [IPAddress]?)
+  /// Somebody has to do with what nodes agree on: called with the node's agent, nil where it has none.
+  case agree(@Sendable (ClusterAgent?) -> Void)
 }
 
 /// The control loop's logic.
@@ -42,6 +46,8 @@ struct ControlFlow: EventHandler {
   /// Why the node could not start or go on; nil while all is well.
   private(set) var failure: String?
   private var isDraining = false
+  /// The node's part in what the cluster agrees on; nil where it has no cluster.
+  private let agent: ClusterAgent?
 
   init(world: any World, node: Node, blueprint: Blueprint) {
     self.world = world
@@ -49,12 +55,17 @@ struct ControlFlow: EventHandler {
     self.blueprint = blueprint
     probes = HealthProbes(world: world)
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
+    agent = node.makeAgent(blueprint, world)
     adopt(blueprint)
+    agent?.start()
   }
 
   // MARK: Events
 
-  mutating func ready(token: UInt64, _ readiness: Readiness) { probes.ready(Token(rawValue: token)) }
+  mutating func ready(token: UInt64, _ readiness: Readiness) {
+    let known = Token(rawValue: token)
+    if known.kind == .store { _ = agent?.ready(token: token, readiness) } else { probes.ready(known) }
+  }
 
   mutating func receive(_ message: ControlMessage) {
     switch message {
@@ -67,15 +78,30 @@ struct ControlFlow: EventHandler {
       oneStarted()
     case .loopEnded:
       runningLoops -= 1
-      if runningLoops == 0 { isRunning = false }
+      if runningLoops == 0 { agent?.stop() }
     case .storeJudged(let remarks): judge(remarks)
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
+    case .resolvedStore(let host, let addresses): agent?.resolved(host: host, addresses)
+    case .agree(let action): action(agent)
     }
   }
 
   mutating func endTurn() -> Instant {
+    agent?.work()
+    let next = endOwnTurn()
+    while let event = agent?.nextEvent() { handle(event) }
+    let flushed = agent?.flush() ?? .never
+    // The last words of the node are with the store, or have had their time.
+    if hasEnded, agent?.isStopped ?? true { isRunning = false }
+    return min(next, flushed)
+  }
+
+  /// Whether no loop runs any more, or none was started.
+  private var hasEnded: Bool { hasStarted ? runningLoops == 0 : isDraining }
+
+  private mutating func endOwnTurn() -> Instant {
     let nextLookUp = lookUpNames()
-    if !hasStarted, startsAt <= world.now || resolutions.values.allSatisfy(\.isComplete) { start() }
+    if !hasStarted, !isDraining, startsAt <= world.now || resolutions.values.allSatisfy(\.isComplete) { start() }
     if probes.nextDeadline <= world.now { probes.advance() }
     return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : startsAt)
   }
@@ -87,7 +113,8 @@ struct ControlFlow: EventHandler {
       let nanoseconds = isDraining ? 0 : blueprint.node.drain
       isDraining = true
       node.shared.beginDraining()
-      if !hasStarted { isRunning = false }
+      agent?.drain()
+      if !hasStarted { agent?.stop() }
       node.tell { .drain(nanoseconds: nanoseconds) }
     case .hangUp:
       node.reopenLog()
@@ -129,6 +156,12 @@ struct ControlFlow: EventHandler {
     for remark in remarks { node.sources.report("store: \(remark.text)") }
     guard blueprint.store.isStrict, let worst = remarks.first(where: \.isViolation) else { return }
     fail("the store would not keep limits exactly, and store.strict is set: \(worst.text)")
+  }
+
+  private func handle(_ event: AgentEvent) {
+    switch event {
+    case .remark(let text): node.sources.report("cluster: \(text)")
+    }
   }
 
   // MARK: Configuration

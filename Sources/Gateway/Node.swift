@@ -165,6 +165,27 @@ public final class Node: Sendable {
     return quota
   }
 
+  /// What decides with other nodes: where there is a store that they share, and a secret that tells them from others. The
+  /// loops say what is wrong with a store that is of no use.
+  func makeAgent(_ blueprint: Blueprint, _ world: any World) -> ClusterAgent? {
+    guard case .redis(let store) = blueprint.store, let secrets = blueprint.cluster.secrets else { return nil }
+    let settings = AgentSettings(
+      store: store, cluster: blueprint.cluster.name, secrets: secrets, clientName: "sluice-\(name)-control")
+    let identity = NodeIdentity(nonce: world.random(), name: name, version: version)
+    let agent = try? ClusterAgent(
+      settings, identity: identity, world: world, clock: Clock.bootTime,
+      token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
+    let (resolver, control) = (resolver, control)
+    agent?.onLookUp = { host in
+      resolver.resolve(host) { answer in control.send(.resolvedStore(host: host, answer.found)) }
+    }
+    return agent
+  }
+
+  /// Runs `action` on the control loop with the node's agent; with nil where the node has no cluster. Never, where the node
+  /// ends before. From any thread.
+  public func agree(_ action: @escaping @Sendable (ClusterAgent?) -> Void) { control.send(.agree(action)) }
+
   /// Starts what runs beside the loops; returns how much that is.
   func startServices(_ blueprint: Blueprint) -> Int {
     guard let service = sources.service else { return 0 }

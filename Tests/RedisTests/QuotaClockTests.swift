@@ -12,7 +12,7 @@ struct QuotaClockTests {
   private static let hour: Int64 = 3_600_000_000
 
   /// The library, on a clock that is off by what the key `offset` says, in microseconds. Keys end by Redis's own clock.
-  private static let testLibrary = LaneLibrary(
+  private static let testLibrary = StoreLibrary(
     name: "gwrl_1",
     source: LaneLibrary.current.scriptSource
       .replacing(

@@ -271,7 +271,7 @@ struct SharedQuotaTests {
   func twoMajors() throws {
     let redis = try RealRedis()
     let old = LaneLibrary.current
-    let new = LaneLibrary(name: "gwrl_9", source: old.scriptSource.replacing("'\(old.name)'", with: "'gwrl_9'"))
+    let new = StoreLibrary(name: "gwrl_9", source: old.scriptSource.replacing("'\(old.name)'", with: "'gwrl_9'"))
     let server = RedisServer(address: .socket(redis.socket))
     let rig = try QuotaRig(2, server) { settings in
       if settings.clientName == "t-1" { settings.laneLibrary = new }

@@ -1,0 +1,125 @@
+import Core
+
+/// What a node says of itself to all others, once a second. Parts of the agent fill it in.
+public struct MemberRecord: Equatable, Sendable {
+  /// Who it is.
+  public var identity: NodeIdentity
+  /// When the process began.
+  public var since = WallTime(microseconds: 0)
+  /// The libraries that it calls in the store, by name.
+  public var libraries: [String] = []
+  /// Where clients connect.
+  public var listeners: [String] = []
+  /// Where its admin port is; nil where it has none.
+  public var admin: String?
+  /// Whether it takes requests, and whether it is about to end.
+  public var isReady = false
+  /// Whether it has been told to stop.
+  public var isDraining = false
+  /// The revision in force; 0 for its own file.
+  public var revision: Int64 = 0
+  /// SHA-256 of that revision in hexadecimal digits; empty for its own file.
+  public var digest = ""
+  /// The epoch and the number of the last fact that it applied.
+  public var factsEpoch: Int64 = 0
+  /// See ``factsEpoch``.
+  public var factsSequence: Int64 = 0
+  /// Requests of the last seconds, for each.
+  public var requestsPerSecond: Double = 0
+  /// Open client connections.
+  public var connections: Int64 = 0
+  /// How long its last sign of life took to be answered, in microseconds; 0 before the first.
+  public var storeMicroseconds: Int64 = 0
+
+  /// A record of a node that has nothing to say yet.
+  public init(_ identity: NodeIdentity) { self.identity = identity }
+
+  /// Appends its members to an object that `json` has begun.
+  public func write(to json: inout JSONWriter) {
+    json.key("id")
+    json.string(identity.id)
+    json.key("name")
+    json.string(identity.name)
+    json.key("version")
+    json.string(identity.version)
+    json.key("since")
+    json.integer(since.microseconds)
+    json.key("libraries")
+    Self.write(libraries, to: &json)
+    json.key("listeners")
+    Self.write(listeners, to: &json)
+    json.key("admin")
+    if let admin { json.string(admin) } else { json.null() }
+    json.key("ready")
+    json.bool(isReady)
+    json.key("draining")
+    json.bool(isDraining)
+    json.key("revision")
+    json.integer(revision)
+    json.key("digest")
+    json.string(digest)
+    json.key("factsEpoch")
+    json.integer(factsEpoch)
+    json.key("factsSequence")
+    json.integer(factsSequence)
+    json.key("requestsPerSecond")
+    json.number(requestsPerSecond)
+    json.key("connections")
+    json.integer(connections)
+    json.key("storeMicroseconds")
+    json.integer(storeMicroseconds)
+  }
+
+  private static func write(_ texts: [String], to json: inout JSONWriter) {
+    json.beginArray()
+    for text in texts { json.string(text) }
+    json.endArray()
+  }
+
+  /// The record as a JSON object.
+  var encoded: [UInt8] {
+    var json = JSONWriter(ByteBuffer())
+    json.beginObject()
+    write(to: &json)
+    json.endObject()
+    return json.buffer.array
+  }
+
+  /// Reads a record; nil where it is none. What a later version of the program adds is not read, what an earlier one lacks
+  /// has its default.
+  init?(_ bytes: [UInt8]) {
+    guard let root = JSONDocument.parse(bytes, dialect: .strict).document?.root, let id = root["id"]?.string,
+      let nonce = UInt64(id, radix: 16), id.utf8.count == 16
+    else { return nil }
+    identity = NodeIdentity(nonce: nonce, name: root["name"]?.string ?? "", version: root["version"]?.string ?? "")
+    since = WallTime(microseconds: root["since"]?.integer ?? 0)
+    libraries = (root["libraries"]?.elements ?? []).compactMap(\.string)
+    listeners = (root["listeners"]?.elements ?? []).compactMap(\.string)
+    admin = root["admin"]?.string
+    isReady = root["ready"]?.bool ?? false
+    isDraining = root["draining"]?.bool ?? false
+    revision = root["revision"]?.integer ?? 0
+    digest = root["digest"]?.string ?? ""
+    factsEpoch = root["factsEpoch"]?.integer ?? 0
+    factsSequence = root["factsSequence"]?.integer ?? 0
+    requestsPerSecond = root["requestsPerSecond"]?.number ?? 0
+    connections = root["connections"]?.integer ?? 0
+    storeMicroseconds = root["storeMicroseconds"]?.integer ?? 0
+  }
+}
+
+/// A member of the cluster, as the store last told.
+public struct Member: Equatable, Sendable {
+  /// Nanoseconds after its last sign of life when a node counts as dead; as in the library.
+  public static let life: Int64 = 5_000_000_000
+
+  /// What it says of itself.
+  public let record: MemberRecord
+  /// Nanoseconds since its last sign of life.
+  public let age: Int64
+  /// Whether it is on the published list.
+  public let isListed: Bool
+
+  /// Whether it gave a sign of life lately.
+  public var isAlive: Bool { age <= Self.life }
+}
