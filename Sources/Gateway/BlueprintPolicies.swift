@@ -3,11 +3,12 @@ import Policies
 
 /// A policy that a route uses.
 struct PolicyUse {
-  let policy: any Policy
+  let step: ChainStep
   /// Whether it stands under `policies`.
   let isNamed: Bool
   /// Its `type`.
   let type: String
+  var policy: any Policy { step.policy }
 }
 
 /// The policies of a file: each one made once, however many routes use it.
@@ -72,7 +73,7 @@ struct PolicyDirectory {
       options.skipRest()
       return nil
     }
-    guard let policy = Registry.make(type: type, options: &options) else {
+    guard let step = Registry.make(type: type, options: &options) else {
       if Self.later.contains(type) {
         options.fail("this version has no policy \"\(type)\" yet", at: "type", fix: "remove it")
       } else {
@@ -85,11 +86,11 @@ struct PolicyDirectory {
       options.skipRest()
       return nil
     }
-    return PolicyUse(policy: policy, isNamed: isNamed, type: type)
+    return PolicyUse(step: step, isNamed: isNamed, type: type)
   }
 
   /// Whether one of these always answers by itself, so that a route needs no upstream.
-  func answers(_ uses: [PolicyUse]) -> Bool { uses.contains { $0.type == "respond" } }
+  func answers(_ uses: [PolicyUse]) -> Bool { uses.contains { $0.type == "respond" && $0.step.shadowName == nil } }
 
   /// These policies in the order in which they run; a chain without any after an error.
   mutating func chain(of uses: [PolicyUse], _ options: inout OptionReader) -> PolicyChain {
@@ -98,13 +99,20 @@ struct PolicyDirectory {
     let key = uses.allSatisfy(\.isNamed) ? policies.map { ObjectIdentifier($0) } : nil
     if let key, let chain = chains[key] { return chain }
     do throws(Registry.ChainFault) {
-      let chain = try Registry.chain(of: policies)
+      let chain = try Registry.chain(of: uses.map(\.step))
       if let key { chains[key] = chain }
       return chain
     } catch {
-      options.fail(
-        "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
-        fix: "keep at most \(LimitQuestion.capacity) on one route")
+      switch error {
+      case .tooManyLimits:
+        options.fail(
+          "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
+          fix: "keep at most \(LimitQuestion.capacity) on one route")
+      case .tooManyShadows:
+        options.fail(
+          "more than \(ShadowVerdicts.capacity) policies run in shadow", at: "policies",
+          fix: "keep at most \(ShadowVerdicts.capacity) of them on one route")
+      }
       return PolicyChain()
     }
   }

@@ -12,15 +12,9 @@ import Policies
 /// Knows the caller by any of the `api-key` policies that routes use: whoever could call a route can ask. Refuses as they
 /// do, with the fields of all of them.
 final class UsageIdentity: RequestHook {
-  static let name = "usage-identity"
-  static var phase: Phase { .identify }
-  static let summary = "Knows callers who ask for their own usage."
-
   private let policies: [ApiKey]
 
   init(_ policies: [ApiKey]) { self.policies = policies }
-
-  init(_ options: inout OptionReader) { policies = [] }
 
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     var refusal: Refusal?
@@ -40,15 +34,9 @@ final class UsageIdentity: RequestHook {
 
 /// Looks up all counters of the caller, eight at a time, and replies with them.
 final class UsageReport: RequestHook, EndHook {
-  static let name = "usage-report"
-  static var phase: Phase { .shape }
-  static let summary = "Tells callers what they have used."
-
   private let catalogue: UsageCatalogue
 
   init(_ catalogue: UsageCatalogue) { self.catalogue = catalogue }
-
-  init(_ options: inout OptionReader) { catalogue = UsageCatalogue([]) }
 
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     guard services.inquiries.admits(exchange.consumer, now: services.world.now) else {

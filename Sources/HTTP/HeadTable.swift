@@ -115,6 +115,12 @@ struct HeadTable: ~Copyable {
     unsafe fields[index].isDropped = true
   }
 
+  /// Takes a drop back.
+  func keep(_ index: Int) {
+    precondition(index >= 0 && index < fieldCount)
+    unsafe fields[index].isDropped = false
+  }
+
   /// Drops the last field called `name`, which must be present.
   @inline(__always)
   func dropLast(of name: FieldName) {

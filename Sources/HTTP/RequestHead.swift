@@ -107,6 +107,8 @@ public final class RequestHead {
   @inlinable
   @inline(__always)
   public func drop(_ index: Int) { table.drop(index) }
+  /// Marks a field as to be passed on after all.
+  public func keep(_ index: Int) { table.keep(index) }
   /// Marks every field of that name as not to be passed on.
   @inlinable
   @inline(__always)

@@ -39,6 +39,8 @@ public struct Exchange {
   public var bodyLimit: Int64 = .max
   /// The limits that apply, and how they were decided.
   public var limits = LimitQuestion()
+  /// What the policies that run in shadow have decided.
+  public internal(set) var shadows = ShadowVerdicts()
   /// Status of the gateway's own answer after ``Verdict/reply``; its fields are in ``responseFields``, its body in ``replyBody``.
   public var replyStatus: UInt16 = 0
 
@@ -58,6 +60,7 @@ public struct Exchange {
   private var replyBodyStorage: ByteBuffer?
   private var changedQueryStorage: ByteBuffer?
   private var hasChangedQuery = false
+  private var shadowStorage: ShadowRecord?
 
   /// A slot's first exchange; allocates the head alone.
   public init() {}
@@ -138,6 +141,7 @@ public struct Exchange {
     key = -1
     bodyLimit = .max
     limits.removeAll()
+    if !shadows.isEmpty { resetShadows() }
     replyStatus = 0
     turnCount = 0
     endedCount = 0
@@ -147,6 +151,12 @@ public struct Exchange {
     Self.clear(responseFieldStorage)
     Self.clear(replyBodyStorage)
     Self.clear(changedQueryStorage)
+  }
+
+  @inline(never)
+  private mutating func resetShadows() {
+    shadows = ShadowVerdicts()
+    shadowStorage?.reset()
   }
 
   @inlinable
@@ -168,6 +178,52 @@ public struct Exchange {
   private static func filled(_ storage: ByteBuffer?) -> ByteBuffer? {
     guard let buffer = storage, !buffer.isEmpty else { return nil }
     return buffer
+  }
+}
+
+// MARK: - Policies in shadow
+
+extension Exchange {
+  /// What a policy in shadow may change and must not.
+  struct ShadowMark {
+    let (requestFields, responseFields, replyBody): (Int, Int, Int)
+    let query: [UInt8]?
+    let bodyLimit: Int64
+    let replyStatus: UInt16
+    let (consumer, key): (Int32, Int32)
+  }
+
+  var shadowRecord: ShadowRecord {
+    mutating get {
+      if let record = shadowStorage { return record }
+      let record = ShadowRecord()
+      shadowStorage = record
+      return record
+    }
+  }
+
+  /// Why the policy in shadow with this number, which has refused, would have.
+  public func shadowCode(_ index: Int) -> StaticString { shadowStorage?.codes[index] ?? "" }
+
+  /// Remembers what a policy may change.
+  func beginShadow() -> ShadowMark {
+    ShadowMark(
+      requestFields: requestFieldStorage?.count ?? 0, responseFields: responseFieldStorage?.count ?? 0,
+      replyBody: replyBodyStorage?.count ?? 0, query: changedQuery?.array, bodyLimit: bodyLimit,
+      replyStatus: replyStatus, consumer: consumer, key: key)
+  }
+
+  /// Takes back what it has changed since.
+  mutating func endShadow(_ mark: ShadowMark) {
+    requestFieldStorage?.truncate(to: mark.requestFields)
+    responseFieldStorage?.truncate(to: mark.responseFields)
+    replyBodyStorage?.truncate(to: mark.replyBody)
+    hasChangedQuery = mark.query != nil
+    if let query = mark.query { changeQuery().append(query) }
+    bodyLimit = mark.bodyLimit
+    replyStatus = mark.replyStatus
+    guard mark.consumer >= 0 else { return }
+    (consumer, key) = (mark.consumer, mark.key)
   }
 }
 

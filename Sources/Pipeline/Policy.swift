@@ -4,7 +4,7 @@ import HTTP
 ///
 /// A policy keeps its options and nothing else: what belongs to a request lives in the ``Exchange``, what belongs to the
 /// node is borrowed from ``Services``. Policies are final classes so that a chain of them costs no boxing.
-public protocol Policy: AnyObject, Sendable {
+public protocol Policy: ChainMember {
   /// The `type` by which a configuration names it.
   static var name: String { get }
   /// When it runs.
@@ -15,10 +15,26 @@ public protocol Policy: AnyObject, Sendable {
   /// Reads every option unconditionally, since the same call also describes them. It never throws: what is wrong is
   /// recorded in the reader, and the policy is then not used.
   init(_ options: inout OptionReader)
+
+  /// Whether it reads the option `mode` itself; otherwise that only says whether it is in force or in shadow.
+  static var readsMode: Bool { get }
+  /// Whether its own option `mode` puts it in shadow.
+  var isShadow: Bool { get }
 }
 
+extension Policy {
+  /// Few have modes of their own.
+  public static var readsMode: Bool { false }
+
+  /// Nothing, unless it reads the option itself.
+  public var isShadow: Bool { false }
+}
+
+/// What runs in a chain: it has at least one of the hooks.
+public protocol ChainMember: AnyObject, Sendable {}
+
 /// A policy that looks at the request before it is routed to an upstream.
-public protocol RequestHook: Policy {
+public protocol RequestHook: ChainMember {
   /// Judges the request, and may change what is sent upstream or returned.
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
 
@@ -43,13 +59,13 @@ extension EndHook {
 }
 
 /// A policy that looks at an upstream's final response head before it is passed on.
-public protocol ResponseHook: Policy {
+public protocol ResponseHook: ChainMember {
   /// May drop fields of the response and add to ``Exchange/responseFields``.
   func onResponse(_ exchange: inout Exchange, _ response: ResponseHead, _ services: Services)
 }
 
 /// A policy that must give something back when an exchange is over.
-public protocol EndHook: Policy {
+public protocol EndHook: ChainMember {
   /// Whether it can ever have anything to give back; if not it is never called.
   var hasWorkAtEnd: Bool { get }
 

@@ -5,6 +5,8 @@ import HTTP
 public final class PolicyChain: Sendable {
   /// What the limits of this chain are called, by their index in ``Exchange/limits``.
   public let limitNames: [String]
+  /// What its policies in shadow are called, by their index in ``Exchange/shadows``.
+  public let shadowNames: [String]
 
   private let requestHooks: ContiguousArray<any RequestHook>
   private let requestSteps: ContiguousArray<RequestStep>
@@ -18,8 +20,29 @@ public final class PolicyChain: Sendable {
   }
 
   /// A chain of `policies` that are in run order already.
-  public init(_ policies: [any Policy] = [], limitNames: [String] = []) {
+  public convenience init(_ policies: [any ChainMember] = [], limitNames: [String] = []) {
+    self.init(policies, limitNames: limitNames, shadowNames: [])
+  }
+
+  /// A chain of `steps` that are in run order already. Of a policy in shadow only the request hook runs, and its end hook.
+  public convenience init(_ steps: [ChainStep], limitNames: [String] = []) {
+    var names: [String] = []
+    var members: [any ChainMember] = []
+    for step in steps {
+      guard let name = step.shadowName else {
+        members.append(step.policy)
+        continue
+      }
+      guard let hook = step.policy as? any RequestHook, names.count < ShadowVerdicts.capacity else { continue }
+      members.append(ShadowHook(hook, index: names.count))
+      names.append(name)
+    }
+    self.init(members, limitNames: limitNames, shadowNames: names)
+  }
+
+  private init(_ policies: [any ChainMember], limitNames: [String], shadowNames: [String]) {
     self.limitNames = limitNames
+    self.shadowNames = shadowNames
     requestHooks = ContiguousArray(policies.compactMap { $0 as? any RequestHook })
     requestSteps = ContiguousArray(requestHooks.map { RequestStep($0) })
     responseHooks = ContiguousArray(policies.compactMap { $0 as? any ResponseHook })
@@ -119,5 +142,19 @@ extension RequestHook {
     unsafe Unmanaged<Self>.fromOpaque(address)._withUnsafeGuaranteedRef {
       $0.onRequest(&exchange, request, services)
     }
+  }
+}
+
+/// A policy of a route, and whether it is in force there.
+public struct ChainStep: Sendable {
+  /// The policy.
+  public let policy: any Policy
+  /// What it is called where it runs in shadow; nil where it is in force.
+  public let shadowName: String?
+
+  /// A policy, in force unless it has a name for its shadow.
+  public init(_ policy: any Policy, shadowName: String? = nil) {
+    self.policy = policy
+    self.shadowName = shadowName
   }
 }

@@ -11,7 +11,7 @@ import Pipeline
 ///
 /// Refuses with 401 `api-key-missing` or `api-key-invalid`, 400 `api-key-ambiguous` where more than one key was sent, 403
 /// `consumer-not-allowed`. Needs nothing but memory, so there is no failure mode.
-public final class ApiKey: RequestHook {
+public final class ApiKey: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "api-key"
   /// It says who it is.

@@ -5,7 +5,7 @@ import Pipeline
 ///
 /// A declared length is judged here; a chunked body is counted by the flow against ``Exchange/bodyLimit`` as it streams.
 /// The route's own limit holds as well: the smaller one wins. There is nothing to fail open or closed.
-public final class BodyLimit: RequestHook {
+public final class BodyLimit: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "body-limit"
   /// Before anything is looked up.

@@ -7,7 +7,7 @@ import Pipeline
 /// Preflights are answered here and never reach the upstream; a preflight that asks for what is not allowed is refused with
 /// 403 `origin-denied`. Other requests pass in any case, since a browser, not the server, keeps a page from reading: those of
 /// an allowed origin get the fields that permit it, on refusals too. What the upstream says about CORS is dropped.
-public final class CORS: RequestHook, ResponseHook {
+public final class CORS: Policy, RequestHook, ResponseHook {
   /// The name in the configuration.
   public static let name = "cors"
   /// Before identification, since preflights carry none.

@@ -7,7 +7,7 @@ import Pipeline
 /// Values may hold variables (`${consumer.id}`); one that comes out empty is not sent. What is set or added to responses is
 /// on every response of the route that got as far as this policy; what is removed is removed from the upstream's. Fields
 /// that frame or route messages are the gateway's own and cannot be named. There is nothing to fail open or closed.
-public final class Headers: RequestHook, ResponseHook {
+public final class Headers: Policy, RequestHook, ResponseHook {
   /// The name in the configuration.
   public static let name = "headers"
   /// When it is settled that the request is sent on.

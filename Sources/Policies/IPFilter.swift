@@ -6,7 +6,7 @@ import Pipeline
 ///
 /// The smallest network that holds the address decides, whichever list it is in. An address in no network passes unless there
 /// is a list of allowed ones. Needs nothing but memory, so there is no failure mode.
-public final class IPFilter: RequestHook {
+public final class IPFilter: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "ip-filter"
   /// Before anything is looked up.

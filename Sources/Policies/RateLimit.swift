@@ -10,13 +10,23 @@ import Pipeline
 ///
 /// The embedded store cannot fail. While a shared one cannot be asked, `onStoreFailure` holds: the node's share of each
 /// limit, everything, or 503 `quota-unavailable`; such responses say so by `Sluice-Degraded: local`, `open` or `closed`.
-public final class RateLimit: RequestHook, EndHook {
+public final class RateLimit: Policy, RequestHook, EndHook {
   /// The name in the configuration.
   public static let name = "rate-limit"
   /// After it is known who calls.
   public static let phase = Phase.admit
   /// What it does.
   public static let summary = "Admits so many requests by consumer, tenant, route, address or field."
+
+  /// The option `mode`: how limits are kept, or that they only watch.
+  private enum Mode: String, CaseIterable {
+    case auto, exact, leased, shadow
+  }
+
+  /// Its modes are more than one bit.
+  public static let readsMode = true
+  /// Whether it only watches.
+  public let isShadow: Bool
 
   let levels: ContiguousArray<LimitLevel>
   private let tellsClients: Bool
@@ -32,13 +42,14 @@ public final class RateLimit: RequestHook, EndHook {
   public init(_ options: inout OptionReader) {
     let instance = options.instanceName.isEmpty ? Self.name : options.instanceName
     let mode = options.choice(
-      "mode", default: LimitMode.auto,
+      "mode", default: Mode.auto,
       "Exact asks a shared store about every request, leased admits from slices that the node holds, auto changes by "
-        + "traffic.")
+        + "traffic; shadow counts as auto does and refuses nobody.")
+    isShadow = mode == .shadow
     let failure = options.choice(
       "onStoreFailure", default: OutageRule.local,
       "While a shared store is away: each node's share, everything, or 503.")
-    let terms = LimitTerms(mode: mode, outage: failure)
+    let terms = LimitTerms(mode: LimitMode(rawValue: mode.rawValue) ?? .auto, outage: failure)
     var levels = options.objects("limits", isRequired: true, "The limits, all of which must admit.") { option in
       LimitLevel(&option, instance: instance, terms: terms)
     }
@@ -67,6 +78,7 @@ public final class RateLimit: RequestHook, EndHook {
     }
     guard levels.count <= LimitQuestion.capacity else { return nil }
     self.levels = levels
+    isShadow = false
     tellsClients = policies.contains(where: \.tellsClients)
     (steps, openings) = LimitStep.all(levels)
     onlyStep = LimitStep.only(steps)

@@ -18,32 +18,52 @@ public enum Registry {
 
   /// Makes the policy that `type` names from its options; nil where there is none of that name. What is wrong with the
   /// options is recorded in the reader, and the result must then not be used.
-  public static func make(type name: String, options: inout OptionReader) -> (any Policy)? {
-    type(named: name).map { $0.init(&options) }
+  public static func make(type name: String, options: inout OptionReader) -> ChainStep? {
+    type(named: name).map { type in
+      let policy = type.init(&options)
+      let isShadow = readMode(type, &options) || policy.isShadow
+      return ChainStep(policy, shadowName: isShadow ? options.instanceName : nil)
+    }
+  }
+
+  private enum Mode: String, CaseIterable {
+    case enforce, shadow
+  }
+
+  /// Whether the option `mode` puts a policy in shadow that does not read it itself.
+  private static func readMode(_ type: any Policy.Type, _ options: inout OptionReader) -> Bool {
+    guard !type.readsMode else { return false }
+    let mode = options.choice(
+      "mode", default: Mode.enforce,
+      "Shadow: it decides, is logged and counted, and neither refuses nor changes anything.")
+    return mode == .shadow
   }
 
   /// What the options of a policy are, in the order in which it reads them.
   public static func options(of type: any Policy.Type) -> [OptionDescription] {
     var reader = OptionReader(describing: type.name)
     _ = type.init(&reader)
+    _ = readMode(type, &reader)
     return reader.descriptions
   }
 
   /// The chain of one route's policies, given in any order: sorted by phase and by the list above, those of one type in the
-  /// order given, and all `rate-limit` policies joined, since all limits of a route are decided together.
-  public static func chain(of policies: [any Policy]) throws(ChainFault) -> PolicyChain {
-    func rank(_ policy: any Policy) -> Int {
-      let type = Swift.type(of: policy)
+  /// order given, and all `rate-limit` policies that are in force joined, since all limits of a route are decided together.
+  public static func chain(of steps: [ChainStep]) throws(ChainFault) -> PolicyChain {
+    func rank(_ step: ChainStep) -> Int {
+      let type = Swift.type(of: step.policy)
       let index = Self.policies.firstIndex { $0 == type } ?? Self.policies.count
       return Int(type.phase.rawValue) * 1000 + index
     }
-    var sorted = policies.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }
+    guard steps.count(where: { $0.shadowName != nil }) <= ShadowVerdicts.capacity else { throw .tooManyShadows }
+    var sorted = steps.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }
       .map(\.element)
-    let limits = sorted.compactMap { $0 as? RateLimit }
-    guard let first = sorted.firstIndex(where: { $0 is RateLimit }) else { return PolicyChain(sorted) }
+    func isLimit(_ step: ChainStep) -> Bool { step.policy is RateLimit && step.shadowName == nil }
+    let limits = sorted.filter(isLimit).compactMap { $0.policy as? RateLimit }
+    guard let first = sorted.firstIndex(where: isLimit) else { return PolicyChain(sorted) }
     guard let joined = limits.count == 1 ? limits[0] : RateLimit(joining: limits) else { throw .tooManyLimits }
-    sorted.removeAll { $0 is RateLimit }
-    sorted.insert(joined, at: first)
+    sorted.removeAll(where: isLimit)
+    sorted.insert(ChainStep(joined), at: first)
     return PolicyChain(sorted, limitNames: joined.levels.map(\.name))
   }
 
@@ -51,5 +71,7 @@ public enum Registry {
   public enum ChainFault: Error, Equatable, Sendable {
     /// More limits than ``LimitQuestion/capacity``.
     case tooManyLimits
+    /// More policies in shadow than ``ShadowVerdicts/capacity``.
+    case tooManyShadows
   }
 }

@@ -3,7 +3,7 @@ import HTTP
 import Pipeline
 
 /// Answers by itself, always the same: for health checks, maintenance, robots.txt and what has been switched off.
-public final class Respond: RequestHook {
+public final class Respond: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "respond"
   /// After all others had their say.

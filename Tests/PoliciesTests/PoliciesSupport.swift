@@ -65,14 +65,14 @@ final class Bench {
   /// Uses these policies; returns what is wrong with them.
   @discardableResult
   func use(_ texts: String...) throws -> [String] {
-    var policies: [any Policy] = []
+    var steps: [ChainStep] = []
     var remarks: [String] = []
     for (index, text) in texts.enumerated() {
       let made = make(text, instance: "policy-\(index)")
       remarks += made.remarks
-      if let policy = made.policy { policies.append(policy) }
+      if let step = made.step { steps.append(step) }
     }
-    chain = try Registry.chain(of: policies)
+    chain = try Registry.chain(of: steps)
     return remarks
   }
 
@@ -131,17 +131,17 @@ final class Bench {
 }
 
 /// Makes a policy from its options; returns what is wrong with them.
-func make(_ text: String, instance: String = "test") -> (policy: (any Policy)?, remarks: [String]) {
+func make(_ text: String, instance: String = "test") -> (step: ChainStep?, remarks: [String]) {
   let session = OptionSession(text: Array(text.utf8)) { _ in .failure(SecretFault("there is no such secret")) }
   let outcome = JSONDocument.parse(Array(text.utf8))
   for fault in outcome.faults { session.record(fault) }
-  var policy: (any Policy)?
+  var step: ChainStep?
   if let document = outcome.document {
     var reader = OptionReader(document.root, session: session, instanceName: instance)
-    policy = Registry.make(type: reader.string("type", "The type."), options: &reader)
+    step = Registry.make(type: reader.string("type", "The type."), options: &reader)
     reader.finish()
   }
-  return (policy, session.diagnostics.map { "\($0.path): \($0.message)" })
+  return (step, session.diagnostics.map { "\($0.path): \($0.message)" })
 }
 
 /// The digest under which `text` is stored.
