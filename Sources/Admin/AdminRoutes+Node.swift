@@ -22,7 +22,7 @@ extension AdminRoute {
         outcomes: [Outcome(200, "The state.", "application/json", schema: "Status")]
       ) { request in
         let facts = facts()
-        return .json { write(facts, at: request.time, to: &$0) }
+        return .json { write(facts, metrics.shadowFacts, at: request.time, to: &$0) }
       },
     ]
   }
@@ -47,7 +47,9 @@ extension AdminRoute {
     }
   }
 
-  private static func write(_ facts: NodeFacts, at time: WallTime, to json: inout JSONWriter) {
+  private static func write(
+    _ facts: NodeFacts, _ shadows: [ShadowFacts], at time: WallTime, to json: inout JSONWriter
+  ) {
     json.beginObject()
     json.key("version")
     json.string(facts.version)
@@ -62,6 +64,19 @@ extension AdminRoute {
     json.key("upstreams")
     json.beginArray()
     for upstream in facts.upstreams { write(upstream, to: &json) }
+    json.endArray()
+    json.key("shadow")
+    json.beginArray()
+    for shadow in shadows {
+      json.beginObject()
+      json.key("policy")
+      json.string(shadow.policy)
+      json.key("passed")
+      json.integer(Int64(clamping: shadow.passed))
+      json.key("refused")
+      json.integer(Int64(clamping: shadow.refused))
+      json.endObject()
+    }
     json.endArray()
     json.endObject()
   }

@@ -40,6 +40,10 @@ protocol AccessFacts {
   var limitCount: Int { get }
   /// How one of them stands. Mutating only so that it is read in place: copying one level copies all.
   mutating func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool)
+  /// What policies in shadow have decided.
+  var shadows: ShadowVerdicts { get }
+  /// Why the policy in shadow with this number would have refused.
+  func shadowCode(_ index: Int) -> StaticString
 }
 
 /// Where the texts lie that the access log takes over, counted from the front of the request's head.
@@ -70,4 +74,6 @@ struct AccessSummary {
   var key: Int32 = -1
   /// Index in ``AccessNames/limits`` of the name of the first level that was asked.
   var firstLimit: Int32 = -1
+  /// Index in ``AccessNames/shadows`` of the name of the route's first policy in shadow.
+  var firstShadow: Int32 = -1
 }

@@ -106,6 +106,24 @@ extension AccessLog {
     line.literal("]}")
   }
 
+  /// `"shadow"`: the policies that would have refused the request, had they been in force, and why.
+  @inline(never)
+  func writeShadows<Facts: AccessFacts>(
+    _ facts: inout Facts, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
+  ) {
+    line.plain(",\"shadow\":[")
+    var isFirst = true
+    for index in 0..<ShadowVerdicts.capacity where facts.shadows.hasRefused(index) {
+      let name = first &+ Int32(truncatingIfNeeded: index)
+      if !isFirst { line.byte(UInt8(ascii: ",")) }
+      if first < 0 || !names.write(name, to: &line) { line.plain("{\"code\":\"") }
+      line.plain(facts.shadowCode(index))
+      line.plain("\"}")
+      isFirst = false
+    }
+    line.plain("]")
+  }
+
   /// The beginning of `"limits"` where a shared store might have been asked.
   @inline(__always)
   private func writeMode(_ decision: LimitDecision, _ source: LimitSource, _ line: inout AccessLogLine) {

@@ -20,6 +20,8 @@ public final class AccessLog {
     static let path = 2_048
     static let userAgent = 256
     static let requestID = 128
+    /// A problem code and what stands around it.
+    static let code = 64
     static let all = method + host + path + userAgent + requestID
   }
 
@@ -53,7 +55,8 @@ public final class AccessLog {
     if summary.time.microseconds != moment { stamp(summary.time) }
     if facts.address != client { rememberClient(facts.address) }
     // What the names reckon with, the longest upstream address, and the code of a refusal.
-    let room = names.room &+ endpoints.longest &+ (facts.refusalCode?.utf8CodeUnitCount ?? 0)
+    var room = names.room &+ endpoints.longest &+ (facts.refusalCode?.utf8CodeUnitCount ?? 0)
+    if facts.shadows.refused != 0 { room &+= names.shadowRoom }
     unsafe block.append(limit: room) { memory in
       var line = unsafe AccessLogLine(memory)
       line.prefix(opening, count: Self.openingBytes)
@@ -66,6 +69,7 @@ public final class AccessLog {
       names.keys.write(summary.key, to: &line)
       writeCorrelation(&facts, head, &line)
       writeLimits(&facts, first: summary.firstLimit, names.limits, &line)
+      if facts.shadows.refused != 0 { writeShadows(&facts, first: summary.firstShadow, names.shadows, &line) }
       line.literal("}\n")
       return line.count
     }

@@ -12,16 +12,22 @@ public final class AccessNames: Sendable {
   public let keys: NameTable
   /// Names of limit levels, those of one route one after the other.
   public let limits: NameTable
+  /// Names of policies in shadow, those of one route one after the other.
+  public let shadows: NameTable
 
   /// The room for a line with such names, but for the upstream's and the code of a refusal, in bytes.
   let room: Int
 
+  /// The room that verdicts of policies in shadow take beside that.
+  var shadowRoom: Int { ShadowVerdicts.capacity * (shadows.longest + AccessLog.Limit.code) + AccessLogLine.nameSlack }
+
   /// The names of one configuration.
-  public init(routes: [String], consumers: [String], keys: [String], limits: [String]) {
+  public init(routes: [String], consumers: [String], keys: [String], limits: [String], shadows: [String] = []) {
     self.routes = NameTable(routes, before: ",\"route\":\"", after: "\"")
     self.consumers = NameTable(consumers, before: ",\"consumer\":\"", after: "\"")
     self.keys = NameTable(keys, before: ",\"key\":\"", after: "\"")
     self.limits = NameTable(limits, before: "{\"name\":\"", after: "\",\"remaining\":")
+    self.shadows = NameTable(shadows, before: "{\"policy\":\"", after: "\",\"code\":\"")
     let longest = self.routes.longest + self.consumers.longest + self.keys.longest
     let levels = self.limits.longest * LimitQuestion.capacity
     room = AccessLogLine.room(for: AccessLog.Limit.all * AccessLogLine.growth + longest + levels)

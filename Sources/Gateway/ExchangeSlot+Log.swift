@@ -41,6 +41,7 @@ extension ExchangeSlot {
     }
     summary.key = configuration.logIndex(ofKey: exchange.key, of: exchange.consumer)
     summary.firstLimit = configuration.firstLimit(ofRoute: exchange.route)
+    summary.firstShadow = configuration.firstShadow(ofRoute: exchange.route)
     return summary
   }
 
@@ -65,6 +66,9 @@ extension ExchangeSlot: AccessFacts {
   var limitDecision: LimitDecision { exchange.limits.decision }
   var limitSource: LimitSource { exchange.limits.source }
   var limitCount: Int { exchange.limits.count }
+  var shadows: ShadowVerdicts { exchange.shadows }
+
+  func shadowCode(_ index: Int) -> StaticString { exchange.shadowCode(index) }
 
   @inline(__always)
   mutating func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool) {

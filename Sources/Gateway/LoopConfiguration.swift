@@ -15,8 +15,11 @@ final class LoopConfiguration {
   let upstreams: ContiguousArray<LoopUpstream>
   /// The metrics series of limits, in the order of their names.
   let limitSeries: ContiguousArray<Int32>
+  /// The metrics series of policies in shadow, in the order of their names.
+  let shadowSeries: ContiguousArray<Int32>
   private let routeSeries: ContiguousArray<Int32>
   private let firstLimits: ContiguousArray<Int32>
+  private let firstShadows: ContiguousArray<Int32>
   private let firstKeys: ContiguousArray<Int32>
 
   /// The blueprint for one loop; `lines` numbers upstreams by name, new ones are added.
@@ -27,6 +30,8 @@ final class LoopConfiguration {
     routeSeries = shared.routeSeries
     limitSeries = shared.limitSeries
     firstLimits = shared.firstLimits
+    shadowSeries = shared.shadowSeries
+    firstShadows = shared.firstShadows
     firstKeys = shared.firstKeys
     var upstreams: ContiguousArray<LoopUpstream> = []
     for plan in shared.upstreams {
@@ -44,6 +49,9 @@ final class LoopConfiguration {
   @inline(__always)
   func firstLimit(ofRoute index: Int32) -> Int32 { index >= 0 ? firstLimits[Int(index)] : -1 }
 
+  /// The index of a route's first policy in shadow among the names of those.
+  func firstShadow(ofRoute index: Int32) -> Int32 { index >= 0 ? firstShadows[Int(index)] : -1 }
+
   /// The index of a consumer's key among the names of keys.
   @inline(__always)
   func logIndex(ofKey key: Int32, of consumer: Int32) -> Int32 {
@@ -57,6 +65,8 @@ public final class BlueprintShared: Sendable {
   let routeSeries: ContiguousArray<Int32>
   let limitSeries: ContiguousArray<Int32>
   let firstLimits: ContiguousArray<Int32>
+  let shadowSeries: ContiguousArray<Int32>
+  let firstShadows: ContiguousArray<Int32>
   let firstKeys: ContiguousArray<Int32>
   let routeNames: RouteNames
   let upstreams: ContiguousArray<UpstreamPlan>
@@ -72,26 +82,27 @@ public final class BlueprintShared: Sendable {
     let routes = blueprint.routes.map(\.id)
     let consumers = blueprint.keyRing.consumers
     let limitNames = blueprint.routes.flatMap(\.chain.limitNames)
+    let shadowNames = blueprint.routes.flatMap(\.chain.shadowNames)
     limitSeries = metrics.policySeries(limitNames)
+    shadowSeries = metrics.shadowSeries(shadowNames)
     names = AccessNames(
       routes: routes, consumers: consumers.map(\.id), keys: consumers.flatMap { $0.keys.map(\.id) },
-      limits: limitNames)
+      limits: limitNames, shadows: shadowNames)
     routeSeries = metrics.routeSeries(routes)
     routeNames = RouteNames(routes)
+    firstLimits = Self.starts(blueprint.routes.map(\.chain.limitNames.count))
+    firstShadows = Self.starts(blueprint.routes.map(\.chain.shadowNames.count))
+    firstKeys = Self.starts(consumers.map(\.keys.count))
+  }
+
+  /// Where each of several runs of so many begins, one behind the other.
+  private static func starts(_ counts: [Int]) -> ContiguousArray<Int32> {
     var next: Int32 = 0
-    var limits: ContiguousArray<Int32> = []
-    for route in blueprint.routes {
-      limits.append(next)
-      next += Int32(route.chain.limitNames.count)
-    }
-    firstLimits = limits
-    next = 0
-    var keys: ContiguousArray<Int32> = []
-    for consumer in consumers {
-      keys.append(next)
-      next += Int32(consumer.keys.count)
-    }
-    firstKeys = keys
+    return ContiguousArray(
+      counts.map { count in
+        defer { next += Int32(count) }
+        return next
+      })
   }
 }
 

@@ -10,6 +10,7 @@ extension Metrics {
     writeNode(facts, text)
     writeRequests(text)
     writeAnswers(text)
+    writeShadows(text)
     writeQuota(text)
     writeConnections(text)
     writeTraffic(text)
@@ -84,6 +85,15 @@ extension Metrics {
         let value = Self.sum(rows) { $0.value(at: Int(decision.rawValue)) }
         let labels = [("policy", policies.name(number)), ("decision", Self.snake("\(decision)"))]
         text.sample("sluice_limit_decisions_total", labels, value)
+      }
+    }
+  }
+
+  private func writeShadows(_ text: MetricsText) {
+    text.family("sluice_shadow_decisions_total", .counter, "What policies in shadow would have done with requests.")
+    for facts in shadowFacts {
+      for (outcome, value) in [("pass", facts.passed), ("refuse", facts.refused)] {
+        text.sample("sluice_shadow_decisions_total", [("policy", facts.policy), ("verdict", outcome)], value)
       }
     }
   }

@@ -23,6 +23,7 @@ public final class Metrics: Sendable {
 
   let routes = MetricLabels(reserved: ["_other", "_none", "_usage"])
   let policies = MetricLabels(reserved: ["_other"])
+  let shadows = MetricLabels(reserved: ["_other"])
   let codes: ProblemCodes
   let reloadsSucceeded = Atomic<UInt64>(0)
   let reloadsFailed = Atomic<UInt64>(0)
@@ -41,6 +42,19 @@ public final class Metrics: Sendable {
   /// The series numbers for these policy names, the same ones at every reload. Linear; one call at a time.
   public func policySeries(_ names: [String]) -> ContiguousArray<Int32> { policies.numbers(of: names) }
 
+  /// The series numbers for the names of policies in shadow, as ``policySeries(_:)`` has them.
+  func shadowSeries(_ names: [String]) -> ContiguousArray<Int32> { shadows.numbers(of: names) }
+
+  /// What policies in shadow have decided since the process began, by name: those that have decided anything.
+  public var shadowFacts: [ShadowFacts] {
+    (0..<shadows.count).compactMap { number in
+      let rows = loops.compactMap { $0.shadows.existing(number) }
+      if rows.isEmpty { return nil }
+      func sum(_ outcome: ShadowOutcome) -> UInt64 { rows.reduce(0) { $0 + $1.value(at: Int(outcome.rawValue)) } }
+      return ShadowFacts(policy: shadows.name(number), passed: sum(.passed), refused: sum(.refused))
+    }
+  }
+
   /// Counts one attempt to read the configuration again.
   public func countReload(succeeded: Bool, at time: WallTime) {
     if succeeded {
@@ -57,6 +71,7 @@ public final class LoopMetrics: Sendable {
   let cells: CounterMemory
   let routes: CounterTable<RouteColumn>
   let policies: CounterTable<LimitOutcome>
+  let shadows: CounterTable<ShadowOutcome>
   let refusals: CounterMemory
   private let codes: ProblemCodes
 
@@ -66,6 +81,7 @@ public final class LoopMetrics: Sendable {
     cells = CounterMemory(count: Cell.count)
     routes = CounterTable(count: MetricLabels.capacity)
     policies = CounterTable(count: MetricLabels.capacity)
+    shadows = CounterTable(count: MetricLabels.capacity)
     refusals = CounterMemory(count: codes.count)
   }
 
@@ -73,6 +89,7 @@ public final class LoopMetrics: Sendable {
     cells.free()
     routes.free()
     policies.free()
+    shadows.free()
     refusals.free()
   }
 
@@ -120,6 +137,11 @@ public final class LoopMetrics: Sendable {
   @inline(__always)
   public func countLimit(policy series: Int32, _ decision: LimitOutcome) {
     policies.row(Int(series)).add(to: Int(decision.rawValue))
+  }
+
+  /// Counts what a policy in shadow decided, by the number that ``Metrics/shadowSeries(_:)`` gave it.
+  func countShadow(policy series: Int32, _ outcome: ShadowOutcome) {
+    shadows.row(Int(series)).add(to: Int(outcome.rawValue))
   }
 
   /// Counts a question about limits that was decided where a shared store might have been asked.

@@ -122,6 +122,26 @@ public enum LimitOutcome: UInt8, CaseIterable, Sendable {
   case failedClosed
 }
 
+/// What a policy in shadow decided.
+enum ShadowOutcome: UInt8, CaseIterable, CounterColumns {
+  /// It would have let the request pass.
+  case passed
+  /// It would have refused it.
+  case refused
+
+  static let count = 2
+}
+
+/// What a policy in shadow has decided since the process began.
+public struct ShadowFacts: Equatable, Sendable {
+  /// What the policy is called.
+  public let policy: String
+  /// Requests that it would have let pass.
+  public let passed: UInt64
+  /// Requests that it would have refused.
+  public let refused: UInt64
+}
+
 extension LimitSource {
   /// Its number among the cells of a loop, and its name as text that is never made.
   var label: (cell: Int, name: StaticString) {

@@ -60,7 +60,19 @@ extension RequestFlow {
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
     if exchanges[exchange].exchange.limits.count > 0 { countLimits(exchange) }
+    if !exchanges[exchange].exchange.shadows.isEmpty { countShadows(exchange) }
     writeLog(exchange, elapsed)
+  }
+
+  /// Counts what policies in shadow decided.
+  @inline(never)
+  private mutating func countShadows(_ exchange: Int32) {
+    guard let configuration = exchanges[exchange].configuration else { return }
+    let (route, verdicts) = (exchanges[exchange].exchange.route, exchanges[exchange].exchange.shadows)
+    for index in 0..<ShadowVerdicts.capacity where verdicts.hasDecided(index) {
+      let series = configuration.with { $0.shadowSeries[Int($0.firstShadow(ofRoute: route)) + index] }
+      metrics.countShadow(policy: series, verdicts.hasRefused(index) ? .refused : .passed)
+    }
   }
 
   /// Counts what was decided, by the name of each limit: those that refused, or all of them where none did.

@@ -12,8 +12,9 @@ public struct ShadowVerdicts: Equatable, Sendable, BitwiseCopyable {
   /// The most policies in shadow that one route's verdicts are kept of.
   public static let capacity = 32
 
-  /// One bit for each policy that has decided, and for each that would have refused.
+  /// One bit for each policy that has decided.
   public private(set) var decided: UInt32 = 0
+  /// One bit for each policy that would have refused.
   public private(set) var refused: UInt32 = 0
 
   /// No verdicts.
@@ -24,10 +25,14 @@ public struct ShadowVerdicts: Equatable, Sendable, BitwiseCopyable {
   @inlinable
   public var isEmpty: Bool { decided == 0 }
 
+  /// Whether the policy with this number has decided.
+  public func hasDecided(_ index: Int) -> Bool { decided >> UInt32(index) & 1 != 0 }
+
   /// Whether the policy with this number would have refused.
   public func hasRefused(_ index: Int) -> Bool { refused >> UInt32(index) & 1 != 0 }
 
-  mutating func note(_ index: Int, isRefusal: Bool) {
+  /// Notes what the policy with this number has decided.
+  public mutating func note(_ index: Int, isRefusal: Bool) {
     decided |= 1 << UInt32(index)
     if isRefusal { refused |= 1 << UInt32(index) }
   }

@@ -333,3 +333,26 @@ def test_split_by_weight_is_sticky_by_consumer(origin, gateway):
     first = [ask(g.port, headers=with_key(key)).body for key in keys]
     assert [ask(g.port, headers=with_key(key)).body for key in keys] == first
     assert 0.08 < first.count(b"b") / len(keys) < 0.35
+
+
+# --- Shadow ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_policy_in_shadow_refuses_nobody_and_is_logged_and_counted(origin, gateway):
+    policies = {
+        "new-limit": {"type": "rate-limit", "mode": "shadow", "limits": [{"per": "ip", "window": "2/1h"}]},
+        "new-key": {**KEY, "mode": "shadow"},
+    }
+    up = origin()
+    g = gateway(up, policies=policies, routes=[route(policies=["new-limit", "new-key"])])
+    for number in range(5):
+        response = ask(g.port, headers=with_key("no such key"))
+        assert response.status == 200 and response.get("RateLimit") is None and response.get("WWW-Authenticate") is None
+    assert all(request.get("X-API-Key") == "no such key" for request in up.requests) and len(up.requests) == 5
+    lines = until(lambda: (found := g.log()) and len(found) >= 5 and found, "five lines")
+    assert lines[0]["shadow"] == [{"policy": "new-key", "code": "api-key-invalid"}]
+    assert {entry["policy"]: entry["code"] for entry in lines[4]["shadow"]} == {
+        "new-key": "api-key-invalid", "new-limit": "rate-limited"}
+    counted = {(s.labels["policy"], s.labels["verdict"]): s.value for s in g.metrics()["sluice_shadow_decisions"].samples}
+    assert counted == {
+        ("new-key", "pass"): 0, ("new-key", "refuse"): 5, ("new-limit", "pass"): 2, ("new-limit", "refuse"): 3}

@@ -8,7 +8,8 @@ import Testing
 
 @Suite struct AccessLogTests {
   private let names = AccessNames(
-    routes: ["orders-v1", "in \"quotes\""], consumers: ["mobile-app"], keys: ["k1"], limits: ["a per key", "b per ip"])
+    routes: ["orders-v1", "in \"quotes\""], consumers: ["mobile-app"], keys: ["k1"], limits: ["a per key", "b per ip"],
+    shadows: ["first", "second"])
 
   /// A record whose request line, host and agent are `method`, `path`, `host` and `agent`.
   private func record(
@@ -169,6 +170,18 @@ import Testing
           + #"{"name":"b per ip","remaining":1},{"remaining":2}]}"#))
     limits.source = .denyCache
     #expect(line(record, head, limits).contains(#""limits":{"decision":"denied","mode":"denycache","levels":[{"name""#))
+  }
+
+  @Test("Policies in shadow are named where they would have refused, however many")
+  func shadows() throws {
+    var (record, head) = record()
+    #expect(!line(record, head).contains("shadow"))
+    for index in 0..<ShadowVerdicts.capacity { record.shadows.note(index, isRefusal: index > 0) }
+    record.firstShadow = 0
+    let found = try #require(object(line(record, head))["shadow"] as? [[String: String]])
+    #expect(found.count == ShadowVerdicts.capacity - 1)
+    #expect(found[0] == ["policy": "second", "code": "some-code"])
+    #expect(found[1] == ["code": "some-code"])
   }
 
   @Test("IPv6 clients are written in their canonical form")

@@ -56,6 +56,10 @@ struct AccessRecord {
   var endpoint: Int32 = -1
   /// Index in ``AccessNames/limits`` of the name of the first level that was asked.
   var firstLimit: Int32 = -1
+  /// Index in ``AccessNames/shadows`` of the name of the route's first policy in shadow.
+  var firstShadow: Int32 = -1
+  /// What policies in shadow have decided.
+  var shadows = ShadowVerdicts()
   /// How the request's limits were decided.
   var limits = LimitQuestion()
 }
@@ -74,6 +78,8 @@ extension AccessRecord: AccessFacts {
   var limitSource: LimitSource { limits.source }
   var limitCount: Int { limits.count }
 
+  func shadowCode(_ index: Int) -> StaticString { "some-code" }
+
   func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool) {
     (limits[index].remaining, limits[index].isDenied)
   }
@@ -82,6 +88,6 @@ extension AccessRecord: AccessFacts {
     AccessSummary(
       time: time, microseconds: nanoseconds / 1_000,
       upstreamMicroseconds: upstreamNanoseconds < 0 ? -1 : upstreamNanoseconds / 1_000, receivedBytes: received,
-      key: key, firstLimit: firstLimit)
+      key: key, firstLimit: firstLimit, firstShadow: firstShadow)
   }
 }

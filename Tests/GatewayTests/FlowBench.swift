@@ -28,7 +28,7 @@ struct FlowSetup: Sendable {
   /// Further routes, each followed by a comma.
   var routes = ""
   /// Test-only policies of all routes, instead of the ones of the file.
-  var chain: [any Policy] = []
+  var chain: [any ChainMember] = []
 
   var text: String {
     let main = (1...endpoints).map { "\"\(FlowBench.endpoint($0))\"" }.joined(separator: ", ")

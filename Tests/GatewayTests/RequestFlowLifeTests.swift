@@ -9,15 +9,10 @@ import Testing
 
 /// Waits for its ticket, strikes a field out, and counts how often it was ended.
 private final class Parking: RequestHook, EndHook {
-  static let name = "parking"
-  static let phase = Phase.admit
-  static let summary = "Waits."
-
   let tickets = Mutex<[UInt64]>([])
   let ends = Atomic<Int>(0)
   let waitsAgain: Bool
 
-  init(_ options: inout OptionReader) { waitsAgain = false }
   init(waitsAgain: Bool = false) { self.waitsAgain = waitsAgain }
 
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
