@@ -55,8 +55,7 @@ public final class AccessLog {
     if summary.time.microseconds != moment { stamp(summary.time) }
     if facts.address != client { rememberClient(facts.address) }
     // What the names reckon with, the longest upstream address, and the code of a refusal.
-    var room = names.room &+ endpoints.longest &+ (facts.refusalCode?.utf8CodeUnitCount ?? 0)
-    if facts.shadows.refused != 0 { room &+= names.shadowRoom }
+    let room = names.room &+ endpoints.longest &+ (facts.refusalCode?.utf8CodeUnitCount ?? 0)
     unsafe block.append(limit: room) { memory in
       var line = unsafe AccessLogLine(memory)
       line.prefix(opening, count: Self.openingBytes)
@@ -69,7 +68,21 @@ public final class AccessLog {
       names.keys.write(summary.key, to: &line)
       writeCorrelation(&facts, head, &line)
       writeLimits(&facts, first: summary.firstLimit, names.limits, &line)
-      if facts.shadows.refused != 0 { writeShadows(&facts, first: summary.firstShadow, names.shadows, &line) }
+      line.literal("}\n")
+      return line.count
+    }
+    if facts.shadows.refused != 0 { addShadows(&facts, summary, names, to: block) }
+  }
+
+  /// Adds what policies in shadow would have done to the line that `block` ends with.
+  @inline(never)
+  private func addShadows<Facts: AccessFacts>(
+    _ facts: inout Facts, _ summary: AccessSummary, _ names: AccessNames, to block: ByteBuffer
+  ) {
+    block.truncate(to: block.count - 2)
+    unsafe block.append(limit: names.shadowRoom) { memory in
+      var line = unsafe AccessLogLine(memory)
+      writeShadows(&facts, first: summary.firstShadow, names.shadows, &line)
       line.literal("}\n")
       return line.count
     }

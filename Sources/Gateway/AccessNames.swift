@@ -18,8 +18,10 @@ public final class AccessNames: Sendable {
   /// The room for a line with such names, but for the upstream's and the code of a refusal, in bytes.
   let room: Int
 
-  /// The room that verdicts of policies in shadow take beside that.
-  var shadowRoom: Int { ShadowVerdicts.capacity * (shadows.longest + AccessLog.Limit.code) + AccessLogLine.nameSlack }
+  /// The room for the verdicts of policies in shadow.
+  var shadowRoom: Int {
+    AccessLogLine.room(for: ShadowVerdicts.capacity * (shadows.longest + AccessLog.Limit.code))
+  }
 
   /// The names of one configuration.
   public init(routes: [String], consumers: [String], keys: [String], limits: [String], shadows: [String] = []) {

@@ -41,7 +41,7 @@ extension ExchangeSlot {
     }
     summary.key = configuration.logIndex(ofKey: exchange.key, of: exchange.consumer)
     summary.firstLimit = configuration.firstLimit(ofRoute: exchange.route)
-    summary.firstShadow = configuration.firstShadow(ofRoute: exchange.route)
+    if !exchange.shadows.isEmpty { summary.firstShadow = configuration.firstShadow(ofRoute: exchange.route) }
     return summary
   }
 

@@ -50,6 +50,7 @@ final class LoopConfiguration {
   func firstLimit(ofRoute index: Int32) -> Int32 { index >= 0 ? firstLimits[Int(index)] : -1 }
 
   /// The index of a route's first policy in shadow among the names of those.
+  @inline(never)
   func firstShadow(ofRoute index: Int32) -> Int32 { index >= 0 ? firstShadows[Int(index)] : -1 }
 
   /// The index of a consumer's key among the names of keys.
