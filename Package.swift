@@ -38,7 +38,7 @@ let package = Package(
     room("Net", ["CLinux", "Core"]),
     room("Traffic", ["Core", "HTTP"]),
     room("Gateway", ["CLinux", "Cluster", "Core", "Crypto", "HTTP", "Net", "Pipeline", "Policies", "Traffic"]),
-    room("Admin", ["Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
+    room("Admin", ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
     room(

@@ -26,6 +26,10 @@ enum AdminProblem {
   static let malformedParameter = Problem(
     400, "malformed-parameter", "Malformed parameter",
     "The parameter ip is no address, or decision is not 32 hexadecimal digits.")
+  static let noCluster = Problem(
+    409, "no-cluster", "No cluster",
+    "This node shares nothing with others: give it a store other than embedded, and cluster.secret, the same on all nodes."
+  )
   static let notReady = Problem(
     503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
   static let noAnswer = Problem(

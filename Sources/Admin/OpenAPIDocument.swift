@@ -162,6 +162,33 @@ struct OpenAPIDocument {
     "unknown":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}}}}
     """#
 
+  /// The cluster and its members.
+  private static let members = #"""
+    "Member":{"type":"object","additionalProperties":false,
+    "required":["id","name","role","alive","listed","ageMilliseconds","since","version","libraries","listeners","admin",
+    "ready","draining","revision","digest","facts","load","storeMicroseconds"],
+    "properties":{"id":{"type":"string","pattern":"^[0-9a-f]{16}$"},"name":{"type":"string"},
+    "role":{"enum":["leader","member"]},"alive":{"type":"boolean"},"listed":{"type":"boolean"},
+    "ageMilliseconds":{"type":"integer","minimum":0},"since":{"type":"string","format":"date-time"},
+    "version":{"type":"string"},"libraries":{"type":"array","items":{"type":"string"}},
+    "listeners":{"type":"array","items":{"type":"string"}},"admin":{"type":["string","null"]},
+    "ready":{"type":"boolean"},"draining":{"type":"boolean"},"revision":{"type":"integer","minimum":0},
+    "digest":{"type":"string"},"facts":{"type":"object","required":["epoch","sequence"],
+    "properties":{"epoch":{"type":"integer"},"sequence":{"type":"integer"}}},
+    "load":{"type":"object","required":["requestsPerSecond","connections"],
+    "properties":{"requestsPerSecond":{"type":"number"},"connections":{"type":"integer"}}},
+    "storeMicroseconds":{"type":"integer","minimum":0}}},
+    "Nodes":{"type":"object","additionalProperties":false,
+    "required":["node","time","leader","generation","storeUp","ageMilliseconds","nodes"],
+    "properties":{"node":{"type":"string"},"time":{"type":"string","format":"date-time"},
+    "leader":{"type":["object","null"],"required":["id","name","epoch","since"],
+    "properties":{"id":{"type":"string"},"name":{"type":"string"},"epoch":{"type":"integer","minimum":0},
+    "since":{"type":["string","null"],"format":"date-time"}}},
+    "generation":{"type":"integer","minimum":0},"storeUp":{"type":"boolean"},
+    "ageMilliseconds":{"type":"integer","minimum":0},
+    "nodes":{"type":"array","items":{"$ref":"#/components/schemas/Member"}}}}
+    """#
+
   private static let components = #"""
     {"securitySchemes":{"token":{"type":"http","scheme":"bearer"}},"schemas":{
     "Any":{"type":"object"},
@@ -182,6 +209,6 @@ struct OpenAPIDocument {
     "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
     "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
     "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}},
-    \#(limits)}}
+    \#(limits),\#(members)}}
     """#
 }

@@ -71,7 +71,8 @@ private enum RunningNode {
         let loop = try EventLoop()
         var server = try AdminServer(
           loop, at: settings.address, tokens: settings.tokens,
-          routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire),
+          routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire)
+            + AdminRoute.cluster(node.agree),
           version: Program.version, post: { mailbox.send($0) })
         started(nil)
         try loop.run(&server, mailbox: mailbox)

@@ -5,6 +5,7 @@ extension Verb {
     check,
     schema,
     policies,
+    status,
     usage,
     explain,
     inspect,

@@ -48,6 +48,7 @@ struct ControlFlow: EventHandler {
   private var isDraining = false
   /// The node's part in what the cluster agrees on; nil where it has no cluster.
   private let agent: ClusterAgent?
+  private var clusterFacts = ClusterFacts()
 
   init(world: any World, node: Node, blueprint: Blueprint) {
     self.world = world
@@ -90,6 +91,7 @@ struct ControlFlow: EventHandler {
     agent?.work()
     let next = endOwnTurn()
     while let event = agent?.nextEvent() { handle(event) }
+    noteCluster()
     let flushed = agent?.flush() ?? .never
     // The last words of the node are with the store, or have had their time.
     if hasEnded, agent?.isStopped ?? true { isRunning = false }
@@ -156,6 +158,13 @@ struct ControlFlow: EventHandler {
     for remark in remarks { node.sources.report("store: \(remark.text)") }
     guard blueprint.store.isStrict, let worst = remarks.first(where: \.isViolation) else { return }
     fail("the store would not keep limits exactly, and store.strict is set: \(worst.text)")
+  }
+
+  /// Lets metrics know how the cluster stands.
+  private mutating func noteCluster() {
+    guard let facts = agent?.facts, facts != clusterFacts else { return }
+    clusterFacts = facts
+    node.shared.cluster = facts
   }
 
   private func handle(_ event: AgentEvent) {

@@ -16,6 +16,7 @@ extension Metrics {
     writeTraffic(text)
     writeUpstreams(text)
     facts.writeUpstreams(text)
+    facts.writeCluster(text)
     writeLoops(text)
   }
 

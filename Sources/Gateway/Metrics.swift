@@ -55,6 +55,9 @@ public final class Metrics: Sendable {
     }
   }
 
+  /// Requests that have begun, of all loops.
+  var requestsStarted: UInt64 { loops.reduce(0) { $0 &+ $1.value(.requestsStarted) } }
+
   /// Counts one attempt to read the configuration again.
   public func countReload(succeeded: Bool, at time: WallTime) {
     if succeeded {

@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Traffic
 
@@ -17,6 +18,8 @@ public struct NodeFacts: Sendable {
   public var accessLogLines: UInt64 = 0
   /// Lines lost since the writer could not keep up or write.
   public var accessLogDropped: UInt64 = 0
+  /// The cluster; nil where the node has none.
+  public var cluster: ClusterFacts?
   /// Every endpoint of every upstream.
   public var upstreams: [UpstreamFacts] = []
   /// Every upstream as a whole.

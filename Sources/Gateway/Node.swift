@@ -51,7 +51,7 @@ public final class Node: Sendable {
   private let mailboxes: [Mailbox<FlowMessage>]
   private let threads = Mutex<[OSThread]>([])
   private let version: String
-  private let startedAt = Clock.civil()
+  let startedAt = Clock.civil()
   /// What it is called in answers, and by the store: the name that it was given, otherwise the machine and the first port
   /// that it serves.
   public let name: String
@@ -175,6 +175,7 @@ public final class Node: Sendable {
     let agent = try? ClusterAgent(
       settings, identity: identity, world: world, clock: Clock.bootTime,
       token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
+    if let agent { introduce(agent, blueprint, world) }
     let (resolver, control) = (resolver, control)
     agent?.onLookUp = { host in
       resolver.resolve(host) { answer in control.send(.resolvedStore(host: host, answer.found)) }
@@ -264,6 +265,7 @@ public final class Node: Sendable {
       facts.accessLogLines = UInt64(statistics.writtenLines)
       facts.accessLogDropped = UInt64(statistics.droppedLines)
     }
+    facts.cluster = shared.cluster
     let now = Clock.monotonic()
     for set in shared.upstreams {
       for endpoint in set.endpoints { facts.upstreams.append(UpstreamFacts(endpoint.state, at: now)) }

@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Synchronization
 import Traffic
@@ -12,6 +13,8 @@ public final class NodeShared: Sendable {
   private let ready = Atomic<Bool>(false)
   /// For the admin port only; loops have their own references.
   private let endpoints = Mutex<[EndpointSet]>([])
+
+  private let clusterFacts = Mutex<ClusterFacts?>(nil)
 
   /// The shared part of a node that may hold so many connections, and so many of one address.
   public init(metrics: Metrics, limits: NodeLimits) {
@@ -30,6 +33,12 @@ public final class NodeShared: Sendable {
 
   /// Every port is open.
   func becomeReady() { ready.store(true, ordering: .relaxed) }
+
+  /// What is known of the cluster; nil where the node has none.
+  var cluster: ClusterFacts? {
+    get { clusterFacts.withLock { $0 } }
+    set { clusterFacts.withLock { $0 = newValue } }
+  }
 
   /// The endpoints of all upstreams.
   var upstreams: [EndpointSet] { endpoints.withLock { $0 } }

@@ -52,7 +52,7 @@ public final class ClusterAgent {
     didSet { context.store.onLookUp = onLookUp }
   }
 
-  private let context: AgentContext
+  let context: AgentContext
   private let parts: [any AgentPart]
   /// When a part must be called again, by the boot clock.
   private var nextDue: Int64 = 0
@@ -76,6 +76,9 @@ public final class ClusterAgent {
     members = Membership(context, leadership)
     parts = [leadership, members]
   }
+
+  /// The boot clock, in nanoseconds.
+  public func clock() -> Int64 { context.clock() }
 
   /// Adds to what the node says of itself: called before each sign of life.
   public func contribute(_ add: @escaping (inout MemberRecord) -> Void) { members.contributors.append(add) }

@@ -25,6 +25,8 @@ public final class Membership: AgentPart {
   public private(set) var generation: Int64 = 0
   /// Everybody of whom the store knows, sorted by id: the dead of the last hour too.
   public private(set) var all: [Member] = []
+  /// How many members the leader lists.
+  public private(set) var listedCount = 0
   /// When ``all`` was told, by the boot clock in nanoseconds.
   public private(set) var toldAt: Int64 = 0
 
@@ -150,6 +152,7 @@ public final class Membership: AgentPart {
         Member(record: record, age: min(age, Int64.max / 1000) * 1000, isListed: listed.contains(id)))
     }
     (self.generation, self.all, toldAt) = (generation, all, context.clock())
+    listedCount = listed.count
     return true
   }
 }

@@ -1,0 +1,69 @@
+import Core
+
+/// What a node knows of its cluster, to be shown: plain values that any thread may have.
+public struct ClusterView: Sendable {
+  /// Who says so.
+  public let own: NodeIdentity
+  /// The leader's id; empty where none is known.
+  public let leader: String
+  /// What people call the leader; empty where that is not known.
+  public let leaderName: String
+  /// The leader's epoch, and when it began by the store's clock.
+  public let epoch: Int64
+  /// See ``epoch``.
+  public let leaderSince: WallTime
+  /// The number of the list of members; 0 where none is known.
+  public let generation: Int64
+  /// Everybody of whom the store knows, sorted by id: the dead of the last hour too.
+  public let members: [Member]
+  /// Whether the store takes commands.
+  public let isStoreUp: Bool
+  /// How old ``members`` is, in nanoseconds.
+  public let age: Int64
+}
+
+extension ClusterAgent {
+  /// What this node knows at present; ``Membership/refresh(then:)`` before makes it new.
+  public var view: ClusterView {
+    ClusterView(
+      own: identity, leader: leadership.leader, leaderName: leadership.leaderName, epoch: leadership.epoch,
+      leaderSince: WallTime(microseconds: leadership.view.since), generation: members.generation, members: members.all,
+      isStoreUp: store.isUp, age: max(0, clock() - members.toldAt))
+  }
+}
+
+/// The few numbers of a cluster that metrics show.
+public struct ClusterFacts: Equatable, Sendable {
+  /// Whether this node leads.
+  public var isLeader = false
+  /// The epoch of the leader.
+  public var epoch: Int64 = 0
+  /// How many members are listed.
+  public var members = 0
+  /// The number of the list.
+  public var generation: Int64 = 0
+  /// Whether the store takes commands.
+  public var isStoreUp = false
+  /// How long the last sign of life took to be answered, in microseconds.
+  public var storeMicroseconds: Int64 = 0
+  /// The revision in force.
+  public var revision: Int64 = 0
+
+  /// Facts of a cluster of which nothing is known.
+  public init() {}
+}
+
+extension ClusterAgent {
+  /// What metrics show of the cluster at present.
+  public var facts: ClusterFacts {
+    var facts = ClusterFacts()
+    facts.isLeader = leadership.isLeader(at: clock())
+    facts.epoch = leadership.epoch
+    facts.members = members.listedCount
+    facts.generation = members.generation
+    facts.isStoreUp = store.isUp
+    facts.storeMicroseconds = members.own.storeMicroseconds
+    facts.revision = members.own.revision
+    return facts
+  }
+}

@@ -1,0 +1,119 @@
+import Core
+
+extension Verb {
+  /// `sluice status`.
+  static let status = Verb(
+    "status", "[OPTIONS]", summary: "nodes, leader, revisions",
+    description: """
+      Shows the members of a node's cluster: who leads, and for each how long it runs, which revision and which facts are in
+      force on it, how far the store is from it, and its load. A node without a cluster shows itself. Exit status 1 where a
+      member is missing, or nobody leads. \(AdminClient.note)
+      """,
+    options: [AdminClient.option, Option("--json", nil, "the node's answer as it is")],
+    examples: ["sluice status", "sluice status --admin 10.0.0.7:9901 --json"]
+  ) { arguments throws(UsageError) in
+    guard arguments.operands.isEmpty else { throw UsageError("unexpected \(arguments.operands[0])") }
+    let client = try AdminClient(arguments)
+    do throws(AdminClient.Failure) {
+      var answer = try client.send(AdminClient.Request(path: "/v1/nodes"))
+      let hasCluster = answer.status != 409
+      if !hasCluster { answer = try client.send(AdminClient.Request(path: "/v1/status")) }
+      guard answer.status == 200 else { throw client.failure(answer) }
+      if arguments.has("--json") {
+        Console.output(String(decoding: answer.body, as: UTF8.self))
+        return .done
+      }
+      guard let root = answer.json else {
+        throw AdminClient.Failure(message: "the answer of \(client.place) is not JSON")
+      }
+      let text = hasCluster ? StatusText(cluster: root) : StatusText(node: root, at: client.place)
+      Console.output(text.text)
+      return text.isWhole ? .done : .failed
+    } catch {
+      Console.error("sluice status: \(error.message)\n")
+      return .failed
+    }
+  }
+}
+
+/// What `sluice status` shows.
+struct StatusText {
+  private(set) var text = ""
+  /// Whether all members are there, and somebody leads.
+  private(set) var isWhole = true
+
+  /// The members of a cluster, as `/v1/nodes` tells them.
+  init(cluster root: JSONValue) {
+    let now = root["time"]?.string.flatMap { WallTime(rfc3339: $0) }
+    var table = TextTable([
+      "NODE", "ROLE", "STATE", ">UP", ">REVISION", ">LAG", ">LOAD", ">CONNECTIONS", "FACTS", "VERSION",
+    ])
+    let nodes = Self.shown(root["nodes"]?.elements ?? [])
+    for node in nodes {
+      table.add(Self.row(node, now))
+      if node["alive"]?.bool != true { isWhole = false }
+    }
+    text = table.text
+    if let leader = root["leader"]?["name"]?.string {
+      let epoch = root["leader"]?["epoch"]?.integer ?? 0
+      let alive = nodes.count { $0["alive"]?.bool == true }
+      let others = "\(alive == nodes.count ? "" : "\(alive) of ")\(nodes.count) \(nodes.count == 1 ? "node" : "nodes")"
+      text +=
+        "\(others), list \(root["generation"]?.integer ?? 0); \(leader.isEmpty ? "?" : leader) leads in epoch \(epoch)\n"
+    } else {
+      isWhole = false
+      text += "nobody leads: nothing is published until somebody does; requests do not depend on it\n"
+    }
+    if root["storeUp"]?.bool != true {
+      isWhole = false
+      let seconds = (root["ageMilliseconds"]?.integer ?? 0) / 1000
+      text += "the node does not reach the store: this is what it knew \(InquiryText.span(seconds)) ago\n"
+    }
+  }
+
+  /// A node that has no cluster, as `/v1/status` tells.
+  init(node root: JSONValue, at place: String) {
+    var table = TextTable(["NODE", "STATE", ">UP", "VERSION"])
+    table.add([
+      place, Self.state(root), InquiryText.span(root["uptimeSeconds"]?.integer ?? 0), root["version"]?.string ?? "",
+    ])
+    text =
+      table.text
+      + "no cluster: the node acts on its own file; with a store and cluster.secret nodes share revisions, keys and revocations\n"
+  }
+
+  /// All but the dead whose name a living node has: those have started anew.
+  private static func shown(_ nodes: [JSONValue]) -> [JSONValue] {
+    let alive = Set(nodes.filter { $0["alive"]?.bool == true }.compactMap { $0["name"]?.string })
+    let shown = nodes.filter { $0["alive"]?.bool == true || !alive.contains($0["name"]?.string ?? "") }
+    return shown.sorted { ($0["name"]?.string ?? "") < ($1["name"]?.string ?? "") }
+  }
+
+  private static func row(_ node: JSONValue, _ now: WallTime?) -> [String] {
+    let isAlive = node["alive"]?.bool == true
+    let started = node["since"]?.string.flatMap { WallTime(rfc3339: $0) }
+    let up = started.flatMap { started in now.map { max(0, $0.seconds - started.seconds) } }
+    let age = (node["ageMilliseconds"]?.integer ?? 0) / 1000
+    let (epoch, sequence) = (node["facts"]?["epoch"]?.integer ?? 0, node["facts"]?["sequence"]?.integer ?? 0)
+    return [
+      node["name"]?.string ?? "", node["role"]?.string ?? "",
+      isAlive ? state(node) : "gone for \(InquiryText.span(age))", isAlive ? up.map(InquiryText.span) ?? "" : "",
+      revision(node["revision"]?.integer ?? 0), lag(node["storeMicroseconds"]?.integer ?? 0),
+      "\(node["load"]?["requestsPerSecond"]?.number ?? 0)/s", "\(node["load"]?["connections"]?.integer ?? 0)",
+      epoch == 0 ? "-" : "\(epoch)-\(sequence)", node["version"]?.string ?? "",
+    ]
+  }
+
+  private static func state(_ node: JSONValue) -> String {
+    if node["draining"]?.bool == true { return "draining" }
+    return node["ready"]?.bool == true ? "ready" : "starting"
+  }
+
+  private static func revision(_ number: Int64) -> String { number > 0 ? "\(number)" : "-" }
+
+  private static func lag(_ microseconds: Int64) -> String {
+    if microseconds == 0 { return "-" }
+    let tenths = (microseconds + 50) / 100
+    return "\(tenths / 10).\(tenths % 10)ms"
+  }
+}

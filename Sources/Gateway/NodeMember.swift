@@ -1,0 +1,66 @@
+// What a node says of itself to the members of its cluster, and what it tells metrics about them.
+
+import Cluster
+import Core
+
+extension Node {
+  /// Sees to it that `agent` says of the node what the node alone knows.
+  func introduce(_ agent: ClusterAgent, _ blueprint: Blueprint, _ world: any World) {
+    let listeners = blueprint.listeners.map(\.address.description)
+    let admin = blueprint.admin?.address.description
+    var meter = LoadMeter()
+    agent.contribute { [self] record in
+      record.since = startedAt
+      (record.listeners, record.admin) = (listeners, admin)
+      record.isDraining = shared.isDraining
+      record.isReady = shared.isReady && !shared.isDraining
+      record.connections = Int64(shared.ledger.total)
+      record.requestsPerSecond = meter.rate(shared.metrics.requestsStarted, at: world.now)
+    }
+  }
+}
+
+/// Turns a count that grows into a rate over the last few seconds.
+struct LoadMeter {
+  /// After this time what was before counts half, in nanoseconds.
+  private static let memory: Double = 2_000_000_000
+
+  private var count: UInt64 = 0
+  private var countedAt: Instant?
+  private var rate = 0.0
+
+  /// The rate a second, rounded to tenths, now that `total` has been counted.
+  mutating func rate(_ total: UInt64, at now: Instant) -> Double {
+    defer { (count, countedAt) = (total, now) }
+    guard let countedAt else { return 0 }
+    let passed = Double(now.nanoseconds(since: countedAt))
+    guard passed > 0 else { return rate }
+    let weight = passed / (passed + Self.memory)
+    rate += weight * (Double(total &- count) * 1e9 / passed - rate)
+    return (rate * 10).rounded() / 10
+  }
+}
+
+extension NodeFacts {
+  /// The families about the cluster; none where the node has none.
+  func writeCluster(_ text: MetricsText) {
+    guard let cluster else { return }
+    text.single("sluice_cluster_leader", .gauge, "Whether this node leads the cluster.", cluster.isLeader ? 1 : 0)
+    text.single(
+      "sluice_cluster_epoch", .gauge, "The epoch of the leader, as this node knows it.",
+      UInt64(clamping: cluster.epoch))
+    text.single("sluice_cluster_members", .gauge, "Members on the list that holds.", UInt64(clamping: cluster.members))
+    text.single(
+      "sluice_cluster_list_generation", .gauge, "The number of that list: it grows with every change.",
+      UInt64(clamping: cluster.generation))
+    text.single(
+      "sluice_cluster_store_up", .gauge, "Whether the node reaches the store in which the cluster agrees.",
+      cluster.isStoreUp ? 1 : 0)
+    text.single(
+      "sluice_cluster_store_microseconds", .gauge, "How long the node's last sign of life took to be answered.",
+      UInt64(clamping: cluster.storeMicroseconds))
+    text.single(
+      "sluice_cluster_revision", .gauge, "The cluster's revision that is in force here; 0 for the node's own file.",
+      UInt64(clamping: cluster.revision))
+  }
+}
