@@ -45,7 +45,9 @@ let package = Package(
       "Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"],
       // Read by Redis, so that they have to lie in the binary: the decision library, and that of what nodes agree on.
       resources: [.embedInCode("Lanes/lanes.lua")]
-        + ["agreement", "leader", "members", "register"].map { .embedInCode("Agreement/\($0).lua") }),
+        + ["Agreement/agreement", "Agreement/leader", "Agreement/members", "Audit/audit", "Agreement/register"].map {
+          .embedInCode("\($0).lua")
+        }),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),
     .executableTarget(
       name: "Commands",

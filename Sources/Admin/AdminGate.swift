@@ -32,9 +32,12 @@ struct AdminGate {
       return .refuse(response)
     case .found(let route, let parameters):
       request.parameters = parameters
+      request.operation = route.operation
       if let needed = route.role, let caller = request.caller, caller.role < needed {
         return .refuse(challenge(AdminProblem.roleTooLow, decision, error: "insufficient_scope"))
       }
+      guard route.accepts(request) else { return .refuse(.problem(AdminProblem.malformedParameter, decision)) }
+      guard route.acceptsBody(of: request) else { return .refuse(.problem(AdminProblem.otherMediaType, decision)) }
       return .pass(route)
     }
   }
@@ -84,13 +87,19 @@ extension AdminResponse {
   private static func reason(_ status: Int) -> String {
     switch status {
     case 200: "OK"
+    case 201: "Created"
+    case 202: "Accepted"
     case 400: "Bad Request"
     case 401: "Unauthorized"
     case 403: "Forbidden"
     case 404: "Not Found"
     case 405: "Method Not Allowed"
     case 408: "Request Timeout"
+    case 409: "Conflict"
+    case 412: "Precondition Failed"
     case 413: "Content Too Large"
+    case 415: "Unsupported Media Type"
+    case 422: "Unprocessable Content"
     case 503: "Service Unavailable"
     // The phrase means nothing to a machine (RFC 9112 section 4) and may be empty.
     default: ""

@@ -25,7 +25,10 @@ enum AdminProblem {
     400, "consumer-needed", "Consumer needed", "This route takes nobody without a key: name a consumer.")
   static let malformedParameter = Problem(
     400, "malformed-parameter", "Malformed parameter",
-    "The parameter ip is no address, or decision is not 32 hexadecimal digits.")
+    "A parameter in path or query is not what /openapi.json says that it may be.")
+  static let otherMediaType = Problem(
+    415, "other-media-type", "Other media type", "The body is of a media type that this operation does not read.")
+  static let bodyNeeded = Problem(400, "body-needed", "Body needed", "This operation reads a body, and there is none.")
   static let noCluster = Problem(
     409, "no-cluster", "No cluster",
     "This node shares nothing with others: give it a store other than embedded, and cluster.secret, the same on all nodes."

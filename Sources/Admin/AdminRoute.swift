@@ -19,6 +19,8 @@ public struct AdminRequest: Sendable {
   public var body: [UInt8]
   /// Who asks; nil where nobody needed to say.
   public var caller: AdminCaller?
+  /// The name of the operation; nil where there is none, or the request was refused before that was clear.
+  public internal(set) var operation: String?
   /// When it was complete.
   public var time: WallTime
   /// Its name, for problem documents and logs.
@@ -35,6 +37,10 @@ public struct AdminResponse: Sendable {
   public var body: [UInt8]
   /// Further fields; those about the message itself are added by the server.
   public var fields: [(name: String, value: String)] = []
+  /// What was changed, for the audit log; nil where nothing was.
+  public var change: AdminChange?
+  /// The code of a problem document.
+  public var problemCode: String?
 
   /// An answer of these parts.
   public init(status: Int = 200, contentType: String, body: [UInt8]) {
@@ -60,7 +66,10 @@ public struct AdminResponse: Sendable {
   public static func problem(_ problem: Problem, _ decision: DecisionID) -> AdminResponse {
     let buffer = ByteBuffer()
     problem.write(decision, into: buffer)
-    return AdminResponse(status: Int(problem.status), contentType: "application/problem+json", body: buffer.array)
+    var response = AdminResponse(
+      status: Int(problem.status), contentType: "application/problem+json", body: buffer.array)
+    response.problemCode = "\(problem.code)"
+    return response
   }
 }
 
@@ -86,23 +95,6 @@ public struct AdminRoute: Sendable {
     }
   }
 
-  /// Something that a request says in its path or query.
-  public struct Parameter: Sendable {
-    /// The name; in the path it stands there as `{name}`.
-    public let name: String
-    /// Whether it stands in the path; otherwise in the query, where it may be left out.
-    public let isInPath: Bool
-    /// What it means, in half a sentence.
-    public let meaning: String
-
-    /// A parameter of these parts.
-    public init(_ name: String, isInPath: Bool = false, _ meaning: String) {
-      self.name = name
-      self.isInPath = isInPath
-      self.meaning = meaning
-    }
-  }
-
   /// How an operation is done; on the admin thread, which it must not block.
   public enum Handler: Sendable {
     /// At once.
@@ -118,6 +110,8 @@ public struct AdminRoute: Sendable {
   public let path: String
   /// What path and query can say.
   public let parameters: [Parameter]
+  /// What it reads; nil where it reads nothing.
+  public let body: Body?
   /// The least role; nil where everybody who can connect may ask.
   public let role: AdminSettings.Role?
   /// The name of the operation in `/openapi.json`.
@@ -132,17 +126,18 @@ public struct AdminRoute: Sendable {
   /// An operation that is answered at once; `handle` is called on the admin thread and must not block.
   public init(
     _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
-    parameters: [Parameter] = [], outcomes: [Outcome], handle: @escaping @Sendable (AdminRequest) -> AdminResponse
+    parameters: [Parameter] = [], body: Body? = nil, outcomes: [Outcome],
+    handle: @escaping @Sendable (AdminRequest) -> AdminResponse
   ) {
     self.init(
-      method, path, role: role, operation: operation, summary: summary, parameters: parameters, outcomes: outcomes,
-      handler: .now(handle))
+      method, path, role: role, operation: operation, summary: summary, parameters: parameters, body: body,
+      outcomes: outcomes, handler: .now(handle))
   }
 
   /// An operation of these parts.
   public init(
     _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
-    parameters: [Parameter] = [], outcomes: [Outcome], handler: Handler
+    parameters: [Parameter] = [], body: Body? = nil, outcomes: [Outcome], handler: Handler
   ) {
     self.method = method
     self.path = path
@@ -150,6 +145,7 @@ public struct AdminRoute: Sendable {
     self.operation = operation
     self.summary = summary
     self.parameters = parameters
+    self.body = body
     self.outcomes = outcomes
     self.handler = handler
   }
@@ -200,18 +196,5 @@ struct AdminRouter: Sendable {
     }
     return .otherMethods(
       here.map(\.route).flatMap { $0.method == .get ? ["GET", "HEAD"] : ["\($0.method)".uppercased()] })
-  }
-}
-
-extension AdminRequest {
-  /// The value of a query parameter, the first where there are several; nil where it is missing, empty or broken.
-  func parameter(_ name: String) -> String? {
-    for pair in query.split(separator: "&") {
-      let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      guard parts.count == 2, PercentText.decoded(parts[0]) == name else { continue }
-      let value = PercentText.decoded(parts[1].replacing("+", with: " "))
-      return value?.isEmpty == true ? nil : value
-    }
-    return nil
   }
 }

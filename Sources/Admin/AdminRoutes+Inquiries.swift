@@ -11,14 +11,14 @@ extension AdminRoute {
     [usage(inquire), explanation(inquire)]
   }
 
-  private static let address = Parameter("ip", "An address, for limits by address.")
+  private static let address = Parameter("ip", .address, "An address, for limits by address.")
   private static let problem = "application/problem+json"
 
   private static func usage(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
     AdminRoute(
       .get, "/v1/usage/{consumer}", role: .viewer, operation: "getUsage",
       summary: "What a consumer has used of each limit, and what is left.",
-      parameters: [Parameter("consumer", isInPath: true, "The consumer's id."), address],
+      parameters: [Parameter("consumer", .name, isInPath: true, "The consumer's id."), address],
       outcomes: [
         Outcome(200, "How the limits stand.", "application/json", schema: "Usage"),
         Outcome(404, "There is no such consumer.", problem, schema: "Problem"),
@@ -35,9 +35,10 @@ extension AdminRoute {
       .get, "/v1/explain", role: .viewer, operation: "explain",
       summary: "How a request would be decided now, limit by limit, or why one was refused. Nothing is taken.",
       parameters: [
-        Parameter("decision", "The id of a refusal; then nothing else is needed."),
-        Parameter("route", "The route's id."), Parameter("consumer", "The consumer's id; left out, nobody's."),
-        Parameter("key", "The id of the consumer's key; left out, the first."), address,
+        Parameter("decision", .decision, "The id of a refusal; then nothing else is needed."),
+        Parameter("route", .name, "The route's id."),
+        Parameter("consumer", .name, "The consumer's id; left out, nobody's."),
+        Parameter("key", .name, "The id of the consumer's key; left out, the first."), address,
       ],
       outcomes: [
         Outcome(200, "The decision.", "application/json", schema: "Explanation"),

@@ -4,6 +4,7 @@
 // table `AdminRoute`; nothing here is tuned. It is strict where strangers can reach it: few connections, small heads,
 // a time limit for everything, and no body is read before its sender has shown a token.
 
+import Cluster
 import Core
 import Gateway
 import HTTP
@@ -68,6 +69,8 @@ public struct AdminServer: EventHandler {
   private var connections: [UInt64: AdminConnection] = [:]
   private var nextToken: UInt64 = 1
   private var nextSerial: UInt64 = 1
+  /// Writes what was asked to be changed into the audit log.
+  private var audit: AdminAudit
   /// Sends the server a message, from any thread.
   private let post: @Sendable (Message) -> Void
   private var acceptAgain = Instant.never
@@ -76,12 +79,14 @@ public struct AdminServer: EventHandler {
   public private(set) var isRunning = true
 
   /// Begins to listen. `routes` are what there is beside `/openapi.json`, which describes them; `post` sends a message to
-  /// this server, for operations that answer later.
+  /// this server, for operations that answer later; `audit` is called, on this server's thread, for every request to change
+  /// something once it has its answer.
   public init(
     _ world: any World, at address: SocketAddress, tokens: [AdminSettings.Token], routes: [AdminRoute], version: String,
-    post: @escaping @Sendable (Message) -> Void
+    post: @escaping @Sendable (Message) -> Void, audit: @escaping @Sendable (AuditEntry) -> Void = { _ in }
   ) throws(Failure) {
     self.post = post
+    self.audit = AdminAudit(audit)
     if case .ip(let ip, port: _) = address { mayBeOpen = ip.isLoopback } else { mayBeOpen = true }
     if tokens.isEmpty, !mayBeOpen { throw .unprotected(address) }
     self.world = world
@@ -112,9 +117,9 @@ public struct AdminServer: EventHandler {
       // The address is the one it began with: new settings may be open because they name another.
       if !access.isOpen || mayBeOpen { self.access = access }
     case .answer(let token, let serial, let response):
-      guard let connection = connections[token], case .waiting(serial, _, let withBody) = connection.phase else {
-        return
-      }
+      guard let connection = connections[token], case .waiting(serial, let request, let withBody) = connection.phase
+      else { return }
+      audit.note(request, response, now: world.now)
       answer(connection, response, withBody: withBody, closing: false)
       advance(token, connection)
     case .stop:
@@ -129,8 +134,9 @@ public struct AdminServer: EventHandler {
   public mutating func endTurn() -> Instant {
     guard isRunning else { return .never }
     if acceptAgain <= world.now { acceptAll() }
+    audit.advance(world.now)
     for (token, connection) in connections where connection.deadline <= world.now { expire(token, connection) }
-    return min(acceptAgain, connections.values.map(\.deadline).min() ?? .never)
+    return min(min(acceptAgain, audit.nextDue), connections.values.map(\.deadline).min() ?? .never)
   }
 
   // MARK: Connections
@@ -174,7 +180,9 @@ public struct AdminServer: EventHandler {
     switch connection.phase {
     case .idle, .sending, .lingering: close(token, connection)
     case .waiting(_, let request, let withBody):
-      answer(connection, .problem(AdminProblem.noAnswer, request.decision), withBody: withBody, closing: false)
+      let response = AdminResponse.problem(AdminProblem.noAnswer, request.decision)
+      audit.note(request, response, now: world.now)
+      answer(connection, response, withBody: withBody, closing: false)
       advance(token, connection)
     case .head, .body:
       answer(connection, .problem(ProblemCatalogue.requestTimeout, nextDecision()), closing: true)
@@ -245,11 +253,12 @@ public struct AdminServer: EventHandler {
     var request = AdminRequest(head, time: world.wallTime, decision: nextDecision())
     switch AdminGate(router: router, access: access).judge(head, &request) {
     case .refuse(let response):
+      audit.note(request, response, now: world.now)
       // A body that nobody will read would be taken for the next request.
       answer(connection, response, withBody: !isHead, closing: head.framing != .none)
     case .pass(let route):
       if case .length(let length) = head.framing, length > Int64(Limit.bodyBytes) {
-        return answer(connection, .problem(ProblemCatalogue.bodyTooLarge, request.decision), closing: true)
+        return refuse(connection, request, ProblemCatalogue.bodyTooLarge)
       }
       if head.framing == .none { return handle(token, connection, route, request, withBody: !isHead) }
       connection.body = []
@@ -267,8 +276,14 @@ public struct AdminServer: EventHandler {
   private mutating func handle(
     _ token: UInt64, _ connection: AdminConnection, _ route: AdminRoute, _ request: AdminRequest, withBody: Bool
   ) {
+    if route.body?.isRequired == true, request.body.isEmpty {
+      return refuse(connection, request, AdminProblem.bodyNeeded, closing: false)
+    }
     switch route.handler {
-    case .now(let handle): answer(connection, handle(request), withBody: withBody, closing: false)
+    case .now(let handle):
+      let response = handle(request)
+      audit.note(request, response, now: world.now)
+      answer(connection, response, withBody: withBody, closing: false)
     case .later(let begin):
       let serial = nextSerial
       nextSerial += 1
@@ -286,9 +301,9 @@ public struct AdminServer: EventHandler {
     switch connection.collect(framing, limit: Limit.bodyBytes) {
     case .incomplete: return false
     case .tooLarge:
-      answer(connection, .problem(ProblemCatalogue.bodyTooLarge, request.decision), closing: true)
+      refuse(connection, request, ProblemCatalogue.bodyTooLarge)
     case .malformed(let fault):
-      answer(connection, .problem(AdminProblem.of(fault), request.decision), closing: true)
+      refuse(connection, request, AdminProblem.of(fault))
     case .complete:
       var request = request
       request.body = connection.body
@@ -296,6 +311,15 @@ public struct AdminServer: EventHandler {
       handle(token, connection, route, request, withBody: true)
     }
     return true
+  }
+
+  /// Refuses a request whose head was fine.
+  private mutating func refuse(
+    _ connection: AdminConnection, _ request: AdminRequest, _ problem: Problem, closing: Bool = true
+  ) {
+    let response = AdminResponse.problem(problem, request.decision)
+    audit.note(request, response, now: world.now)
+    answer(connection, response, closing: closing)
   }
 
   private func nextDecision() -> DecisionID { DecisionID(high: world.random(), low: world.random()) }

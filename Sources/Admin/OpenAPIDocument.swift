@@ -61,6 +61,7 @@ struct OpenAPIDocument {
     json.key("summary")
     json.string(route.summary)
     if !route.parameters.isEmpty { writeParameters(of: route, &json) }
+    if let body = route.body { write(body, &json) }
     json.key("security")
     json.beginArray()
     if hasTokens, route.role != nil { json.raw(#"{"token":[]}"#) }
@@ -90,10 +91,27 @@ struct OpenAPIDocument {
       json.key("description")
       json.string(parameter.meaning)
       json.key("schema")
-      json.raw(#"{"type":"string"}"#)
+      json.raw(parameter.kind.schema)
       json.endObject()
     }
     json.endArray()
+  }
+
+  private func write(_ body: AdminRoute.Body, _ json: inout JSONWriter) {
+    json.key("requestBody")
+    json.beginObject()
+    json.key("description")
+    json.string(body.meaning)
+    json.key("required")
+    json.bool(body.isRequired)
+    json.key("content")
+    json.beginObject()
+    for type in body.contentTypes {
+      json.key(type)
+      json.raw("{\"schema\":{\"$ref\":\"#/components/schemas/\(body.schema)\"}}")
+    }
+    json.endObject()
+    json.endObject()
   }
 
   private func write(_ outcome: AdminRoute.Outcome, _ json: inout JSONWriter) {
@@ -119,13 +137,16 @@ struct OpenAPIDocument {
   /// What every operation may answer.
   private static func refusals(of route: AdminRoute, hasTokens: Bool) -> [AdminRoute.Outcome] {
     let problem = "application/problem+json"
-    var list = [AdminRoute.Outcome(400, "The request is not valid HTTP.", problem, schema: "Problem")]
+    var list = [AdminRoute.Outcome(400, "The request or a parameter is malformed.", problem, schema: "Problem")]
     if hasTokens, route.role != nil {
       list.append(.init(401, "The token is missing or unknown.", problem, schema: "Problem"))
       list.append(.init(403, "The token's role does not suffice.", problem, schema: "Problem"))
     }
     if case .later = route.handler {
       list.append(.init(504, "The loops did not answer in time.", problem, schema: "Problem"))
+    }
+    if route.body != nil {
+      list.append(.init(415, "The body is of another media type.", problem, schema: "Problem"))
     }
     list.append(.init(408, "The request did not arrive in time.", problem, schema: "Problem"))
     list.append(.init(413, "The body is too large.", problem, schema: "Problem"))
@@ -192,6 +213,9 @@ struct OpenAPIDocument {
   private static let components = #"""
     {"securitySchemes":{"token":{"type":"http","scheme":"bearer"}},"schemas":{
     "Any":{"type":"object"},
+    "Audit":{"type":"object","additionalProperties":false,"required":["last","publicKeys","lines"],
+    "properties":{"last":{"type":"integer","minimum":0},"publicKeys":{"type":"array","items":{"type":"string"}},
+    "lines":{"type":"array","maxItems":200,"items":{"type":"string"}}}},
     "Problem":{"type":"object","description":"RFC 9457","required":["type","title","status","detail","instance"],
     "properties":{"type":{"type":"string","pattern":"^urn:sluice:problem:[a-z0-9-]+$"},"title":{"type":"string"},
     "status":{"type":"integer","minimum":400,"maximum":599},"detail":{"type":"string"},

@@ -72,8 +72,9 @@ private enum RunningNode {
         var server = try AdminServer(
           loop, at: settings.address, tokens: settings.tokens,
           routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire)
-            + AdminRoute.cluster(node.agree),
-          version: Program.version, post: { mailbox.send($0) })
+            + AdminRoute.cluster(node.agree) + AdminRoute.audit(node.agree),
+          version: Program.version, post: { mailbox.send($0) },
+          audit: { entry in node.agree { agent in agent?.audit.record(entry) } })
         started(nil)
         try loop.run(&server, mailbox: mailbox)
       } catch {

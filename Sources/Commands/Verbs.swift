@@ -8,6 +8,7 @@ extension Verb {
     status,
     usage,
     explain,
+    audit,
     inspect,
     echo,
     bench,

@@ -51,6 +51,8 @@ public final class SigningKey: @unchecked Sendable {
 public final class VerifyingKey: @unchecked Sendable {
   // `@unchecked`: as for ``SigningKey``.
   private let handle: OpaquePointer
+  /// The 32 bytes of it.
+  public let bytes: [UInt8]
 
   /// The public key of these 32 bytes; nil where there is no such key.
   public init?(_ bytes: [UInt8]) {
@@ -58,6 +60,7 @@ public final class VerifyingKey: @unchecked Sendable {
       let handle = unsafe EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, nil, bytes, bytes.count)
     else { return nil }
     unsafe self.handle = handle
+    self.bytes = bytes
   }
 
   deinit { unsafe EVP_PKEY_free(handle) }

@@ -170,6 +170,7 @@ struct ControlFlow: EventHandler {
   private func handle(_ event: AgentEvent) {
     switch event {
     case .remark(let text): node.sources.report("cluster: \(text)")
+    case .audit(let line): node.sources.report("audit \(line)")
     }
   }
 

@@ -79,6 +79,13 @@ public struct DecisionID: Equatable, Sendable, BitwiseCopyable {
     self.init(high: high, low: low)
   }
 
+  /// The 32 hexadecimal digits.
+  public var text: String {
+    let buffer = ByteBuffer()
+    write(into: buffer)
+    return String(decoding: buffer.array, as: UTF8.self)
+  }
+
   /// Appends the 32 hexadecimal digits.
   public func write(into buffer: ByteBuffer) {
     buffer.append(hexadecimal: high, low)

@@ -25,6 +25,8 @@ extension AgentPart {
 public enum AgentEvent: Equatable, Sendable {
   /// People should know this.
   case remark(String)
+  /// A line of the audit log is new.
+  case audit(String)
 }
 
 /// What all parts of an agent share.

@@ -3,6 +3,7 @@
 //
 //   leadership   one node leads; whoever writes as the leader is checked where it is written
 //   members      who is there, and what they say of themselves
+//   audit        who changed what, or was refused to
 
 import Core
 
@@ -46,6 +47,8 @@ public final class ClusterAgent {
   public let leadership: Leadership
   /// Who is there.
   public let members: Membership
+  /// Who changed what.
+  public let audit: AuditKeeper
 
   /// Set by the owner: to look this host up and answer with ``resolved(host:_:)``.
   public var onLookUp: (String) -> Void = { _ in } {
@@ -74,7 +77,8 @@ public final class ClusterAgent {
       identity: identity, store: store, secrets: settings.secrets, world: world, clock: clock)
     leadership = Leadership(context, lease: settings.lease)
     members = Membership(context, leadership)
-    parts = [leadership, members]
+    audit = AuditKeeper(context, members)
+    parts = [leadership, members, audit]
   }
 
   /// The boot clock, in nanoseconds.

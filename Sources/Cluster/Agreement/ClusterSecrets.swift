@@ -68,6 +68,17 @@ public struct ClusterSecrets: Sendable {
       || former?.signing.verifying.verifies(message, signature) == true
   }
 
+  /// Whether whoever has the secret behind `key` has signed `bytes` for this purpose: for those who do not have it.
+  static func verifies(_ bytes: [UInt8], _ signature: [UInt8], for purpose: Purpose, by key: VerifyingKey) -> Bool {
+    key.verifies(context(purpose, bytes), signature)
+  }
+
+  /// What verifies lines of the audit log: no secret.
+  var auditKeys: [VerifyingKey] { [current, former].compactMap { $0?.signing.verifying } }
+
+  /// The same as bytes, 32 each.
+  var auditKeyBytes: [[UInt8]] { auditKeys.map(\.bytes) }
+
   /// A code of 32 bytes that only the cluster can compute, cheaper than a signature.
   public func code(of bytes: [UInt8], for purpose: Purpose) -> [UInt8] {
     HMACSHA256.code(of: RawSpan(Self.context(purpose, bytes)), key: current.codes)

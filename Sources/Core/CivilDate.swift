@@ -1,5 +1,3 @@
-import Core
-
 /// A moment as UTC writes it, in the proleptic Gregorian calendar.
 public struct CivilDate: Equatable, Sendable {
   /// The year, 0 to 9999.
