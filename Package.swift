@@ -74,7 +74,7 @@ let package = Package(
     tests(
       "GatewayTests",
       ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Policies", "Simulation", "Traffic"]),
-    tests("AdminTests", ["Admin", "Core", "Gateway", "Pipeline"]),
+    tests("AdminTests", ["Admin", "Cluster", "Core", "Gateway", "Pipeline"]),
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("CryptoTests", ["Core", "Crypto"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),

@@ -43,7 +43,7 @@ private final class Loops: Sendable {
       ("/v1/usage/", "404", "admin-not-found"), ("/v1/usage/a/b", "404", "admin-not-found"),
       ("/v1/usage/a%zz", "400", "malformed-request"), ("/v1/usage", "404", "admin-not-found"),
       ("/v1/usage/a?ip=here", "400", "malformed-parameter"), ("/v1/explain", "400", "route-needed"),
-      ("/v1/explain?decision=0", "400", "malformed-parameter"), ("/v1/explain?route=", "400", "route-needed"),
+      ("/v1/explain?decision=0", "400", "malformed-parameter"), ("/v1/explain?route=", "400", "malformed-parameter"),
       ("/v1/explain?route=r&ip=1.2.3", "400", "malformed-parameter"),
     ])
   func malformed(target: String, status: String, problem: String) throws {

@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Foundation
 import Pipeline
@@ -103,6 +104,20 @@ final class Letters: Sendable {
   }
 }
 
+/// Stands in for the audit log.
+final class AuditPages: Sendable {
+  private let entries = Mutex<[AuditEntry]>([])
+
+  func add(_ entry: AuditEntry) { entries.withLock { $0.append(entry) } }
+
+  func takeAll() -> [AuditEntry] {
+    entries.withLock { entries in
+      defer { entries = [] }
+      return entries
+    }
+  }
+}
+
 /// A running admin server and the hand that moves its world.
 struct Desk {
   static let token = "0123456789abcdef"
@@ -110,6 +125,8 @@ struct Desk {
   let world = DeskWorld()
   /// What operations have sent to the server.
   let letters = Letters()
+  /// What was written into the audit log.
+  let audit = AuditPages()
   var server: AdminServer
 
   init(
@@ -119,7 +136,8 @@ struct Desk {
   ) throws {
     let routes = AdminRoute.node(metrics: Metrics(loops: 1, problemCodes: []), facts: { facts }) + extra
     server = try AdminServer(
-      world, at: address, tokens: tokens, routes: routes, version: "1.2.3", post: { [letters] in letters.add($0) })
+      world, at: address, tokens: tokens, routes: routes, version: "1.2.3", post: { [letters] in letters.add($0) },
+      audit: { [audit] in audit.add($0) })
   }
 
   mutating func connect() -> Int {

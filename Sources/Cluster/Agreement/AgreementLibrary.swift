@@ -5,7 +5,8 @@ public enum AgreementLibrary {
   public static let current = StoreLibrary(
     name: "gwcl_1",
     source: [
-      PackageResources.agreement_lua, PackageResources.leader_lua, PackageResources.members_lua, PackageResources.audit_lua,
+      PackageResources.agreement_lua, PackageResources.leader_lua, PackageResources.members_lua,
+      PackageResources.audit_lua,
       PackageResources.register_lua,
     ].map { String(decoding: $0, as: UTF8.self) }.joined(separator: "\n"))
 }

@@ -14,14 +14,17 @@ extension Verb {
       """,
     options: [
       AdminClient.option,
-      Option("--key", value: "KEY", "verifies with this public key, as a former verification said, not with what the node says"),
+      Option(
+        "--key", value: "KEY",
+        "verifies with this public key, as a former verification said, not with what the node says"),
       Option("--json", nil, "what verify finds as JSON"),
     ],
     examples: ["sluice audit", "sluice audit verify", "sluice audit verify node-1.log"]
   ) { arguments throws(UsageError) in
     let words = arguments.operands
     guard words.isEmpty || words[0] == "verify" && words.count <= 2 else {
-      throw UsageError("unexpected \(words.first == "verify" ? words[2] : words[0]); there is: sluice audit [verify [FILE]]")
+      throw UsageError(
+        "unexpected \(words.first == "verify" ? words[2] : words[0]); there is: sluice audit [verify [FILE]]")
     }
     let key = try arguments.value("--key").map { text throws(UsageError) in
       guard let bytes = Base64.decode(text), let key = VerifyingKey(bytes) else {
@@ -63,7 +66,9 @@ private struct AuditReading {
     let answer = try client.send(
       AdminClient.Request(path: "/v1/audit", parameters: [(name: "after", value: String(sequence))]))
     guard answer.status == 200, let root = answer.json else { throw client.failure(answer) }
-    keys = (root["publicKeys"]?.elements ?? []).compactMap { $0.string.flatMap(Base64.decode).flatMap { VerifyingKey($0) } }
+    keys = (root["publicKeys"]?.elements ?? []).compactMap {
+      $0.string.flatMap(Base64.decode).flatMap { VerifyingKey($0) }
+    }
     return ((root["lines"]?.elements ?? []).compactMap { $0.string.map { Array($0.utf8) } }, root["last"]?.integer ?? 0)
   }
 
@@ -73,7 +78,9 @@ private struct AuditReading {
     while true {
       let (lines, last) = try page(after: after)
       for line in lines { body(line) }
-      guard let sequence = lines.last.flatMap(AuditChain.sequence(of:)), sequence > after, sequence < last else { return }
+      guard let sequence = lines.last.flatMap(AuditChain.sequence(of:)), sequence > after, sequence < last else {
+        return
+      }
       after = sequence
     }
   }
@@ -135,11 +142,16 @@ private struct AuditVerification {
 
   var text: String {
     var text = ""
-    for (line, finding) in findings { text += line > 0 ? "line \(line) of the file: \(finding.description)\n" : "\(finding.description)\n" }
-    if missingAtEnd > 0 { text += "the cluster's last line is \(last + missingAtEnd): \(missingAtEnd) are missing at the end\n" }
+    for (line, finding) in findings {
+      text += line > 0 ? "line \(line) of the file: \(finding.description)\n" : "\(finding.description)\n"
+    }
+    if missingAtEnd > 0 {
+      text += "the cluster's last line is \(last + missingAtEnd): \(missingAtEnd) are missing at the end\n"
+    }
     if count == 0 { return text + "there are no lines\n" }
     let verdict = isWhole ? "whole and as they were signed" : "not whole"
-    return text + "\(count) lines, \(first) to \(last): \(verdict); public key \(keys.map { Base64.encode($0.bytes) }.joined(separator: " "))\n"
+    return text
+      + "\(count) lines, \(first) to \(last): \(verdict); public key \(keys.map { Base64.encode($0.bytes) }.joined(separator: " "))\n"
   }
 
   var json: String {
