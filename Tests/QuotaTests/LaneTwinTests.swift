@@ -82,6 +82,29 @@ struct LaneTwinTests {
     #expect(mergedCount > 100)
   }
 
+  @Test("Questions that have one counter in different places are each answered in their own")
+  func places() throws {
+    let rig = try LaneRig()
+    try rig.open()
+    let window = level(.window(limit: 1, lengthMicroseconds: 60_000_000), key: 1)
+    let slot = level(.concurrency(limit: 3), key: 9)
+    let batch = LaneBatch(map: rig.map)
+    batch.begin(lane: 0)
+    var (alone, second, first) = (LimitQuestion(), LimitQuestion(), LimitQuestion())
+    alone.append(window)
+    for one in [slot, window] { second.append(one) }
+    for one in [window, slot] { first.append(one) }
+    var asked = [alone, second, first, second, alone].map { (place: batch.append($0)!, question: $0) }
+    try #require(try rig.decide(batch) == .answered)
+    for index in asked.indices { batch.answer(asked[index].place, &asked[index].question) }
+    let admitted = asked.filter { $0.question.decision == .admitted }
+    #expect(admitted.count == 1)
+    for (_, question) in asked where question.decision == .denied {
+      let windows = (0..<question.count).filter { question[$0].rule != slot.rule }
+      #expect(windows.allSatisfy { question[$0].isDenied })
+    }
+  }
+
   @Test("A slot is admitted by both while one is free")
   func slots() throws {
     let rig = try LaneRig()

@@ -198,7 +198,10 @@ public final class LaneBatch {
     return true
   }
 
+  /// Whether the answer to one is that to the other: the same counters, and at the same places of their questions, since
+  /// an item remembers only one set of places.
   private func isEqual(_ left: Item, _ right: Item) -> Bool {
+    if left.levels != right.levels { return false }
     for level in 0..<left.width
     where references[left.firstReference + level].slot != references[right.firstReference + level].slot {
       return false
