@@ -118,7 +118,11 @@ extension SharedQuota {
     guard slotsAreDue else { return }
     slotsAreDue = false
     for lane in lanes.indices where !slotQueues[lane].due.isEmpty {
-      if slotQueues[lane].call != nil { continue }
+      if slotQueues[lane].call != nil {
+        // Its answer, or the want of one, makes them due again. That of a claim may take longer than anybody waits.
+        if slotQueues[lane].isClaim { slotsAreDue = true }
+        continue
+      }
       guard lanes[lane].state == .open, lanes[lane].pausedUntil <= moment else {
         slotsAreDue = true
         continue
@@ -140,8 +144,11 @@ extension SharedQuota {
       asked.append(place)
     }
     slotQueues[lane].due.removeAll { asked.contains($0) }
+    let oldest = slotQueues[lane].waits.first { asked.contains($0.counter) }.map { waiters[$0.waiter].since }
+    let age = oldest.map { world.now.nanoseconds(since: $0) } ?? 0
     let admission = client.send(
-      slot: lanes[lane].slot, tag: Self.tag(.slots, lane), within: isClaim ? 10 * settings.deadline : settings.deadline
+      slot: lanes[lane].slot, tag: Self.tag(.slots, lane),
+      within: isClaim ? 10 * settings.deadline : max(1_000_000, settings.deadline - age)
     ) {
       call.encode(for: caller, leaseMicroseconds: Self.slotLease / 1000, isHolding: isClaim, into: $0)
     }
@@ -155,7 +162,7 @@ extension SharedQuota {
   func slotsAnswered(_ lane: Int, _ reply: borrowing RedisReply) {
     guard let call = slotQueues[lane].call else { return }
     let asked = slotQueues[lane].asked
-    slotQueues[lane].call = nil
+    endSlotCall(lane)
     let moment = clock()
     let answer = reply.error == nil ? call.read(reply.value.bytes) : .malformed
     switch answer {
@@ -182,9 +189,15 @@ extension SharedQuota {
     }
   }
 
+  /// A call is over: what became due meanwhile is sent with this turn.
+  private func endSlotCall(_ lane: Int) {
+    slotQueues[lane].call = nil
+    if !slotQueues[lane].due.isEmpty { slotsAreDue = true }
+  }
+
   func slotsFailed(_ lane: Int) {
     let asked = slotQueues[lane].asked
-    slotQueues[lane].call = nil
+    endSlotCall(lane)
     guard !slotQueues[lane].isClaim else { return }
     let moment = clock()
     for place in asked { failSlots(Int(place), lane, moment) }
@@ -231,11 +244,12 @@ extension SharedQuota {
     }
   }
 
-  /// Gives up all who wait for slots of the lanes that `isLost` names and have no call under way.
+  /// Gives up all who wait for slots of the lanes that `isLost` names and have not been asked for.
   func failSlotWaits(where isLost: (_ lane: Int) -> Bool) {
     guard slotsAreDue else { return }
     let moment = clock()
-    for lane in lanes.indices where !slotQueues[lane].waits.isEmpty && slotQueues[lane].call == nil && isLost(lane) {
+    for lane in lanes.indices where !slotQueues[lane].waits.isEmpty && isLost(lane) {
+      if slotQueues[lane].call != nil && !slotQueues[lane].isClaim { continue }
       for place in slotQueues[lane].due { failSlots(Int(place), lane, moment) }
     }
   }
