@@ -135,12 +135,11 @@ extension SharedQuota {
     counts.items += UInt64(turn.batch.count)
   }
 
-  /// Where this loop itself came back late, since the process was stopped or had no processor, while the store answers:
-  /// that time does not count. A node must not believe in an outage that only it has had; its own share would come on
+  /// Where this loop itself came back later than it had asked to, since the process was stopped or had no processor, while
+  /// the store answers: that time does not count. A node must not believe in an outage that only it has had; its own share would come on
   /// top of what all others rightly take from the store.
   func excuseQueued() {
-    let absence = worked == .never ? 0 : world.now.nanoseconds(since: worked)
-    worked = world.now
+    let absence = expected == .never ? 0 : world.now.nanoseconds(since: expected)
     for lane in listedLanes where absence > settings.deadline / 2 && primaries[primaryOf(Int(lane))].isAnswering {
       for number in lanes[Int(lane)].queue {
         turns[Int(number)].oldest = min(world.now, turns[Int(number)].oldest.advanced(byNanoseconds: absence))

@@ -100,8 +100,8 @@ public final class SharedQuota: Quota {
   let memberSlot: Int
   var beatAt: Int64 = .max
   var beatNumber: UInt32 = 0
-  /// When ``work()`` was last called, by the loop's clock.
-  var worked = Instant.never
+  /// When ``flush()`` last asked to be called again, by the loop's clock.
+  var expected = Instant.never
   var counts = SharedQuotaStatistics()
 
   /// A loop's part. `node` is shared by the loops of a node; `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
@@ -202,7 +202,11 @@ public final class SharedQuota: Quota {
 
   /// Sends what this turn has collected. Last thing in each turn; returns when to be called again at the latest.
   public func flush() -> Instant {
-    let moment = clock()
+    expected = send(clock())
+    return expected
+  }
+
+  private func send(_ moment: Int64) -> Instant {
     // As long as nobody listens, debts are not looked at: there may be one for each counter.
     if !owing.isEmpty, primaries.contains(where: { $0.breaker.state == .closed }) { settleDebts() }
     sendSlots(moment)
