@@ -10,6 +10,7 @@ public final class NodeQuota: Sendable {
   let shares = CounterStore()
   private let told = Mutex<MemberStanding?>(nil)
   private let lastBeat = Atomic<Int64>(.max)
+  private let heardOf = Atomic<Int>(0)
   private let areBeatsClaimed = Atomic<Bool>(false)
 
   /// A node of so many loops that has not heard of any other yet.
@@ -34,6 +35,9 @@ public final class NodeQuota: Sendable {
     moment - lastBeat.load(ordering: .relaxed) > MemberBeat.life * 1000
   }
 
+  /// So many loops were alive when the store last said so, also while the list of members settles.
+  func noteParticipants(_ count: Int) { heardOf.store(count, ordering: .relaxed) }
+
   /// Loops of all live nodes, as far as this one knows.
-  var participants: Int { max(loops, standing?.participants ?? 0) }
+  var participants: Int { max(loops, standing?.participants ?? 0, heardOf.load(ordering: .relaxed)) }
 }

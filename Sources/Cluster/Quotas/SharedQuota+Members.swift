@@ -34,7 +34,11 @@ extension SharedQuota {
 
   func beatAnswered(_ tag: UInt64, _ reply: borrowing RedisReply) {
     guard tag == Self.tag(.beat, 0, generation: beatNumber), reply.error == nil else { return }
-    _ = beats?.read(reply.value.bytes)
+    switch beats?.read(reply.value.bytes) {
+    case .standing(_, let told)?, .keeping(_, let told)?, .settling(_, let told)?:
+      node.noteParticipants(told.participants)
+    case .malformed?, nil: break
+    }
     node.standing = beats?.standing
   }
 }
