@@ -24,6 +24,6 @@ public struct MachineClocks: Sendable {
     let boot = moment.advanced(byNanoseconds: sleptNanoseconds)
     guard driftPartsPerMillion != 0, boot != .never else { return boot }
     let parts = 1_000_000 + driftPartsPerMillion
-    return Instant(nanoseconds: boot.nanoseconds / parts * 1_000_000 + boot.nanoseconds % parts + 1_000_000)
+    return Instant(nanoseconds: boot.nanoseconds / parts * 1_000_000 + boot.nanoseconds % parts + 1_000)
   }
 }

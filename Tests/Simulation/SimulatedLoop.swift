@@ -248,7 +248,8 @@ public final class SimulatedLoop: World, StreamOwner {
   func requestTurn() {
     guard !isTurnScheduled, !isStopped, pausedAt == nil else { return }
     isTurnScheduled = true
-    universe.schedule(at: now.advanced(byNanoseconds: universe.draw(universe.conditions.turnDelay))) { [self] in
+    universe.schedule(at: universe.now.advanced(byNanoseconds: universe.draw(universe.conditions.turnDelay))) {
+      [self] in
       turn()
     }
   }
@@ -270,7 +271,7 @@ public final class SimulatedLoop: World, StreamOwner {
     wanted = deadline
     if deadline <= now {
       // A turn takes time: a handler that comes back at once must not stop the clock.
-      universe.schedule(at: now.advanced(byNanoseconds: 1_000)) { [self] in requestTurn() }
+      universe.schedule(at: universe.now.advanced(byNanoseconds: 1_000)) { [self] in requestTurn() }
     } else {
       setAlarm()
     }

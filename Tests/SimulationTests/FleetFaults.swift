@@ -1,0 +1,78 @@
+import Simulation
+
+/// What can go wrong with a fleet.
+enum FleetFault: CaseIterable {
+  case jitter, pause, sleep, kill, leave, freeze, disconnect, cut, cutOneWay, failover, wipe, forgetScripts, wallClock
+  case redisClock
+
+  /// Whether a store may have forgotten what it said.
+  var losesWrites: Bool { self == .failover || self == .wipe }
+}
+
+extension Fleet {
+  /// Lets such a fault happen now, of a kind and length that the seed says.
+  func happen(_ fault: FleetFault) throws {
+    if [.freeze, .disconnect, .jitter].contains(fault) { wasStoreAway = true }
+    let place = random.number(in: 0...(current.count - 1))
+    let short = Duration.milliseconds(random.number(in: 1...400))
+    switch fault {
+    case .jitter: jitter(for: short)
+    case .pause: if life(at: place).isAlive { pause(place, for: short * random.number(in: 1...4), asleep: false) }
+    case .sleep: if life(at: place).isAlive { pause(place, for: short * random.number(in: 1...4), asleep: true) }
+    case .kill, .leave:
+      guard life(at: place).isAlive, life(at: place).pausedUntil <= world.now else { return }
+      if fault == .kill { kill(place) } else { leave(place) }
+      world.after(short) { [unowned self] in
+        note("a new node in place \(place)")
+        do { try start(place) } catch { problems.append("a node does not start: \(error)") }
+      }
+    case .freeze:
+      note("redis is frozen for \(short)")
+      redis.freeze()
+      world.after(short) { [unowned self] in redis.thaw() }
+    case .disconnect:
+      note("redis loses its connections")
+      redis.cutConnections()
+    case .cut: cut(place, for: short, toStore: true, fromStore: true)
+    case .cutOneWay:
+      let isDeaf = random.chance(0.5)
+      cut(place, for: short, toStore: !isDeaf, fromStore: isDeaf)
+    case .failover, .wipe:
+      guard redis.isAlive else { return }
+      note(fault == .wipe ? "redis is lost" : "redis fails over, \(redis.lag) behind")
+      redis.crash()
+      failures.append((world.now, world.now))
+      world.after(short) { [unowned self] in
+        note("redis is back")
+        if fault == .wipe { redis.restartEmpty() } else { redis.promoteReplica() }
+        failures[failures.count - 1].to = world.now
+      }
+    case .forgetScripts:
+      note("redis forgets its scripts")
+      redis.forgetScripts()
+    case .wallClock:
+      let step: Int64 = random.number(in: -3_600_000_000...3_600_000_000)
+      note("the wall clock of node \(current[place]) is set by \(step) µs")
+      for loop in life(at: place).loops { loop.loop.clocks.wallOffsetMicroseconds += step }
+    case .redisClock: stepClock()
+    }
+  }
+
+  private func jitter(for duration: Duration) {
+    note("the network is slow for \(duration)")
+    world.conditions.latency = .microseconds(20) ... .milliseconds(random.number(in: 1...8))
+    world.conditions.resetChance = random.chance(0.3) ? 0.002 : 0
+    world.after(duration) { [unowned self] in
+      world.conditions.latency = conditions.latency
+      world.conditions.resetChance = conditions.resetChance
+    }
+  }
+
+  private func stepClock() {
+    let isSmall = random.chance(0.5)
+    let step: Int64 = isSmall ? random.number(in: -200_000...200_000) : random.number(in: -60_000_000...60_000_000)
+    note("redis's clock is set by \(step) µs")
+    redis.clockOffsetMicroseconds += step
+    clockSteps.append((world.now, step))
+  }
+}
