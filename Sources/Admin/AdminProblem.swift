@@ -15,17 +15,20 @@ enum AdminProblem {
     404, "not-configured", "Not configured",
     "The configuration of this node has no consumer, key or route of that name.")
   static let routeNeeded = Problem(
-    400, "route-needed", "Route needed",
+    404, "route-needed", "Route needed",
     "Name a route, and the consumer who asks: ?consumer=ID&route=ID. Or a decision: ?decision=ID.")
   static let decisionUnknown = Problem(
     404, "decision-unknown", "Decision not remembered",
     "This node did not refuse under that name, or not recently: each loop keeps the last 256 refusals by limits, and 256 others."
   )
   static let consumerNeeded = Problem(
-    400, "consumer-needed", "Consumer needed", "This route takes nobody without a key: name a consumer.")
+    404, "consumer-needed", "Consumer needed", "This route takes nobody without a key: name a consumer.")
   static let malformedParameter = Problem(
     400, "malformed-parameter", "Malformed parameter",
     "A parameter in path or query is not what /openapi.json says that it may be.")
+  static let storeAway = Problem(
+    503, "store-unreachable", "Store out of reach",
+    "This node cannot ask the store in which the cluster agrees. Nothing is known to have changed; try again.")
   static let otherMediaType = Problem(
     415, "other-media-type", "Other media type", "The body is of a media type that this operation does not read.")
   static let bodyNeeded = Problem(400, "body-needed", "Body needed", "This operation reads a body, and there is none.")

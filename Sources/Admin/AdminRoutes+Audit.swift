@@ -18,6 +18,7 @@ extension AdminRoute {
         outcomes: [
           Outcome(200, "The lines, as they were signed.", "application/json", schema: "Audit"),
           Outcome(409, "There is no cluster.", "application/problem+json", schema: "Problem"),
+          Outcome(503, "The store is out of reach.", "application/problem+json", schema: "Problem"),
         ],
         handler: .later { request, reply in
           let after = request.parameter("after").flatMap { Int64($0) } ?? 0
@@ -26,7 +27,7 @@ extension AdminRoute {
             guard let agent else { return reply(.problem(AdminProblem.noCluster, decision)) }
             let keys = agent.audit.keys
             agent.audit.read(after: after) { lines, last in
-              guard let lines else { return reply(.problem(AdminProblem.noAnswer, decision)) }
+              guard let lines else { return reply(.problem(AdminProblem.storeAway, decision)) }
               reply(.json { write(lines, last: last, keys, to: &$0) })
             }
           }

@@ -42,7 +42,7 @@ private final class Loops: Sendable {
     arguments: [
       ("/v1/usage/", "404", "admin-not-found"), ("/v1/usage/a/b", "404", "admin-not-found"),
       ("/v1/usage/a%zz", "400", "malformed-request"), ("/v1/usage", "404", "admin-not-found"),
-      ("/v1/usage/a?ip=here", "400", "malformed-parameter"), ("/v1/explain", "400", "route-needed"),
+      ("/v1/usage/a?ip=here", "400", "malformed-parameter"), ("/v1/explain", "404", "route-needed"),
       ("/v1/explain?decision=0", "400", "malformed-parameter"), ("/v1/explain?route=", "400", "malformed-parameter"),
       ("/v1/explain?route=r&ip=1.2.3", "400", "malformed-parameter"),
     ])
@@ -83,7 +83,7 @@ private final class Loops: Sendable {
   @Test("what the configuration does not have, and what must be said, is told")
   func unknown() throws {
     let answers: [(Inquiry.Answer, String, String)] = [
-      (.unknown("route"), "404", "not-configured"), (.consumerNeeded, "400", "consumer-needed"),
+      (.unknown("route"), "404", "not-configured"), (.consumerNeeded, "404", "consumer-needed"),
       (.busy, "504", "node-busy"),
     ]
     for (answer, status, problem) in answers {
