@@ -9,14 +9,19 @@ public struct ClusterSettings: Equatable, Sendable {
 
   /// The cluster's name; clusters of different names share a Redis without knowing of each other.
   public var name: String
-  /// What the names of counters are hashed with; empty where there is none.
+  /// What members prove and hide with; empty where there is none.
   public var secret: [UInt8]
   /// The secret before this one: what was sealed and signed with it is still taken; empty where there is none.
   public var formerSecret: [UInt8]
+  /// What names in the store are hashed with: the first secret that the cluster had; empty where there is none.
+  public var nameSecret: [UInt8]
 
   /// What members prove and hide with; nil where there is no secret, and so no membership.
   var secrets: ClusterSecrets? {
-    secret.isEmpty ? nil : ClusterSecrets(secret: secret, former: formerSecret.isEmpty ? nil : formerSecret)
+    secret.isEmpty
+      ? nil
+      : ClusterSecrets(
+        secret: secret, former: formerSecret.isEmpty ? nil : formerSecret, names: nameSecret)
   }
 
   /// `place` is where the option `store` stands, of which `store` was read.
@@ -35,9 +40,19 @@ public struct ClusterSettings: Equatable, Sendable {
       "The secret before this one, while it is being replaced: what other nodes sealed and signed with it is still taken."
     )
     formerSecret = Array((former ?? "").utf8)
+    let names = options.optionalSecret(
+      "nameSecret",
+      "The first secret that the cluster had, once that is another one: counters and revocations go on under its names."
+    )
+    nameSecret = names.map { Array($0.utf8) } ?? self.secret
     if options.isDescribing { return }
     if former != nil, secret == nil {
       options.fail("there is a former secret and no present one", at: "formerSecret", fix: "add secret")
+    }
+    if former != nil, secret != nil, names == nil {
+      options.session.warn(
+        "a node with another secret counts under other names", at: options.place(of: "formerSecret"),
+        fix: "add nameSecret, the first secret that the cluster had, on all nodes, and keep it")
     }
     if secret != nil, self.secret.count < Self.leastSecretBytes {
       options.fail(

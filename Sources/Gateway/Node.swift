@@ -150,7 +150,7 @@ public final class Node: Sendable {
       return EmbeddedQuota(store: self.store, subjectKey: subjectKey)
     }
     let settings = SharedQuotaSettings(
-      store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.secret),
+      store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.nameSecret),
       clientName: "sluice-\(name)-\(index)")
     let quota = try SharedQuota(
       settings, world: loop, node: nodeQuota, clock: Clock.bootTime,

@@ -21,6 +21,14 @@ struct ClusterSecretsTests {
     #expect(!stranger.verifies(text, signature, for: .head))
   }
 
+  @Test("Names of facts go by the first secret, whatever the present one")
+  func names() {
+    let first = Array("the old secret, long".utf8)
+    let rolled = ClusterSecrets(secret: Array("the new secret, long".utf8), names: first)
+    #expect(rolled.factKey.hash(1, 2) == old.factKey.hash(1, 2))
+    #expect(new.factKey.hash(1, 2) != old.factKey.hash(1, 2))
+  }
+
   @Test("A former secret still opens and verifies; it makes nothing any more")
   func rolling() {
     #expect(new.open(old.seal(text, for: .value, name: "n"), for: .value, name: "n") == text)

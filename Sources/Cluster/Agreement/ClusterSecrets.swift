@@ -38,11 +38,12 @@ public struct ClusterSecrets: Sendable {
   private let current: Keys
   private let former: Keys?
 
-  /// The keys that follow from `secret`, and from `former`, which is accepted as well.
-  public init(secret: [UInt8], former: [UInt8]? = nil) {
+  /// The keys that follow from `secret`, and from `former`, which is accepted as well. `names` is what names of facts are
+  /// hashed with, the first secret that there was; nil for `secret` itself.
+  public init(secret: [UInt8], former: [UInt8]? = nil, names: [UInt8]? = nil) {
     current = Keys(secret)
     self.former = former.map { Keys($0) }
-    factKey = SipKey(bytes: KeyDerivation.key(from: secret, salt: Self.salt, purpose: "facts", count: 16))
+    factKey = SipKey(bytes: KeyDerivation.key(from: names ?? secret, salt: Self.salt, purpose: "facts", count: 16))
   }
 
   /// Hides `bytes`. `name` says whose they are: they open under that name only.

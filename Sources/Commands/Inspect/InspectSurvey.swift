@@ -83,7 +83,7 @@ struct InspectSurvey {
 
   /// The counters at `civil`, each once, with the entries that they belong to.
   mutating func levels(_ world: any World, at civil: WallTime) -> [QuotaLevel] {
-    let quota = StillQuota(subjectKey: ClusterKeys(secret: cluster.secret).subjects, civil: civil)
+    let quota = StillQuota(subjectKey: ClusterKeys(secret: cluster.nameSecret).subjects, civil: civil)
     let services = Services(world: world, quota: quota, keyRing: keyRing, routes: routes, hasher: SHA256())
     var (found, kept, places) = ([QuotaLevel](), [Entry](), [QuotaKey: Int]())
     unknown = []

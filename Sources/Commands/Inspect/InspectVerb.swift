@@ -38,7 +38,7 @@ extension Verb {
     let survey = try InspectSurvey(blueprint, arguments)
     do throws(InspectFailure) {
       var settings = SharedQuotaSettings(
-        store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.secret),
+        store: store, cluster: blueprint.cluster.name, keys: ClusterKeys(secret: blueprint.cluster.nameSecret),
         clientName: "sluice-inspect")
       settings.deadline = 1_000_000_000
       let session = try InspectSession(settings, survey)
