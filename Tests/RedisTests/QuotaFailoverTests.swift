@@ -38,6 +38,11 @@ final class FailoverGroup {
 
   deinit { proxy.stop() }
 
+  /// For a client of this process.
+  var redisStore: RedisStore {
+    .sentinel(RedisSentinels(name: "m", addresses: sentinels.map { .socket($0.tcp) }))
+  }
+
   /// As ``DriverOptions/store``.
   var store: String { "sentinel:" + sentinels.map { "\($0.port)" }.joined(separator: ",") }
 

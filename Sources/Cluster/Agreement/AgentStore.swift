@@ -176,6 +176,7 @@ public final class AgentStore {
 
   /// In a Redis Cluster it may become known later than its server came up who serves the prefix.
   private func compareStanding() {
+    if client.primary(of: slot) == nil { client.seekSlots() }
     let present = identity.flatMap { identity in
       client.primary(of: slot).map { Standing(primary: $0, epoch: identity.epoch) }
     }

@@ -111,7 +111,7 @@ public final class Leadership: AgentPart {
 
   private func elect(_ moment: Int64) {
     isAsking = true
-    let hasWatched = moment - watchedSince >= leaseTime + leaseTime / Self.drift
+    let hasWatched = moment - watchedSince >= watchTime
     context.store.call(
       "elect",
       [
@@ -128,6 +128,9 @@ public final class Leadership: AgentPart {
       note(told)
     }
   }
+
+  /// How long a renewal must have been watched without another one until the lease is over for certain.
+  private var watchTime: Int64 { leaseTime + leaseTime / Self.drift }
 
   private func renew(_ moment: Int64) {
     guard let epoch = ownEpoch else { return }
@@ -185,9 +188,9 @@ public final class Leadership: AgentPart {
     if told.name.isEmpty, told.owner == before.owner { (view.name, view.since) = (before.name, before.since) }
     if !told.owner.isEmpty { (maxEpochSeen, maxEpochOwner) = (told.epoch, told.owner) }
     if ownEpoch != nil, !isOwn { stepDown() }
-    // Its own lead of which it knows nothing: an answer was lost.
-    let wait = isOwn ? 0 : told.remaining
-    if ownEpoch == nil { stand(at: moment + wait + context.jitter(Self.spread)) }
+    // Its own lead of which it knows nothing: an answer was lost. Others' leads last no longer than they were watched.
+    let end = isOwn ? moment : min(moment + told.remaining, watchedSince + watchTime)
+    if ownEpoch == nil { stand(at: max(moment, end) + context.jitter(Self.spread)) }
     if told.owner != before.owner || told.epoch != before.epoch { tell() }
   }
 
