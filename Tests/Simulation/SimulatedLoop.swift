@@ -312,6 +312,9 @@ public final class SimulatedLoop: World, StreamOwner {
     return events
   }
 
+  /// Ends the process between two turns, as a crash would: the handler is not asked.
+  public func kill() { stop() }
+
   /// Ends the process: the kernel closes what it had open.
   func stop() {
     isStopped = true

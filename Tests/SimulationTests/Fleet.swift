@@ -1,6 +1,5 @@
 import Core
 import Crypto
-import ModelRedis
 import Pipeline
 import Simulation
 
@@ -120,73 +119,22 @@ final class FleetLoop: EventHandler {
   }
 }
 
-/// One life of a node.
-final class FleetLife {
-  let loops: [SimulatedNode<FleetLoop>]
-  let host: IPAddress
-  let began: Instant
-  var ended = Instant.never
-  /// When it could not be relied on: paused, or cut from the store.
-  var troubles: [(from: Instant, to: Instant)] = []
-  var pausedUntil = Instant(nanoseconds: 0)
-
-  init(_ loops: [SimulatedNode<FleetLoop>], host: IPAddress, began: Instant) {
-    (self.loops, self.host, self.began) = (loops, host, began)
-  }
-
-  var isAlive: Bool { ended == .never }
-}
-
-/// Several nodes that share limits in one Redis, all in one thread.
-final class Fleet {
-  static let store = IPAddress(v4: 0x0a00_0009)
-  static let address = SocketAddress.ip(store, port: 6379)
-
-  let world: SimulatedWorld
-  let redis: ModelRedis
+/// Several nodes that share limits in one Redis.
+final class Fleet: NodeCluster {
   let limits: [FleetLimit]
-  var random: SeededGenerator
-  /// Lives by their numbers; and for each place of a node the one that runs there.
-  private(set) var lives: [FleetLife] = []
-  private(set) var current: [Int] = []
   var records: [FleetRecord] = []
-  /// What has been seen to be wrong.
-  var problems: [String] = []
-  /// What has been done to the fleet, for people.
-  private(set) var events: [String] = []
-  /// When a store was away, and came back without all that it had said.
-  var failures: [(from: Instant, to: Instant)] = []
-  /// When Redis's clock was set, and by how many microseconds.
-  var clockSteps: [(at: Instant, by: Int64)] = []
-  /// Whether it did not answer for a while.
-  var wasStoreAway = false
-  /// How the network behaves while nothing ails it.
-  let conditions: Conditions
-  private let drift: Bool
+  /// The loops of each life.
+  private(set) var nodes: [[SimulatedNode<FleetLoop>]] = []
   private var isOffering = false
 
   init(seed: UInt64, _ limits: [FleetLimit], nodes: Int, _ conditions: Conditions, lag: Duration) throws {
-    world = SimulatedWorld(seed: seed, conditions)
-    random = SeededGenerator(seed: seed ^ 0x5eed)
-    drift = random.chance(0.5)
-    (self.limits, self.conditions) = (limits, conditions)
-    redis = ModelRedis(world, at: Self.address, seed: seed, lag: lag)
-    for place in 0..<nodes {
-      current.append(0)
-      try start(place)
-    }
+    self.limits = limits
+    try super.init(seed: seed, nodes: nodes, conditions, lag: lag)
   }
 
-  func note(_ event: String) { events.append("\(world.now.nanoseconds / 1_000_000) ms: \(event)") }
-
-  /// Starts a node in a place: a new one, whoever was there before.
-  func start(_ place: Int) throws {
-    let host = IPAddress(v4: 0x0a00_0100 + UInt32(place))
+  override func makeLife(_ number: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
     let count = random.number(in: 1...2)
     let node = NodeQuota(loops: count)
-    let number = lives.count
-    var clocks = MachineClocks()
-    if drift { clocks.driftPartsPerMillion = random.number(in: -400...400) }
     let loops = try (0..<count).map { index in
       try world.start("node \(number) loop \(index)") { loop in
         loop.host = host
@@ -197,11 +145,9 @@ final class Fleet {
         return try FleetLoop(self, loop, life: number, index: index, settings, node)
       }
     }
-    lives.append(FleetLife(loops, host: host, began: world.now))
-    current[place] = number
+    nodes.append(loops)
+    return NodeLife(loops.map(\.loop), host: host, began: world.now) { for loop in loops { loop.send(.leave) } }
   }
-
-  func life(at place: Int) -> FleetLife { lives[current[place]] }
 
   // MARK: Questions
 
@@ -217,7 +163,7 @@ final class Fleet {
     records[place].decision = question.decision
     records[place].source = question.source
     guard holds else { return }
-    let loop = lives[life].loops[loop]
+    let loop = nodes[life][loop]
     world.after(.microseconds(random.number(in: 2_000...150_000))) { [unowned self] in
       if lives[life].isAlive { loop.send(.release(place)) }
     }
@@ -241,53 +187,11 @@ final class Fleet {
         let other = random.number(in: 0...(limits.count - 1))
         if other != chosen[0] { chosen.append(other) }
       }
-      life.loops[random.number(in: 0...(life.loops.count - 1))].send(.ask(chosen))
+      let loops = nodes[current[place]]
+      loops[random.number(in: 0...(loops.count - 1))].send(.ask(chosen))
     }
     world.after(.nanoseconds(random.number(in: 1...2_000_000_000 / rate))) { [unowned self] in
       offer(place, rate: rate)
-    }
-  }
-
-  // MARK: Faults
-
-  func kill(_ place: Int) {
-    let life = life(at: place)
-    note("node \(current[place]) is killed")
-    for loop in life.loops { loop.kill() }
-    life.ended = world.now
-  }
-
-  func leave(_ place: Int) {
-    let life = life(at: place)
-    note("node \(current[place]) leaves")
-    for loop in life.loops { loop.send(.leave) }
-    life.ended = world.now
-  }
-
-  func pause(_ place: Int, for duration: Duration, asleep: Bool) {
-    let life = life(at: place)
-    guard life.pausedUntil <= world.now else { return }
-    note("node \(current[place]) is \(asleep ? "asleep" : "stopped") for \(duration)")
-    for loop in life.loops { loop.loop.pause() }
-    life.pausedUntil = world.now + duration
-    life.troubles.append((world.now, world.now + duration))
-    world.after(duration) {
-      for loop in life.loops { loop.loop.resume(asAfterSleep: asleep) }
-    }
-  }
-
-  func cut(_ place: Int, for duration: Duration, toStore: Bool, fromStore: Bool) {
-    let life = life(at: place)
-    let host = life.host
-    note(
-      "node \(current[place]) is cut from the store for \(duration)\(toStore ? "" : ", hears nothing")\(fromStore ? "" : ", is not heard")"
-    )
-    if toStore { world.cut(from: host, to: Self.store) }
-    if fromStore { world.cut(from: Self.store, to: host) }
-    life.troubles.append((world.now, world.now + duration))
-    world.after(duration) { [unowned self] in
-      if toStore { world.mend(from: host, to: Self.store) }
-      if fromStore { world.mend(from: Self.store, to: host) }
     }
   }
 }

@@ -94,7 +94,7 @@ extension Fleet {
 
   /// Whether nothing has happened to the store or to the way there, nor to a node but its end.
   private var isQuiet: Bool {
-    failures.isEmpty && clockSteps.isEmpty && lives.allSatisfy(\.troubles.isEmpty) && !wasStoreAway
+    failures.isEmpty && clockSteps.isEmpty && lives.allSatisfy(\.troubles.isEmpty) && storeTroubles.isEmpty
   }
 
   /// What a store may have forgotten for good in a window: what those admitted who died around a failover, or could not be
@@ -136,7 +136,7 @@ extension Fleet {
   /// What is left when nobody has asked for a while and everything is whole: nothing but the two connections of each loop.
   func checkRest() {
     for number in current where lives[number].isAlive {
-      for node in lives[number].loops {
+      for node in nodes[number] {
         let quota = node.handler.quota
         var left: [String] = []
         if node.loop.openSockets != 2 { left.append("\(node.loop.openSockets) sockets") }

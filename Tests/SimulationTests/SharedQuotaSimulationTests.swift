@@ -34,7 +34,7 @@ struct SharedQuotaSimulationTests {
     fleet.offer(rate: random.number(in: 40...400))
     // Most seeds mix a few kinds of trouble; some have none.
     let kinds = (0..<random.number(in: 0...3)).map { _ in
-      FleetFault.allCases[random.number(in: 0...(FleetFault.allCases.count - 1))]
+      ClusterFault.allCases[random.number(in: 0...(ClusterFault.allCases.count - 1))]
     }
     let end = fleet.world.now + .milliseconds(random.number(in: 1500...3500))
     while fleet.world.now < end {

@@ -1,7 +1,8 @@
+import Core
 import Simulation
 
-/// What can go wrong with a fleet.
-enum FleetFault: CaseIterable {
+/// What can go wrong with a cluster.
+enum ClusterFault: CaseIterable {
   case jitter, pause, sleep, kill, leave, freeze, disconnect, cut, cutOneWay, failover, wipe, forgetScripts, wallClock
   case redisClock
 
@@ -9,16 +10,16 @@ enum FleetFault: CaseIterable {
   var losesWrites: Bool { self == .failover || self == .wipe }
 }
 
-extension Fleet {
-  /// Lets such a fault happen now, of a kind and length that the seed says.
-  func happen(_ fault: FleetFault) throws {
-    if [.freeze, .disconnect, .jitter].contains(fault) { wasStoreAway = true }
+extension NodeCluster {
+  /// Lets such a fault happen now; it lasts `longest` milliseconds at the most, a pause of a node four times as long.
+  func happen(_ fault: ClusterFault, longest: Int = 400) throws {
     let place = random.number(in: 0...(current.count - 1))
-    let short = Duration.milliseconds(random.number(in: 1...400))
+    let short = Duration.milliseconds(random.number(in: 1...longest))
+    let isStores: Set<ClusterFault> = [.jitter, .freeze, .disconnect, .failover, .wipe]
+    if isStores.contains(fault) { storeTroubles.append((world.now, world.now + short)) }
     switch fault {
     case .jitter: jitter(for: short)
-    case .pause: if life(at: place).isAlive { pause(place, for: short * random.number(in: 1...4), asleep: false) }
-    case .sleep: if life(at: place).isAlive { pause(place, for: short * random.number(in: 1...4), asleep: true) }
+    case .pause, .sleep: pause(place, for: short * random.number(in: 1...4), asleep: fault == .sleep)
     case .kill, .leave:
       guard life(at: place).isAlive, life(at: place).pausedUntil <= world.now else { return }
       if fault == .kill { kill(place) } else { leave(place) }
@@ -53,7 +54,7 @@ extension Fleet {
     case .wallClock:
       let step: Int64 = random.number(in: -3_600_000_000...3_600_000_000)
       note("the wall clock of node \(current[place]) is set by \(step) µs")
-      for loop in life(at: place).loops { loop.loop.clocks.wallOffsetMicroseconds += step }
+      for loop in life(at: place).loops { loop.clocks.wallOffsetMicroseconds += step }
     case .redisClock: stepClock()
     }
   }
