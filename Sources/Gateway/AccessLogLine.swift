@@ -157,6 +157,12 @@ struct AccessLogLine: ~Copyable {
 // MARK: - Foreign text
 
 extension AccessLogLine {
+  /// A name that does not stand ready, at most its first 128 bytes.
+  mutating func name(_ text: String) {
+    let bytes = Array(text.utf8.prefix(128))
+    self.text(RawSpan(bytes), ByteRange(start: 0, count: UInt32(bytes.count)), limit: 128)
+  }
+
   /// Text from outside, at most its first `bound` bytes (sixteen or more), escaped where JSON or a terminal would misread
   /// it. Fast where it is short, as most are.
   ///

@@ -32,7 +32,8 @@ public final class AccessNames: Sendable {
     self.shadows = NameTable(shadows, before: "{\"policy\":\"", after: "\",\"code\":\"")
     let longest = self.routes.longest + self.consumers.longest + self.keys.longest
     let levels = self.limits.longest * LimitQuestion.capacity
-    room = AccessLogLine.room(for: AccessLog.Limit.all * AccessLogLine.growth + longest + levels)
+    // The last is for a consumer and a key that the configuration does not know.
+    room = AccessLogLine.room(for: AccessLog.Limit.all * AccessLogLine.growth + longest + levels + 1024)
   }
 }
 

@@ -70,6 +70,24 @@ extension ExchangeSlot: AccessFacts {
 
   func shadowCode(_ index: Int) -> StaticString { exchange.shadowCode(index) }
 
+  @inline(never)
+  func writeIssuedKey(to line: inout AccessLogLine) {
+    guard let services = configuration?.part({ $0.services }) else { return }
+    let consumer: String? = services.with {
+      exchange.consumer >= Services.firstOwnConsumer ? $0.consumer(exchange.consumer).id : nil
+    }
+    if let consumer {
+      line.literal(",\"consumer\":\"")
+      line.name(consumer)
+      line.byte(UInt8(ascii: "\""))
+    }
+    guard let key = services.with({ $0.keyName(exchange.key, of: exchange.consumer, issued: exchange.issuedKey) })
+    else { return }
+    line.literal(",\"key\":\"")
+    line.name(key)
+    line.byte(UInt8(ascii: "\""))
+  }
+
   @inline(__always)
   mutating func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool) {
     (exchange.limits[index].remaining, exchange.limits[index].isDenied)

@@ -61,7 +61,7 @@ struct ExplanationText: InquiryText {
   /// Whether the route lets the consumer pass.
   private var isAllowed: Bool {
     guard subject.consumer >= 0 else { return true }
-    let consumer = document.services.keyRing.consumers[Int(subject.consumer)]
+    let consumer = document.services.consumer(subject.consumer)
     return route.chain.requestPolicies(of: ApiKey.self).allSatisfy { $0.admits(consumer) }
   }
 

@@ -1,5 +1,6 @@
 import Core
 import HTTP
+import Pipeline
 import Traffic
 
 /// What the node tells its loops.
@@ -12,6 +13,8 @@ public enum FlowMessage: Sendable {
   case inquire(Inquiry)
   /// What the name of a server of the shared store stands for; nil where that could not be found out.
   case resolvedStore(host: String, [IPAddress]?)
+  /// The facts of the cluster have changed. Each loop says so once it goes by them.
+  case facts(FactView, taken: @Sendable () -> Void)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
 }

@@ -53,10 +53,10 @@ final class LoopConfiguration {
   @inline(never)
   func firstShadow(ofRoute index: Int32) -> Int32 { index >= 0 ? firstShadows[Int(index)] : -1 }
 
-  /// The index of a consumer's key among the names of keys.
+  /// The index of a consumer's key among the names of keys; `Exchange.issuedKeyMark` for one that the cluster has made.
   @inline(__always)
   func logIndex(ofKey key: Int32, of consumer: Int32) -> Int32 {
-    key >= 0 && consumer >= 0 ? firstKeys[Int(consumer)] + key : -1
+    key >= 0 && consumer >= 0 ? firstKeys[Int(consumer)] + key : min(key, -1)
   }
 }
 
@@ -110,10 +110,11 @@ public final class BlueprintShared: Sendable {
 extension Services {
   /// What the policies of `blueprint` borrow on one loop.
   convenience init(
-    world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256
+    world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256,
+    facts: LoopFacts?
   ) {
     self.init(
       world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher,
-      nodeName: shared.nodeName)
+      nodeName: shared.nodeName, facts: facts)
   }
 }

@@ -80,13 +80,14 @@ extension RequestFlow {
     record.fault = exchanges[exchange].fault
     let route = exchanges[exchange].exchange.route
     let (consumer, key) = (exchanges[exchange].exchange.consumer, exchanges[exchange].exchange.key)
+    let issued = exchanges[exchange].exchange.issuedKey
     configuration.with { configuration in
       if route >= 0 { record.route = configuration.blueprint.routes[Int(route)] }
       guard consumer >= 0 else { return }
-      let ring = configuration.services.keyRing
-      record.consumer = ring.consumers[Int(consumer)].id
-      record.tenant = ring.consumers[Int(consumer)].tenant
-      if key >= 0 { record.key = ring.consumers[Int(consumer)].keys[Int(key)].id }
+      let holder = configuration.services.consumer(consumer)
+      record.consumer = holder.id
+      record.tenant = holder.tenant
+      record.key = configuration.services.keyName(key, of: consumer, issued: issued)
     }
     record.levelCount = exchanges[exchange].exchange.limits.count
     record.limits = exchanges[exchange].exchange.limits.decision

@@ -10,7 +10,7 @@ extension RequestFlow {
   func callerHash(_ exchange: Int32) -> UInt64 {
     let consumer = exchanges[exchange].exchange.consumer
     if consumer >= 0, let configuration = exchanges[exchange].configuration {
-      var id = configuration.with { $0.services.keyRing.consumers[Int(consumer)].id }
+      var id = configuration.with { $0.services.consumer(consumer).id }
       return id.withUTF8 { unsafe StableHash.of(RawSpan(_unsafeElements: $0)) }
     }
     let client = exchanges[exchange].exchange.client

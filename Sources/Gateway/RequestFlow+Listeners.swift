@@ -61,6 +61,9 @@ extension RequestFlow {
       }
     case .inquire(let inquiry): begin(inquiry)
     case .resolvedStore(let host, let addresses): sharedQuota?.resolved(host: host, addresses)
+    case .facts(let view, let taken):
+      facts?.view = view
+      taken()
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }
@@ -70,7 +73,8 @@ extension RequestFlow {
     limits = FlowLimits(blueprint.node)
     if configuration.users > 0 { former.append(configuration) }
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher), lines: &lines)
+      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
+      lines: &lines)
     closeUnwantedIdle()
   }
 

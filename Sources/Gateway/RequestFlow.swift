@@ -40,6 +40,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let sharedQuota: SharedQuota?
   var quotaNotes = QuotaNotes()
   let hasher = SHA256()
+  /// What the cluster has agreed on beside its configuration; nil where the node takes no part.
+  let facts: LoopFacts?
   var configuration: LoopConfiguration
   /// Earlier configurations, as long as exchanges that began under them last.
   var former: ContiguousArray<LoopConfiguration> = []
@@ -88,13 +90,14 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
   public init(
     world: LoopWorld, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
-    log: LogStream?
+    log: LogStream?, facts: LoopFacts? = nil
   ) {
     self.world = world
     self.node = node
     self.quota = quota
     sharedQuota = quota as? SharedQuota
     self.log = log
+    self.facts = facts
     metrics = node.metrics.loops[loop]
     lent = LentObjects(
       world: world, input: input, request: request, response: response, forwarded: forwarded)
@@ -102,7 +105,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     limits = FlowLimits(blueprint.node)
     var lines: [String: Int32] = [:]
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher), lines: &lines)
+      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
+      lines: &lines)
     self.lines = lines
     // Connections are bounded by the node's ledger; one loop may happen to hold them all.
     let connections = blueprint.node.limits.connectionsPerNode

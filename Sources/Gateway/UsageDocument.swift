@@ -12,10 +12,11 @@ struct UsageDocument {
   /// What is known of the subject, as members of the object that is open: consumer, tenant, key, node, time.
   func writeSubject(_ subject: UsageSubject, to json: inout JSONWriter) {
     if subject.consumer >= 0 {
-      let consumer = services.keyRing.consumers[Int(subject.consumer)]
+      let consumer = services.consumer(subject.consumer)
       json.member("consumer", consumer.id)
       if let tenant = consumer.tenant { json.member("tenant", tenant) }
-      if subject.key >= 0 { json.member("key", consumer.keys[Int(subject.key)].id) }
+      let key = services.keyName(subject.key, of: subject.consumer, issued: subject.issuedKey)
+      if let key { json.member("key", key) }
     }
     json.member("node", services.nodeName)
     json.member("time", CivilDate(civil).rfc3339)
@@ -28,9 +29,8 @@ struct UsageDocument {
   ) {
     json.beginObject()
     writeOutline(counter.entry.outline, to: &json)
-    if counter.key >= 0, subject.consumer >= 0 {
-      json.member("key", services.keyRing.consumers[Int(subject.consumer)].keys[Int(counter.key)].id)
-    }
+    let key = services.keyName(counter.key, of: subject.consumer, issued: subject.issuedKey)
+    if let key { json.member("key", key) }
     json.key("routes")
     json.beginArray()
     for route in counter.routes { json.string(routes[Int(route)].id) }

@@ -20,6 +20,7 @@ final class UsageIdentity: RequestHook {
     var refusal: Refusal?
     for policy in policies {
       let verdict = policy.onRequest(&exchange, request, services)
+      if case .refuse(let found) = verdict, found.entry == .keyRevoked { return verdict }
       // Known is enough: where the consumer may not go, it is told nothing about.
       if exchange.consumer >= 0 {
         exchange.responseFields.removeAll()
@@ -63,7 +64,8 @@ final class UsageReport: RequestHook, EndHook {
     let now = services.world.now
     let civil = services.civilTime(now: now)
     let subject = UsageSubject(
-      consumer: exchange.consumer, key: exchange.key, address: exchange.client, request: request)
+      consumer: exchange.consumer, key: exchange.key, issuedKey: exchange.issuedKey, address: exchange.client,
+      request: request)
     let survey = UsageSurvey(catalogue, subject, services, civil)
     let report = UsageReportText(
       document: UsageDocument(services: services, routes: catalogue.routes, civil: civil), subject: subject,

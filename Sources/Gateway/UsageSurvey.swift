@@ -9,6 +9,8 @@ struct UsageSubject {
   var consumer: Int32 = -1
   /// The index of the key among the consumer's; −1 for all of them.
   var key: Int32 = -1
+  /// See `Exchange.issuedKey`.
+  var issuedKey: UInt64 = 0
   /// The address, where it is known.
   var address: IPAddress?
   /// The request that asks for itself.
@@ -18,8 +20,8 @@ struct UsageSubject {
   func candidate(route: Int32, isIdentified: Bool, key: Int32) -> LimitCandidate {
     LimitCandidate(
       Caller(
-        consumer: isIdentified ? consumer : -1, key: isIdentified ? key : -1, route: route,
-        client: address ?? IPAddress(high: 0, low: 0)),
+        consumer: isIdentified ? consumer : -1, key: isIdentified ? key : -1, issuedKey: issuedKey,
+        route: route, client: address ?? IPAddress(high: 0, low: 0)),
       isAddressKnown: address != nil, request: request)
   }
 }
@@ -49,10 +51,10 @@ struct UsageSurvey {
   init(
     _ catalogue: UsageCatalogue, _ subject: UsageSubject, _ services: Services, _ civil: WallTime, route: Int32 = -1
   ) {
-    let consumer = subject.consumer >= 0 ? services.keyRing.consumers[Int(subject.consumer)] : nil
+    let consumer = subject.consumer >= 0 ? services.consumer(subject.consumer) : nil
     for entry in catalogue.entries where route < 0 || entry.routes.contains(route) {
       guard entry.gates.isEmpty || consumer.map(entry.admits) ?? false else { continue }
-      guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key < 0, let consumer else {
+      guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key == -1, let consumer else {
         add(entry, subject, key: subject.key, services, civil)
         continue
       }

@@ -33,8 +33,10 @@ public struct Exchange {
 
   /// The index in ``KeyRing/consumers``; −1 as long as nobody is identified.
   public var consumer: Int32 = -1
-  /// The index of the key among the consumer's; −1 for none.
+  /// The index of the key among the consumer's; −1 for none, ``issuedKeyMark`` for one that the cluster has made.
   public var key: Int32 = -1
+  /// The id of a key that the cluster has made; means nothing for others.
+  public var issuedKey: UInt64 = 0
   /// The most bytes that the request's body may have; the flow sets the route's own before the chain runs.
   public var bodyLimit: Int64 = .max
   /// The limits that apply, and how they were decided.
@@ -61,6 +63,9 @@ public struct Exchange {
   private var changedQueryStorage: ByteBuffer?
   private var hasChangedQuery = false
   private var shadowStorage: ShadowRecord?
+
+  /// What ``key`` is where ``issuedKey`` names it.
+  public static let issuedKeyMark: Int32 = -2
 
   /// A slot's first exchange; allocates the head alone.
   public init() {}

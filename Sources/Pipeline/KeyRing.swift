@@ -49,6 +49,8 @@ public final class KeyRing: Sendable {
   @usableFromInline let entries: ContiguousArray<Entry>
   private let table: ContiguousArray<Int32>
   @usableFromInline let names: ContiguousArray<ConsumerNames>
+  /// Indexes of consumers by their names, half of the places empty (−1).
+  private let consumerTable: ContiguousArray<Int32>
 
   /// One key, as plain data.
   @usableFromInline
@@ -116,6 +118,19 @@ public final class KeyRing: Sendable {
     self.entries = entries
     self.table = table
     self.names = names
+    consumerTable = Self.table(of: names)
+  }
+
+  private static func table(of names: ContiguousArray<ConsumerNames>) -> ContiguousArray<Int32> {
+    var capacity = 8
+    while capacity < names.count * 2 { capacity *= 2 }
+    var table = ContiguousArray<Int32>(repeating: -1, count: capacity)
+    for (index, name) in names.enumerated() {
+      var place = Int(truncatingIfNeeded: name.consumer.low) & (capacity - 1)
+      while table[place] >= 0 { place = (place + 1) & (capacity - 1) }
+      table[place] = Int32(index)
+    }
+    return table
   }
 
   /// A ring without consumers.
@@ -124,7 +139,22 @@ public final class KeyRing: Sendable {
     entries = []
     table = ContiguousArray(repeating: -1, count: 8)
     names = []
+    consumerTable = ContiguousArray(repeating: -1, count: 8)
   }
+
+  /// The index of the consumer that limits know under this name; −1 where there is none.
+  func index(of consumer: QuotaKey) -> Int32 {
+    let mask = consumerTable.count &- 1
+    var place = Int(truncatingIfNeeded: consumer.low) & mask
+    while true {
+      let index = consumerTable[place]
+      if index < 0 || names[Int(index)].consumer == consumer { return index }
+      place = (place &+ 1) & mask
+    }
+  }
+
+  /// Whether there is a consumer of this name.
+  public func hasConsumer(_ id: String) -> Bool { index(of: QuotaKey(configured: "consumer", id)) >= 0 }
 
   /// How many keys there are.
   public var keyCount: Int { entries.count }
@@ -176,6 +206,9 @@ public final class KeyRing: Sendable {
   func name(ofKey key: Int32, of consumer: Int32) -> QuotaKey {
     entries[Int(names[Int(consumer)].firstEntry &+ key)].keyName
   }
+
+  /// The place of a consumer's key among all.
+  func place(ofKey key: Int32, of consumer: Int32) -> Int { Int(names[Int(consumer)].firstEntry &+ key) }
 }
 
 /// What a key stands for.
@@ -186,6 +219,10 @@ public enum KeyMatch: Equatable, Sendable {
   case notYetValid(consumer: Int32, key: Int32)
   /// Known, but its time is over.
   case expired(consumer: Int32, key: Int32)
+  /// A valid key that the cluster has made, and its consumer: see ``Services/consumer(_:)``.
+  case issued(consumer: Int32, key: KeyID)
+  /// It has the form of a key that a cluster makes, and a wrong checksum.
+  case mistyped
   /// Nobody's key.
   case unknown
 }

@@ -7,10 +7,11 @@
 public enum ProblemCatalogue {
   /// The name of an entry: what a refusal carries, since the entry itself is eighty bytes. By status and code.
   public enum Entry: UInt8, BitwiseCopyable, CaseIterable, Sendable {
-    case keyAmbiguous, malformedPath, malformedRequest, keyInvalid, keyMissing, addressDenied
+    case keyAmbiguous, malformedPath, malformedRequest, keyInvalid, keyMissing, keyMistyped, keyRevoked
+    case addressDenied
     case consumerNotAllowed, originDenied, noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, concurrencyLimited, rateLimited, headTooLarge, notImplemented
-    case badGateway, overloaded, quotaUnavailable, upstreamBusy, noUpstream, gatewayTimeout
+    case badGateway, overloaded, quotaUnavailable, revocationsStale, upstreamBusy, noUpstream, gatewayTimeout
     case versionNotSupported
 
     /// The entry of this name.
@@ -21,6 +22,8 @@ public enum ProblemCatalogue {
       case .malformedRequest: ProblemCatalogue.malformedRequest
       case .keyInvalid: ProblemCatalogue.keyInvalid
       case .keyMissing: ProblemCatalogue.keyMissing
+      case .keyMistyped: ProblemCatalogue.keyMistyped
+      case .keyRevoked: ProblemCatalogue.keyRevoked
       case .addressDenied: ProblemCatalogue.addressDenied
       case .consumerNotAllowed: ProblemCatalogue.consumerNotAllowed
       case .originDenied: ProblemCatalogue.originDenied
@@ -37,6 +40,7 @@ public enum ProblemCatalogue {
       case .badGateway: ProblemCatalogue.badGateway
       case .overloaded: ProblemCatalogue.overloaded
       case .quotaUnavailable: ProblemCatalogue.quotaUnavailable
+      case .revocationsStale: ProblemCatalogue.revocationsStale
       case .upstreamBusy: ProblemCatalogue.upstreamBusy
       case .noUpstream: ProblemCatalogue.noUpstream
       case .gatewayTimeout: ProblemCatalogue.gatewayTimeout
@@ -136,6 +140,19 @@ public enum ProblemCatalogue {
       "The consumer of this key may not use this route.")
   }
 
+  /// A key of which a letter is wrong.
+  public static var keyMistyped: Problem {
+    Problem(
+      .keyMistyped, 401, "api-key-mistyped", "API key mistyped",
+      "This cannot be a key: its checksum is wrong. A character was lost or changed on the way.")
+  }
+  /// A key that was revoked, or whose holder was.
+  public static var keyRevoked: Problem {
+    Problem(
+      .keyRevoked, 401, "key-revoked", "Revoked",
+      "This key, or whoever it belongs to, has been revoked. Ask the owner of the API for a new one.")
+  }
+
   // MARK: Admission
 
   /// The address may not come in.
@@ -167,6 +184,12 @@ public enum ProblemCatalogue {
     Problem(
       .quotaUnavailable, 503, "quota-unavailable", "Quota unavailable",
       "A limit cannot be checked at the moment. Come back after Retry-After.")
+  }
+  /// The node may have missed a revocation, and the route does not accept that.
+  public static var revocationsStale: Problem {
+    Problem(
+      .revocationsStale, 503, "revocations-stale", "Revocations not known",
+      "Whether this key is revoked cannot be found out at the moment. Come back after Retry-After.")
   }
   /// The node has no room left.
   public static var overloaded: Problem {

@@ -53,10 +53,11 @@ public struct QuotaKey: Hashable, Sendable, BitwiseCopyable {
       bytes += Array(part.utf8)
       bytes.append(0xff)
     }
-    // No secret is needed: whoever writes the configuration may collide with himself.
-    let hash = SipKey(low: 0x736c_7569_6365_2e71, high: 0x756f_7461_2e6b_6579).hash(RawSpan(bytes))
-    self.init(low: hash.low, high: hash.high)
+    self.init(chosen: RawSpan(bytes), key: Self.configuredKey)
   }
+
+  /// No secret is needed: whoever writes the configuration may collide with himself.
+  static var configuredKey: SipKey { SipKey(low: 0x736c_7569_6365_2e71, high: 0x756f_7461_2e6b_6579) }
 
   /// The name of what a client chose, with the `key` that keeps it from colliding on purpose.
   @inlinable

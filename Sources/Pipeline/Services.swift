@@ -15,10 +15,15 @@ public final class Services {
   public let hasher: SHA256
   /// What the node is called where it says that it has answered.
   public let nodeName: String
+  /// What is revoked, and the keys that the cluster has made; nil where the node is in no cluster that agrees on such things.
+  public let facts: LoopFacts?
   /// How often callers have asked this loop about themselves.
   public var inquiries = CallerPace()
 
-  private let keyCache: KeyCache
+  let keyCache: KeyCache
+  /// The marks of what ``keyRing`` names, and which ids were known under other secrets when ``keyCache`` was filled.
+  var marks = MarkCache()
+  var secretChanges: UInt32 = 0
   /// The turn for which ``civilTime(now:)`` was last asked, and its answer.
   private var turn = Instant(nanoseconds: .min)
   private var civilTimeOfTurn = WallTime(microseconds: 0)
@@ -26,7 +31,8 @@ public final class Services {
 
   /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
   public init(
-    world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = ""
+    world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = "",
+    facts: LoopFacts? = nil
   ) {
     self.world = world
     self.quota = quota
@@ -34,8 +40,9 @@ public final class Services {
     self.routes = routes
     self.hasher = hasher
     self.nodeName = nodeName
+    self.facts = facts
     subjectKey = quota.subjectKey
-    keyCache = KeyCache(keyCount: keyRing.keyCount, key: subjectKey)
+    keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
   }
 
   /// The civil time by which limits are cut, at ``World/now``. Clocks are read once a turn of the loop, so the quota is
@@ -56,13 +63,15 @@ public final class Services {
   /// SHA-256 more for any other.
   public func holder(of key: RawSpan) -> KeyMatch {
     let known = key.byteCount > KeyCache.longestText ? -1 : keyCache.find(keyCache.fingerprint(of: key))
-    return known >= 0 ? keyRing.match(known, at: world.wallTime) : holder(ofUnseen: key)
+    return known >= 0 ? keyRing.match(known, at: world.wallTime) : holder(ofUnseen: key, known)
   }
 
   @inline(never)
-  private func holder(ofUnseen key: RawSpan) -> KeyMatch {
-    let entry = keyRing.entry(of: hasher.digest(of: key))
-    if entry < 0 { return .unknown }
+  private func holder(ofUnseen key: RawSpan, _ known: Int32) -> KeyMatch {
+    if known == KeyCache.issuedMark, let match = holder(ofIssued: key) { return match }
+    let digest = hasher.digest(of: key)
+    let entry = keyRing.entry(of: digest)
+    if entry < 0 { return holder(ofIssued: key, digest) }
     if key.byteCount <= KeyCache.longestText { keyCache.remember(keyCache.fingerprint(of: key), entry) }
     return keyRing.match(entry, at: world.wallTime)
   }

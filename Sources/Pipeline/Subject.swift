@@ -22,6 +22,8 @@ public struct Caller: Sendable, BitwiseCopyable {
   public let consumer: Int32
   /// See ``Exchange/key``.
   public let key: Int32
+  /// See ``Exchange/issuedKey``.
+  public let issuedKey: UInt64
   /// See ``Exchange/route``.
   public let route: Int32
   /// See ``Exchange/client``.
@@ -33,14 +35,16 @@ public struct Caller: Sendable, BitwiseCopyable {
   public init(_ exchange: inout Exchange) {
     consumer = exchange.consumer
     key = exchange.key
+    issuedKey = exchange.issuedKey
     route = exchange.route
     client = exchange.client
   }
 
   /// Somebody of whom this is known; −1 stands for nothing, as in an exchange.
-  public init(consumer: Int32, key: Int32, route: Int32, client: IPAddress) {
+  public init(consumer: Int32, key: Int32, issuedKey: UInt64 = 0, route: Int32, client: IPAddress) {
     self.consumer = consumer
     self.key = key
+    self.issuedKey = issuedKey
     self.route = route
     self.client = client
   }
@@ -55,17 +59,44 @@ extension Services {
   /// so that nobody escapes a limit by staying anonymous, and nobody uses up what others share.
   public func key(of subject: Subject, _ caller: Caller) -> QuotaKey {
     let consumer = caller.consumer
+    if consumer >= Self.firstOwnConsumer || caller.key == Exchange.issuedKeyMark {
+      if let key = key(ofIssued: subject, caller) { return key }
+    }
     switch subject {
     case .route: if let key = routes.key(of: caller.route) { return key }
     case .address: break
-    case .consumer: if consumer >= 0 { return keyRing.names(of: consumer).consumer }
-    case .tenant: if consumer >= 0, let key = keyRing.names(of: consumer).tenant { return key }
-    case .group: if consumer >= 0, let key = keyRing.names(of: consumer).group { return key }
-    case .key: if consumer >= 0 && caller.key >= 0 { return keyRing.name(ofKey: caller.key, of: consumer) }
+    case .consumer: if isConfigured(consumer) { return keyRing.names(of: consumer).consumer }
+    case .tenant: if isConfigured(consumer), let key = keyRing.names(of: consumer).tenant { return key }
+    case .group: if isConfigured(consumer), let key = keyRing.names(of: consumer).group { return key }
+    case .key: if isConfigured(consumer) && caller.key >= 0 { return keyRing.name(ofKey: caller.key, of: consumer) }
     }
     let address = caller.client
     let network = address.isV4 ? address : IPAddress(high: address.high, low: 0)
     return QuotaKey(network, key: subjectKey)
+  }
+
+  /// Whether a consumer is one of ``keyRing``.
+  @inlinable
+  @inline(__always)
+  func isConfigured(_ consumer: Int32) -> Bool {
+    UInt32(bitPattern: consumer) < UInt32(bitPattern: Self.firstOwnConsumer)
+  }
+
+  /// The same for a caller with a key that the cluster has made; nil where it lacks what is counted, or has it from the
+  /// configuration.
+  private func key(ofIssued subject: Subject, _ caller: Caller) -> QuotaKey? {
+    if subject == .key, caller.key == Exchange.issuedKeyMark {
+      let hash = QuotaKey.configuredKey.hash(0x6465_7573_7369, caller.issuedKey)
+      return QuotaKey(low: hash.low, high: hash.high)
+    }
+    guard caller.consumer >= Self.firstOwnConsumer else { return nil }
+    let names = names(ofOwn: caller.consumer)
+    switch subject {
+    case .consumer: return names.consumer
+    case .tenant: return names.tenant
+    case .group: return names.group
+    case .route, .address, .key: return nil
+    }
   }
 
   /// Whether ``key(of:_:)-(_,Caller)`` does without the caller's address.
@@ -74,9 +105,13 @@ extension Services {
     case .route: routes.key(of: caller.route) != nil
     case .address: false
     case .consumer: caller.consumer >= 0
-    case .tenant: caller.consumer >= 0 && keyRing.names(of: caller.consumer).tenant != nil
-    case .group: caller.consumer >= 0 && keyRing.names(of: caller.consumer).group != nil
-    case .key: caller.consumer >= 0 && caller.key >= 0
+    case .tenant:
+      isConfigured(caller.consumer)
+        ? keyRing.names(of: caller.consumer).tenant != nil : key(ofIssued: .tenant, caller) != nil
+    case .group:
+      isConfigured(caller.consumer)
+        ? keyRing.names(of: caller.consumer).group != nil : key(ofIssued: .group, caller) != nil
+    case .key: caller.consumer >= 0 && caller.key != -1
     }
   }
 
@@ -85,7 +120,8 @@ extension Services {
   @inlinable
   @inline(__always)
   public func owner(ofConsumer consumer: Int32) -> UInt16? {
-    consumer >= 0 ? keyRing.owner(of: consumer) : nil
+    if isConfigured(consumer) { return keyRing.owner(of: consumer) }
+    return consumer >= 0 ? owner(ofOwn: consumer) : nil
   }
 
   /// The same for whoever sent the request of an exchange; quick for those who showed a key.
@@ -93,7 +129,7 @@ extension Services {
   @inline(__always)
   public func key(of subject: Subject, _ exchange: inout Exchange) -> QuotaKey {
     let consumer = exchange.consumer
-    if consumer >= 0 {
+    if isConfigured(consumer) {
       if subject == .consumer { return keyRing.names(of: consumer).consumer }
       if subject == .key && exchange.key >= 0 { return keyRing.name(ofKey: exchange.key, of: consumer) }
     }

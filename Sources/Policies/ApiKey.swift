@@ -9,8 +9,10 @@ import Pipeline
 /// configuration and no duration tells how near a guess is. The key never reaches the upstream, nor does any field by
 /// which an upstream might believe a client about who it is.
 ///
-/// Refuses with 401 `api-key-missing` or `api-key-invalid`, 400 `api-key-ambiguous` where more than one key was sent, 403
-/// `consumer-not-allowed`. Needs nothing but memory, so there is no failure mode.
+/// Refuses with 401 `api-key-missing`, `api-key-invalid`, `api-key-mistyped` or `key-revoked`, 400 `api-key-ambiguous` where
+/// more than one key was sent, 403 `consumer-not-allowed`. Needs nothing but memory; only what was revoked lately may be
+/// unknown to a node that cannot reach the store, and `onStaleRevocations` says what happens then (503
+/// `revocations-stale`).
 public final class ApiKey: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "api-key"
@@ -32,6 +34,7 @@ public final class ApiKey: Policy, RequestHook {
   private let isOptional: Bool
   private let groups: [String]
   private let sendsIdentity: Bool
+  private let staleRule: StaleRule
   /// Whether knowing the consumer's index is not enough.
   private let mustLookCloser: Bool
   /// The lines `WWW-Authenticate: …` for a missing and for a wrong key.
@@ -59,6 +62,10 @@ public final class ApiKey: Policy, RequestHook {
     sendsIdentity = options.bool(
       "identity", default: false,
       "Whether the upstream learns the consumer: X-Consumer-Id, -Tenant, -Groups and -Key.")
+    staleRule = options.choice(
+      "onStaleRevocations", default: .open,
+      "What happens to known callers while the node has not heard of the cluster's revocations for two seconds: open "
+        + "lets them pass with Sluice-Degraded: revocations, closed answers 503, ask asks the store.")
     parameter = Array(query.utf8)
     if parameter.contains(where: { !Self.isPlain($0) }) {
       options.fail(
@@ -126,16 +133,71 @@ public final class ApiKey: Policy, RequestHook {
   /// Notes who the caller is, and whether that is enough.
   @inline(__always)
   private func judge(_ match: KeyMatch, _ exchange: inout Exchange, _ services: Services) -> Verdict {
-    guard case .valid(let consumer, let key) = match else { return refuse(&exchange) }
+    guard case .valid(let consumer, let key) = match else { return judgeOther(match, &exchange, services) }
     exchange.consumer = consumer
     exchange.key = key
-    return mustLookCloser ? accept(consumer, key, &exchange, services) : .next
+    if services.facts != nil { return checkFacts(&exchange, services) }
+    return mustLookCloser ? accept(&exchange, services) : .next
+  }
+
+  /// A key that the cluster has made, or none at all.
+  @inline(never)
+  private func judgeOther(_ match: KeyMatch, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    guard case .issued(let consumer, let key) = match else {
+      return refuse(&exchange, match == .mistyped ? ProblemCatalogue.keyMistyped : ProblemCatalogue.keyInvalid)
+    }
+    exchange.consumer = consumer
+    exchange.key = Exchange.issuedKeyMark
+    exchange.issuedKey = key.number
+    return checkFacts(&exchange, services)
   }
 
   @inline(never)
-  private func refuse(_ exchange: inout Exchange) -> Verdict {
+  private func refuse(_ exchange: inout Exchange, _ problem: Problem) -> Verdict {
     exchange.responseFields.append(invalidChallenge)
-    return .refuse(Refusal(ProblemCatalogue.keyInvalid))
+    return .refuse(Refusal(problem))
+  }
+
+  /// Whether the caller is revoked, as far as the node knows, and what to do where it may not know.
+  @inline(never)
+  private func checkFacts(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    guard let facts = services.facts else { return .next }
+    if facts.view.revocations.count > 0,
+      facts.holds(services.marks(&exchange, facts), at: services.world.wallTime)
+    {
+      return refuse(&exchange, ProblemCatalogue.keyRevoked)
+    }
+    if facts.isStale, let verdict = decideStale(&exchange, services, facts) { return verdict }
+    return mustLookCloser ? accept(&exchange, services) : .next
+  }
+
+  /// Nil where the caller may pass.
+  private func decideStale(_ exchange: inout Exchange, _ services: Services, _ facts: LoopFacts) -> Verdict? {
+    facts.countStale()
+    switch staleRule {
+    case .open:
+      exchange.responseFields.append("Sluice-Degraded: revocations\r\n")
+      return nil
+    case .ask:
+      if let desk = facts.desk, exchange.ticket != 0,
+        desk.ask(services.marks(&exchange, facts), ticket: exchange.ticket)
+      {
+        return .wait
+      }
+      fallthrough
+    case .closed: return Self.stale
+    }
+  }
+
+  private static var stale: Verdict { .refuse(Refusal(ProblemCatalogue.revocationsStale, retryAfterSeconds: 1)) }
+
+  /// The store has answered, or has not: see ``StaleRule/ask``.
+  public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    switch services.facts?.desk?.answer(ticket: exchange.ticket) {
+    case .revoked: return refuse(&exchange, ProblemCatalogue.keyRevoked)
+    case .clear: return mustLookCloser ? accept(&exchange, services) : .next
+    case .unknown, nil: return Self.stale
+    }
   }
 
   private func findParameter(_ request: RequestHead) -> QueryParameter? {
@@ -180,10 +242,8 @@ public final class ApiKey: Policy, RequestHook {
   }
 
   @inline(never)
-  private func accept(
-    _ index: Int32, _ key: Int32, _ exchange: inout Exchange, _ services: Services
-  ) -> Verdict {
-    let consumer = services.keyRing.consumers[Int(index)]
+  private func accept(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    let consumer = services.consumer(exchange.consumer)
     if !admits(consumer) {
       return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
     }
@@ -194,7 +254,8 @@ public final class ApiKey: Policy, RequestHook {
     if !consumer.groups.isEmpty {
       fields.appendField("X-Consumer-Groups", safe: consumer.groups.joined(separator: ","))
     }
-    fields.appendField("X-Consumer-Key", safe: consumer.keys[Int(key)].id)
+    let key = services.keyName(exchange.key, of: exchange.consumer, issued: exchange.issuedKey)
+    if let key { fields.appendField("X-Consumer-Key", safe: key) }
     return .next
   }
 }

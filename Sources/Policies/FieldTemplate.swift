@@ -111,12 +111,14 @@ struct FieldTemplate: Sendable {
     case .scheme: buffer.append(exchange.isSecure ? "https" : "http")
     case .consumer, .tenant, .groups, .key:
       guard exchange.consumer >= 0 else { return }
-      let consumer = services.keyRing.consumers[Int(exchange.consumer)]
+      let consumer = services.consumer(exchange.consumer)
       switch variable {
       case .consumer: buffer.append(safe: consumer.id)
       case .tenant: buffer.append(safe: consumer.tenant ?? "")
       case .groups: buffer.append(safe: consumer.groups.joined(separator: ","))
-      default: if exchange.key >= 0 { buffer.append(safe: consumer.keys[Int(exchange.key)].id) }
+      default:
+        let key = services.keyName(exchange.key, of: exchange.consumer, issued: exchange.issuedKey)
+        if let key { buffer.append(safe: key) }
       }
     }
   }

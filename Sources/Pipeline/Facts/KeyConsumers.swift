@@ -1,0 +1,146 @@
+import Core
+
+/// The consumers of a cluster's keys, by numbers that stay theirs as long as the process lives. A value; what has been
+/// filled is shared by all copies, and nothing is ever taken out.
+///
+/// Some 8 bytes each and its name: a million developers with a key each must fit.
+struct KeyConsumers: Sendable {
+  private static let chunkBits = 10
+  private static let chunkMask = 1 << chunkBits - 1
+
+  /// A thousand consumers.
+  private struct Chunk: Sendable {
+    /// Where each name begins in ``bytes``, and where the last one ends.
+    var starts: ContiguousArray<UInt32> = []
+    var profiles: ContiguousArray<UInt32> = []
+    var bytes: ContiguousArray<UInt8> = []
+
+    init() {
+      starts.reserveCapacity(chunkMask + 2)
+      profiles.reserveCapacity(chunkMask + 1)
+      starts.append(0)
+    }
+
+    mutating func append(_ name: [UInt8], _ profile: UInt32) {
+      bytes.append(contentsOf: name)
+      starts.append(UInt32(bytes.count))
+      profiles.append(profile)
+      if profiles.count > chunkMask { bytes = ContiguousArray(bytes[...]) }
+    }
+  }
+
+  private var chunks: ContiguousArray<Chunk> = []
+  private var profiles: ContiguousArray<ConsumerProfile> = []
+  private(set) var count: Int32 = 0
+
+  private func profileNumber(of index: Int32) -> UInt32 {
+    chunks[Int(index) >> Self.chunkBits].profiles[Int(index) & Self.chunkMask]
+  }
+
+  func profile(of index: Int32) -> ConsumerProfile { profiles[Int(profileNumber(of: index))] }
+
+  /// Lends the name of a consumer.
+  @inline(__always)
+  func withName<Result>(of index: Int32, _ body: (RawSpan) -> Result) -> Result {
+    let place = Int(index) & Self.chunkMask
+    let chunk = Int(index) >> Self.chunkBits
+    let range = Int(chunks[chunk].starts[place])..<Int(chunks[chunk].starts[place + 1])
+    let bytes = chunks[chunk].bytes
+    // Bytes have no padding.
+    return body(unsafe bytes.span.bytes.extracting(range))
+  }
+
+  func consumer(_ index: Int32) -> KeyConsumer {
+    KeyConsumer(id: withName(of: index) { String(decoding: $0) }, own: profile(of: index).own)
+  }
+
+  private mutating func append(_ name: [UInt8], _ profile: UInt32) {
+    if Int(count) & Self.chunkMask == 0 { chunks.append(Chunk()) }
+    chunks[chunks.count - 1].append(name, profile)
+    count += 1
+  }
+
+  /// Bytes of memory, as far as they grow with the number of consumers.
+  var byteCount: Int {
+    chunks.reduce(0) { $0 + ($1.starts.capacity + $1.profiles.capacity) * 4 + $1.bytes.capacity + 128 }
+  }
+
+  /// Gives consumers their numbers; kept by whoever adds, four to eight bytes for each.
+  struct Index {
+    private var table = ContiguousArray<Int32>(repeating: -1, count: 8)
+    private var profileNumbers: [KeyConsumer.Own?: UInt32] = [:]
+
+    /// The number of a consumer, a new one if it has none yet.
+    mutating func number(of consumer: KeyConsumer, in consumers: inout KeyConsumers) -> Int32 {
+      let profile = number(of: consumer.own, &consumers)
+      let name = Array(consumer.id.utf8)
+      var place = place(of: RawSpan(name), profile)
+      while table[place] >= 0 {
+        let index = table[place]
+        if consumers.profileNumber(of: index) == profile,
+          consumers.withName(of: index, { $0.equals(RawSpan(name)) })
+        {
+          return index
+        }
+        place = (place + 1) & (table.count - 1)
+      }
+      let index = consumers.count
+      consumers.append(name, profile)
+      table[place] = index
+      if Int(index + 1) * 8 > table.count * 7 { grow(consumers) }
+      return index
+    }
+
+    private mutating func number(of own: KeyConsumer.Own?, _ consumers: inout KeyConsumers) -> UInt32 {
+      if let known = profileNumbers[own] { return known }
+      let number = UInt32(consumers.profiles.count)
+      consumers.profiles.append(ConsumerProfile(own))
+      profileNumbers[own] = number
+      return number
+    }
+
+    private func place(of name: RawSpan, _ profile: UInt32) -> Int {
+      let name = QuotaKey(configured: "", span: name)
+      return Int(truncatingIfNeeded: name.low &+ UInt64(profile)) & (table.count - 1)
+    }
+
+    private mutating func grow(_ consumers: KeyConsumers) {
+      table = ContiguousArray(repeating: -1, count: table.count * 2)
+      for index in 0..<consumers.count {
+        let profile = consumers.profileNumber(of: index)
+        var place = consumers.withName(of: index) { self.place(of: $0, profile) }
+        while table[place] >= 0 { place = (place + 1) & (table.count - 1) }
+        table[place] = index
+      }
+    }
+
+    var byteCount: Int { table.count * 4 }
+  }
+}
+
+extension QuotaKey {
+  /// The same as ``init(configured:)`` of a kind and a name of at most 128 bytes each, without an allocation.
+  init(configured kind: StaticString, span name: RawSpan) {
+    precondition(kind.utf8CodeUnitCount <= 128 && name.byteCount <= 128)
+    self = unsafe withUnsafeTemporaryAllocation(byteCount: 258, alignment: 8) { memory in
+      // Both names and two bytes more fit, and what is read has been written.
+      var count = kind.utf8CodeUnitCount
+      for offset in 0..<count { unsafe memory[offset] = kind.utf8Start[offset] }
+      unsafe memory[count] = 0xff
+      count += 1
+      for offset in 0..<name.byteCount { unsafe memory[count + offset] = name[byte: offset] }
+      count += name.byteCount
+      unsafe memory[count] = 0xff
+      return unsafe QuotaKey(
+        chosen: RawSpan(_unsafeBytes: UnsafeRawBufferPointer(rebasing: memory[..<(count + 1)])), key: Self.configuredKey
+      )
+    }
+  }
+}
+
+extension String {
+  /// The text of bytes; what is not UTF-8 becomes U+FFFD.
+  init(decoding bytes: RawSpan) {
+    self = unsafe bytes.withUnsafeBytes { unsafe String(decoding: $0, as: UTF8.self) }
+  }
+}

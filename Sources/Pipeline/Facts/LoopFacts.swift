@@ -1,0 +1,138 @@
+import Core
+import Crypto
+import Synchronization
+
+/// What the cluster has agreed on beside its configuration, as of one moment. Immutable; loops swap it whole.
+public final class FactView: Sendable {
+  /// What is revoked.
+  public let revocations: Revocations
+  /// The keys that the cluster has made.
+  public let keys: IssuedKeys
+
+  /// These facts.
+  public init(revocations: Revocations = Revocations(), keys: IssuedKeys = IssuedKeys()) {
+    self.revocations = revocations
+    self.keys = keys
+  }
+}
+
+/// When a node last knew that it had every fact there was. One a node; the control loop writes it, all loops read it.
+public final class FactClock: Sendable {
+  private let verified = Atomic<Int64>(.min)
+  private let staleAnswers = Atomic<UInt64>(0)
+
+  /// The node does not know anything yet.
+  public init() {}
+
+  /// Nanoseconds of the boot clock: the node had everything that was there at this moment. Never goes back.
+  public var verifiedAt: Int64 {
+    get { verified.load(ordering: .relaxed) }
+    set { if newValue > verified.load(ordering: .relaxed) { verified.store(newValue, ordering: .relaxed) } }
+  }
+}
+
+extension FactClock {
+  /// How many requests were let through, refused or held up since something may have been missing. Metrics read it.
+  public var staleRequests: UInt64 { staleAnswers.load(ordering: .relaxed) }
+
+  func countStale() { staleAnswers.wrappingAdd(1, ordering: .relaxed) }
+}
+
+/// What a route does with a caller while its node may have missed a revocation.
+public enum StaleRule: String, CaseIterable, Sendable {
+  /// Lets it pass, and says so.
+  case open
+  /// Refuses it.
+  case closed
+  /// Asks the shared store.
+  case ask
+}
+
+/// Asks the shared store itself what is revoked, for routes that want to know while a node may have missed something.
+public protocol RevocationDesk: AnyObject {
+  /// Asks whether any of the marks is revoked, and calls `ticket` when that is known: within ten milliseconds. False where
+  /// nobody can be asked.
+  func ask(_ marks: RevocationMarks, ticket: UInt64) -> Bool
+  /// What became of the question with this ticket, once.
+  func answer(ticket: UInt64) -> RevocationAnswer
+}
+
+/// What the store says of some marks.
+public enum RevocationAnswer: Sendable {
+  /// None is revoked.
+  case clear
+  /// One is.
+  case revoked
+  /// The store did not answer in time.
+  case unknown
+}
+
+/// The marks of a caller. Those that it lacks repeat another.
+public struct RevocationMarks: BitwiseCopyable, Sendable {
+  /// Its key.
+  public var key: RevocationMark
+  /// Its consumer as a subject.
+  public var subject: RevocationMark
+  /// Its consumer as a client.
+  public var client: RevocationMark
+  /// Its tenant.
+  public var tenant: RevocationMark
+  /// The second at which the key was made; 0 where nobody knows.
+  public var issued: UInt32
+
+  /// These marks.
+  public init(
+    key: RevocationMark, subject: RevocationMark, client: RevocationMark, tenant: RevocationMark, issued: UInt32
+  ) {
+    self.key = key
+    self.subject = subject
+    self.client = client
+    self.tenant = tenant
+    self.issued = issued
+  }
+}
+
+/// A loop's hold on the facts of its cluster. Not thread-safe; outlives configurations.
+public final class LoopFacts {
+  /// Beyond this age, in nanoseconds, what a node knows may lack something, and each route does what its policy says.
+  public static let bound: Int64 = 2_000_000_000
+
+  /// What is known.
+  public var view = FactView()
+  /// The key of all marks.
+  public let markKey: SipKey
+  /// Whom to ask where that is stale.
+  public let desk: (any RevocationDesk)?
+  private let clock: FactClock
+  private let bootTime: () -> Int64
+
+  /// A loop's hold; `bootTime` reads the boot clock in nanoseconds, anew at every call.
+  public init(
+    markKey: SipKey, clock: FactClock, bootTime: @escaping () -> Int64, desk: (any RevocationDesk)? = nil
+  ) {
+    self.markKey = markKey
+    self.clock = clock
+    self.bootTime = bootTime
+    self.desk = desk
+  }
+
+  /// Whether something may be missing.
+  public var isStale: Bool {
+    let verified = clock.verifiedAt
+    return verified == .min || bootTime() &- verified > Self.bound
+  }
+
+  /// Counts a request that met stale facts.
+  public func countStale() { clock.countStale() }
+
+  /// Whether any of the marks is revoked.
+  public func holds(_ marks: RevocationMarks, at time: WallTime) -> Bool {
+    let now = UInt32(clamping: time.seconds)
+    let revocations = view.revocations
+    if revocations.count == 0 { return false }
+    return revocations.holds(marks.key, issued: marks.issued, now: now)
+      || revocations.holds(marks.subject, issued: marks.issued, now: now)
+      || revocations.holds(marks.client, issued: marks.issued, now: now)
+      || revocations.holds(marks.tenant, issued: marks.issued, now: now)
+  }
+}

@@ -1,0 +1,140 @@
+import Core
+import Crypto
+
+extension Services {
+  /// The number of the first consumer that the configuration does not know; numbers below are indexes of
+  /// ``KeyRing/consumers``.
+  public static var firstOwnConsumer: Int32 { 1 << 30 }
+
+  // MARK: Keys that the cluster has made
+
+  /// Whose key a text is that this loop has seen before; nil where that is not certain any more.
+  func holder(ofIssued key: RawSpan) -> KeyMatch? {
+    guard let facts, secretChanges == facts.view.keys.secretChanges,
+      let id = KeyID(number: keyCache.issued(keyCache.fingerprint(of: key)))
+    else { return nil }
+    // Whether it is valid is asked each time: only the text's digest need not be computed again.
+    return facts.view.keys.entry(of: id).map { match(id, $0, facts) } ?? .unknown
+  }
+
+  /// Whose key a text of this digest is, of those that the cluster has made.
+  func holder(ofIssued key: RawSpan, _ digest: Digest) -> KeyMatch {
+    guard let facts else { return .unknown }
+    switch KeyText.read(key) {
+    case .foreign: return .unknown
+    case .mistyped: return .mistyped
+    case .key(let id):
+      guard let entry = facts.view.keys.entry(of: id), entry.digest == digest else { return .unknown }
+      if secretChanges != facts.view.keys.secretChanges {
+        keyCache.removeAll()
+        secretChanges = facts.view.keys.secretChanges
+      }
+      keyCache.remember(keyCache.fingerprint(of: key), KeyCache.issuedMark, issued: id.number)
+      return match(id, entry, facts)
+    }
+  }
+
+  private func match(_ id: KeyID, _ entry: IssuedKeys.Entry, _ facts: LoopFacts) -> KeyMatch {
+    guard entry.isValid(at: UInt32(clamping: world.wallTime.seconds)) else { return .unknown }
+    let consumers = facts.view.keys.consumers
+    if consumers.profile(of: entry.consumer).own != nil {
+      return .issued(consumer: Self.firstOwnConsumer + entry.consumer, key: id)
+    }
+    let name = consumers.withName(of: entry.consumer) { QuotaKey(configured: "consumer", span: $0) }
+    let index = keyRing.index(of: name)
+    return index < 0 ? .unknown : .issued(consumer: index, key: id)
+  }
+
+  // MARK: Consumers of either kind
+
+  /// Who a consumer is, by the number that a ``KeyMatch`` or an exchange has. Costs some references and, for one that the
+  /// configuration does not know, allocations.
+  public func consumer(_ number: Int32) -> Consumer {
+    guard number >= Self.firstOwnConsumer, let facts else { return keyRing.consumers[Int(number)] }
+    let known = facts.view.keys.consumers.consumer(number - Self.firstOwnConsumer)
+    return Consumer(id: known.id, tenant: known.own?.tenant, groups: known.own?.groups ?? [])
+  }
+
+  /// What a key is called, by the numbers that an exchange has; nil where it has none.
+  public func keyName(_ key: Int32, of consumer: Int32, issued: UInt64) -> String? {
+    if key == Exchange.issuedKeyMark { return KeyID(number: issued)?.text }
+    return key >= 0 && consumer >= 0 ? keyRing.consumers[Int(consumer)].keys[Int(key)].id : nil
+  }
+
+  /// What limits count a consumer under that the configuration does not know, its tenant and its first group.
+  func names(ofOwn number: Int32) -> (consumer: QuotaKey, tenant: QuotaKey?, group: QuotaKey?) {
+    guard let consumers = facts?.view.keys.consumers else {
+      preconditionFailure("without facts nobody has such a number")
+    }
+    let index = number - Self.firstOwnConsumer
+    let profile = consumers.profile(of: index)
+    let name = consumers.withName(of: index) { QuotaKey(configured: "consumer", span: $0) }
+    return (name, profile.tenantKey, profile.groupKey)
+  }
+
+  /// See ``owner(ofConsumer:)``.
+  @usableFromInline
+  func owner(ofOwn number: Int32) -> UInt16 {
+    let names = names(ofOwn: number)
+    return UInt16(truncatingIfNeeded: (names.tenant ?? names.consumer).low)
+  }
+
+  // MARK: Revocations
+
+  /// The marks of whoever showed a key; `facts` are this object's own.
+  public func marks(_ exchange: inout Exchange, _ facts: LoopFacts) -> RevocationMarks {
+    let number = exchange.consumer
+    var issued: UInt32 = 0
+    var key: RevocationMark?
+    if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
+      key = RevocationMark(.key, id.text, key: facts.markKey)
+      issued = facts.view.keys.entry(of: id)?.created ?? 0
+    } else if exchange.key >= 0 {
+      key = marks.key(exchange.key, of: number, keyRing, facts.markKey)
+    }
+    let consumer =
+      number >= Self.firstOwnConsumer
+      ? MarkCache.Consumer(self.consumer(number), facts.markKey) : marks.consumer(number, keyRing, facts.markKey)
+    return RevocationMarks(
+      key: key ?? consumer.client, subject: consumer.subject, client: consumer.client,
+      tenant: consumer.tenant, issued: issued)
+  }
+}
+
+/// The marks of what a configuration names, each made when it is first asked for.
+struct MarkCache {
+  struct Consumer: BitwiseCopyable {
+    let subject: RevocationMark
+    let client: RevocationMark
+    /// That of the client where it has no tenant.
+    let tenant: RevocationMark
+
+    init(_ consumer: Pipeline.Consumer, _ key: SipKey) {
+      subject = RevocationMark(.subject, consumer.id, key: key)
+      let client = RevocationMark(.client, consumer.id, key: key)
+      self.client = client
+      tenant = consumer.tenant.map { RevocationMark(.tenant, $0, key: key) } ?? client
+    }
+  }
+
+  private var consumers: ContiguousArray<Consumer?> = []
+  private var keys: ContiguousArray<RevocationMark?> = []
+
+  mutating func consumer(_ index: Int32, _ ring: KeyRing, _ key: SipKey) -> Consumer {
+    if consumers.isEmpty { consumers = ContiguousArray(repeating: nil, count: ring.consumers.count) }
+    if let known = consumers[Int(index)] { return known }
+    let made = Consumer(ring.consumers[Int(index)], key)
+    consumers[Int(index)] = made
+    return made
+  }
+
+  mutating func key(_ index: Int32, of consumer: Int32, _ ring: KeyRing, _ key: SipKey) -> RevocationMark {
+    if keys.isEmpty { keys = ContiguousArray(repeating: nil, count: ring.keyCount) }
+    let place = ring.place(ofKey: index, of: consumer)
+    if let known = keys[place] { return known }
+    let holder = ring.consumers[Int(consumer)]
+    let made = RevocationMark(.key, "\(holder.id)/\(holder.keys[Int(index)].id)", key: key)
+    keys[place] = made
+    return made
+  }
+}
