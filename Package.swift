@@ -42,10 +42,13 @@ let package = Package(
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
     room(
-      "Cluster", ["CHiredis", "Core", "Crypto", "Pipeline"],
+      "Cluster", ["CHiredis", "Core", "Crypto", "Net", "Pipeline"],
       // Read by Redis, so that they have to lie in the binary: the decision library, and that of what nodes agree on.
       resources: [.embedInCode("Lanes/lanes.lua")]
-        + ["Agreement/agreement", "Agreement/leader", "Agreement/members", "Audit/audit", "Agreement/register"].map {
+        + [
+          "Agreement/agreement", "Agreement/leader", "Agreement/members", "Audit/audit", "Facts/facts",
+          "Agreement/register",
+        ].map {
           .embedInCode("\($0).lua")
         }),
     room("Policies", ["Core", "HTTP", "Crypto", "Pipeline"]),

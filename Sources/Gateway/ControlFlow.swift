@@ -57,6 +57,7 @@ struct ControlFlow: EventHandler {
     probes = HealthProbes(world: world)
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
+    node.shared.hasFacts = agent == nil
     adopt(blueprint)
     agent?.start()
   }
@@ -89,6 +90,7 @@ struct ControlFlow: EventHandler {
 
   mutating func endTurn() -> Instant {
     agent?.work()
+    if !node.shared.hasFacts { node.shared.hasFacts = agent?.factKeeper.isReady ?? true }
     let next = endOwnTurn()
     while let event = agent?.nextEvent() { handle(event) }
     noteCluster()
@@ -193,6 +195,7 @@ struct ControlFlow: EventHandler {
   /// Makes `fresh` the configuration, with the endpoints that are known now.
   private mutating func adopt(_ fresh: Blueprint) {
     blueprint = fresh
+    node.shared.setConsumers(fresh.keyRing, tenants: fresh.tenants)
     var kept: [String: NameResolution] = [:]
     for spec in fresh.upstreams {
       let resolution = NameResolution(spec, known: known(of: spec), now: world.now)

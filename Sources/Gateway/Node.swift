@@ -48,6 +48,8 @@ public final class Node: Sendable {
   private let store = CounterStore()
   private let subjectKey: SipKey
   private let nodeQuota: NodeQuota
+  /// How old the facts are that the loops go by.
+  let factClock = FactClock()
   private let mailboxes: [Mailbox<FlowMessage>]
   private let threads = Mutex<[OSThread]>([])
   private let version: String
@@ -131,7 +133,7 @@ public final class Node: Sendable {
       }
       var flow = RequestFlow(
         world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived, quota: quota,
-        log: log.map { LogStream($0) })
+        log: log.map { LogStream($0) }, facts: makeFacts(blueprint, quota))
       do throws(ListenError) {
         try flow.listen(blueprint.listeners)
         control.send(.loopStarted(nil))
@@ -169,13 +171,17 @@ public final class Node: Sendable {
   /// loops say what is wrong with a store that is of no use.
   func makeAgent(_ blueprint: Blueprint, _ world: any World) -> ClusterAgent? {
     guard case .redis(let store) = blueprint.store, let secrets = blueprint.cluster.secrets else { return nil }
-    let settings = AgentSettings(
+    var settings = AgentSettings(
       store: store, cluster: blueprint.cluster.name, secrets: secrets, clientName: "sluice-\(name)-control")
+    settings.verification = factClock
     let identity = NodeIdentity(nonce: world.random(), name: name, version: version)
     let agent = try? ClusterAgent(
       settings, identity: identity, world: world, clock: Clock.bootTime,
       token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
-    if let agent { introduce(agent, blueprint, world) }
+    if let agent {
+      introduce(agent, blueprint, world)
+      introduceFacts(agent, blueprint)
+    }
     let (resolver, control) = (resolver, control)
     agent?.onLookUp = { host in
       resolver.resolve(host) { answer in control.send(.resolvedStore(host: host, answer.found)) }
@@ -194,6 +200,9 @@ public final class Node: Sendable {
     service(self, blueprint) { control.send(.serviceStarted($0)) }
     return 1
   }
+
+  /// How many loops there are.
+  var loopCount: Int { mailboxes.count }
 
   /// Sends each loop a message.
   func tell(_ message: () -> FlowMessage) {
@@ -260,7 +269,7 @@ public final class Node: Sendable {
     facts.version = version
     facts.startedAt = startedAt
     facts.isDraining = shared.isDraining
-    facts.isReady = shared.isReady && !shared.isDraining
+    facts.isReady = shared.isReady && !shared.isDraining && shared.hasFacts
     if let statistics = log?.statistics {
       facts.accessLogLines = UInt64(statistics.writtenLines)
       facts.accessLogDropped = UInt64(statistics.droppedLines)

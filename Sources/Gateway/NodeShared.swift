@@ -1,5 +1,6 @@
 import Cluster
 import Core
+import Pipeline
 import Synchronization
 import Traffic
 
@@ -11,6 +12,9 @@ public final class NodeShared: Sendable {
   let ledger: ConnectionLedger
   private let draining = Atomic<Bool>(false)
   private let ready = Atomic<Bool>(false)
+  private let facts = Atomic<Bool>(true)
+  /// For the admin port only; loops have their own.
+  private let names = Mutex(ConsumerNames(ring: KeyRing(), tenants: []))
   /// For the admin port only; loops have their own references.
   private let endpoints = Mutex<[EndpointSet]>([])
 
@@ -38,6 +42,20 @@ public final class NodeShared: Sendable {
   var cluster: ClusterFacts? {
     get { clusterFacts.withLock { $0 } }
     set { clusterFacts.withLock { $0 = newValue } }
+  }
+
+  /// Whether the node knows what is revoked and which keys there are, or has waited for it long enough.
+  var hasFacts: Bool {
+    get { facts.load(ordering: .relaxed) }
+    set { facts.store(newValue, ordering: .relaxed) }
+  }
+
+  /// The consumers and tenants of the configuration. From any thread.
+  public var consumerNames: ConsumerNames { names.withLock { $0 } }
+
+  /// Sets the consumers and tenants of the configuration.
+  func setConsumers(_ ring: KeyRing, tenants: [String]) {
+    names.withLock { $0 = ConsumerNames(ring: ring, tenants: tenants) }
   }
 
   /// The endpoints of all upstreams.
@@ -117,4 +135,16 @@ final class ConnectionLedger: Sendable {
 
   /// Open connections.
   var total: Int { state.withLock { $0.total } }
+}
+
+/// Whom a configuration knows.
+public struct ConsumerNames: Sendable {
+  let ring: KeyRing
+  let tenants: [String]
+
+  /// Whether there is a consumer of this name.
+  public func hasConsumer(_ id: String) -> Bool { ring.hasConsumer(id) }
+
+  /// Whether there is a tenant of this name.
+  public func hasTenant(_ id: String) -> Bool { tenants.contains(id) }
 }

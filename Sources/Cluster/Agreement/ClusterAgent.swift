@@ -4,8 +4,10 @@
 //   leadership   one node leads; whoever writes as the leader is checked where it is written
 //   members      who is there, and what they say of themselves
 //   audit        who changed what, or was refused to
+//   facts        what is revoked, and the keys that the cluster has made
 
 import Core
+import Pipeline
 
 /// What an agent must know of its cluster.
 public struct AgentSettings: Sendable {
@@ -17,6 +19,8 @@ public struct AgentSettings: Sendable {
   public var secrets: ClusterSecrets
   /// What connections are called in Redis's list of clients, without spaces.
   public var clientName: String
+  /// What tells the loops how old the facts are that they go by.
+  public var verification = FactClock()
   /// How long a leader's lease lasts, in nanoseconds.
   var lease = Leadership.lease
   /// The library that is called.
@@ -49,6 +53,8 @@ public final class ClusterAgent {
   public let members: Membership
   /// Who changed what.
   public let audit: AuditKeeper
+  /// What is revoked, and which keys there are.
+  public let factKeeper: FactKeeper
 
   /// Set by the owner: to look this host up and answer with ``resolved(host:_:)``.
   public var onLookUp: (String) -> Void = { _ in } {
@@ -78,7 +84,8 @@ public final class ClusterAgent {
     leadership = Leadership(context, lease: settings.lease)
     members = Membership(context, leadership)
     audit = AuditKeeper(context, members)
-    parts = [leadership, members, audit]
+    factKeeper = FactKeeper(context, leadership, members, settings.verification)
+    parts = [leadership, members, audit, factKeeper]
   }
 
   /// The boot clock, in nanoseconds.
