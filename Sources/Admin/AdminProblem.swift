@@ -36,6 +36,16 @@ enum AdminProblem {
     409, "no-cluster", "No cluster",
     "This node shares nothing with others: give it a store other than embedded, and cluster.secret, the same on all nodes."
   )
+  static let keyUnknown = Problem(404, "key-unknown", "No such key", "The cluster has made no key of this id.")
+  static let consumerConfigured = Problem(
+    409, "consumer-configured", "Consumer configured",
+    "The configuration has a consumer of this name: name it alone, without tenant and groups.")
+  static let malformedFact = Problem(
+    400, "malformed-body", "Malformed body",
+    "The body is not the JSON object that this operation reads, or a member of it is of no use; see /openapi.json.")
+  static let storeUnavailable = Problem(
+    503, "store-unavailable", "Store unavailable",
+    "The store that the nodes share does not answer. Nothing was changed as far as this node knows; try again.")
   static let notReady = Problem(
     503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
   static let noAnswer = Problem(

@@ -210,6 +210,52 @@ struct OpenAPIDocument {
     "nodes":{"type":"array","items":{"$ref":"#/components/schemas/Member"}}}}
     """#
 
+  /// Keys and revocations.
+  private static let facts = #"""
+    "Receipt":{"type":"object","additionalProperties":false,"required":["nodes","of","milliseconds","missing"],
+    "properties":{"nodes":{"type":"integer","minimum":0},"of":{"type":"integer","minimum":0},
+    "milliseconds":{"type":"integer","minimum":0},"missing":{"type":"array","items":{"type":"string"}}}},
+    "Name":{"type":"string","pattern":"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"},
+    "Instant":{"type":["string","null"],"format":"date-time"},
+    "Key":{"type":"object","required":["id","consumer","own","tenant","groups","state","created","notBefore","expires"],
+    "properties":{"id":{"type":"string","pattern":"^[0-9A-Za-z]{10}$"},"consumer":{"type":"string"},
+    "own":{"type":"boolean"},"tenant":{"type":["string","null"]},"groups":{"type":"array","items":{"type":"string"}},
+    "state":{"enum":["active","disabled","deleted"]},"created":{"type":"string","format":"date-time"},
+    "notBefore":{"$ref":"#/components/schemas/Instant"},"expires":{"$ref":"#/components/schemas/Instant"}}},
+    "ChangedKey":{"allOf":[{"$ref":"#/components/schemas/Key"},
+    {"type":"object","properties":{"receipt":{"$ref":"#/components/schemas/Receipt"}}}]},
+    "CreatedKey":{"allOf":[{"$ref":"#/components/schemas/Key"},{"type":"object","required":["key"],
+    "properties":{"key":{"type":"string","pattern":"^slk_[0-9A-Za-z]{10}_[0-9A-Za-z]{33}$"},
+    "receipt":{"$ref":"#/components/schemas/Receipt"}}}]},
+    "KeyPage":{"type":"object","additionalProperties":false,"required":["keys","next"],
+    "properties":{"keys":{"type":"array","maxItems":500,"items":{"$ref":"#/components/schemas/Key"}},
+    "next":{"type":["string","null"]}}},
+    "NewKey":{"type":"object","additionalProperties":false,"required":["consumer"],"properties":{
+    "consumer":{"oneOf":[{"$ref":"#/components/schemas/Name"},{"type":"object","additionalProperties":false,
+    "required":["id"],"properties":{"id":{"$ref":"#/components/schemas/Name"},
+    "tenant":{"oneOf":[{"$ref":"#/components/schemas/Name"},{"type":"null"}]},
+    "groups":{"type":"array","maxItems":16,"items":{"$ref":"#/components/schemas/Name"}}}}]},
+    "notBefore":{"$ref":"#/components/schemas/Instant"},"expires":{"$ref":"#/components/schemas/Instant"}}},
+    "KeyChange":{"type":"object","additionalProperties":false,"minProperties":1,"properties":{
+    "state":{"enum":["active","disabled"]},"expires":{"$ref":"#/components/schemas/Instant"}}},
+    "KeyRotation":{"type":"object","additionalProperties":false,"properties":{
+    "overlap":{"type":"string","pattern":"^([0-9]{1,8}(ms|s)|[0-9]{1,4}(m|h)|[0-9]{1,3}d)$"},
+    "expires":{"$ref":"#/components/schemas/Instant"}}},
+    "NewRevocation":{"type":"object","additionalProperties":false,"required":["kind","id"],"properties":{
+    "kind":{"enum":["jti","key","session","subject","client","tenant","signing-key"]},
+    "id":{"type":"string","minLength":1,"maxLength":255},"reason":{"type":"string","maxLength":255},
+    "expires":{"$ref":"#/components/schemas/Instant"},"issuedBefore":{"$ref":"#/components/schemas/Instant"}}},
+    "Revocation":{"type":"object","required":["kind","id","mark","issuedBefore","expires","reason","by","revoked"],
+    "properties":{"kind":{"type":["string","null"]},"id":{"type":["string","null"]},"mark":{"type":"string"},
+    "issuedBefore":{"$ref":"#/components/schemas/Instant"},"expires":{"$ref":"#/components/schemas/Instant"},
+    "reason":{"type":"string"},"by":{"type":"string"},"revoked":{"$ref":"#/components/schemas/Instant"}}},
+    "CreatedRevocation":{"allOf":[{"$ref":"#/components/schemas/Revocation"},
+    {"type":"object","properties":{"receipt":{"$ref":"#/components/schemas/Receipt"}}}]},
+    "RevocationPage":{"type":"object","additionalProperties":false,"required":["revocations","next"],
+    "properties":{"revocations":{"type":"array","items":{"$ref":"#/components/schemas/Revocation"}},
+    "next":{"type":["string","null"]}}}
+    """#
+
   private static let components = #"""
     {"securitySchemes":{"token":{"type":"http","scheme":"bearer"}},"schemas":{
     "Any":{"type":"object"},
@@ -233,6 +279,6 @@ struct OpenAPIDocument {
     "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
     "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
     "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}},
-    \#(limits),\#(members)}}
+    \#(limits),\#(members),\#(facts)}}
     """#
 }

@@ -72,7 +72,8 @@ private enum RunningNode {
         var server = try AdminServer(
           loop, at: settings.address, tokens: settings.tokens,
           routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire)
-            + AdminRoute.cluster(node.agree) + AdminRoute.audit(node.agree),
+            + AdminRoute.cluster(node.agree)
+            + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree),
           version: Program.version, post: { mailbox.send($0) },
           audit: { entry in node.agree { agent in agent?.audit.record(entry) } })
         started(nil)

@@ -6,6 +6,8 @@ extension Verb {
     schema,
     policies,
     status,
+    keys,
+    revoke,
     usage,
     explain,
     audit,

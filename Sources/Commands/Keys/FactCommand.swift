@@ -1,0 +1,122 @@
+import Core
+import HTTP
+import Net
+
+/// What verbs about keys and revocations have in common.
+struct FactCommand {
+  static let usualWait = "3s"
+
+  private let verb: String
+  private let client: AdminClient
+  private let wait: String?
+  private let isJSON: Bool
+
+  /// `wait` as in the query; nil where nobody waits.
+  init(_ verb: String, _ arguments: Arguments, wait: String?) throws(UsageError) {
+    self.verb = verb
+    self.wait = wait
+    isJSON = arguments.has("--json")
+    client = try AdminClient(arguments)
+    if let wait, Duration(text: wait) == nil { throw UsageError("\(wait) is no duration; write it like 3s or 500ms") }
+  }
+
+  /// For a verb whose `--wait` takes a value.
+  init(_ verb: String, _ arguments: Arguments) throws(UsageError) {
+    try self.init(verb, arguments, wait: arguments.value("--wait") ?? Self.usualWait)
+  }
+
+  /// Reads something; nil where that failed, which has been said.
+  func get(_ path: String, _ parameters: [(name: String, value: String?)]) -> AdminClient.Answer? {
+    ask(AdminClient.Request(path: path, parameters: parameters))
+  }
+
+  /// Changes something and says so with the receipt, if nodes were waited for. Failed also where some node is missing.
+  func run(_ method: Method, _ path: String, _ body: FactObject, say: (JSONValue) -> String) -> ExitStatus {
+    let request = AdminClient.Request(method: method, path: path, parameters: [("wait", wait)], body: body.bytes)
+    guard let answer = ask(request), let root = answer.json else { return .failed }
+    let receipt = Receipt(root["receipt"])
+    if isJSON {
+      Console.output(String(decoding: answer.body, as: UTF8.self))
+    } else {
+      Console.output(say(root) + (receipt?.text ?? ""))
+    }
+    return receipt?.isWhole ?? true ? .done : .failed
+  }
+
+  private func ask(_ request: AdminClient.Request) -> AdminClient.Answer? {
+    do throws(AdminClient.Failure) {
+      let answer = try client.send(request)
+      if answer.status < 300 { return answer }
+      throw client.failure(answer)
+    } catch {
+      Console.error("sluice \(verb): \(error.message)\n")
+      return nil
+    }
+  }
+
+  /// Who goes by a change.
+  struct Receipt {
+    let nodes: Int64
+    let of: Int64
+    let milliseconds: Int64
+    let missing: [String]
+
+    init?(_ value: JSONValue?) {
+      guard let nodes = value?["nodes"]?.integer, let of = value?["of"]?.integer,
+        let milliseconds = value?["milliseconds"]?.integer
+      else { return nil }
+      self.nodes = nodes
+      self.of = of
+      self.milliseconds = milliseconds
+      missing = (value?["missing"]?.elements ?? []).compactMap(\.string)
+    }
+
+    var isWhole: Bool { nodes == of }
+
+    var text: String {
+      let head = "effective on \(nodes) of \(of) nodes after \(milliseconds) ms"
+      return missing.isEmpty ? "\(head)\n" : "\(head); not yet on \(missing.joined(separator: ", "))\n"
+    }
+  }
+}
+
+/// The body of a request, member by member.
+struct FactObject {
+  private var json = JSONWriter(ByteBuffer())
+
+  init() { json.beginObject() }
+
+  /// A text; nothing where it is nil.
+  mutating func add(_ name: String, _ value: String?) {
+    guard let value else { return }
+    json.key(name)
+    json.string(value)
+  }
+
+  mutating func add(_ name: String, _ write: (inout JSONWriter) -> Void) {
+    json.key(name)
+    write(&json)
+  }
+
+  var bytes: [UInt8] {
+    var json = json
+    json.endObject()
+    return json.buffer.array
+  }
+}
+
+/// Moments as people write them.
+enum FactMoment {
+  /// The moment as RFC 3339 writes it: as given, or so long from now; before now with `isPast`. Nil for nil.
+  static func text(_ given: String?, _ option: String, isPast: Bool = false) throws(UsageError) -> String? {
+    guard let given else { return nil }
+    if WallTime(rfc3339: given) != nil { return given }
+    guard let duration = Duration(text: given) else {
+      throw UsageError("\(option) \(given) is no moment; write it like 2026-12-24T18:00:00Z, or 30d from now")
+    }
+    let distance = duration.wholeNanoseconds / 1000
+    let (moment, overflow) = Clock.civil().microseconds.addingReportingOverflow(isPast ? -distance : distance)
+    guard !overflow, moment < 253_402_300_800_000_000 else { throw UsageError("\(option) \(given) is too far away") }
+    return CivilDate(WallTime(microseconds: moment)).rfc3339
+  }
+}
