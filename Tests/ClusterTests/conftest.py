@@ -2,6 +2,7 @@
 
 import pytest
 
+from nodes import WARM, Cluster
 from support import SLUICE, Gateway, Origin, Redis, configuration
 
 
@@ -46,6 +47,22 @@ def redis(tmp_path):
 
     def start(*options):
         started.append(Redis(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+@pytest.fixture
+def cluster(tmp_path, redis, origin):
+    """cluster(routes…) starts three nodes on one Redis before one origin."""
+    started = []
+
+    def start(*routes, store=None, is_up=True, **options):
+        started.append(Cluster(tmp_path, store or redis(), origin(), [*routes, WARM], **options))
+        if is_up:
+            started[-1].until_up("/warm")
         return started[-1]
 
     yield start
