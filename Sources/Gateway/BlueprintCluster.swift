@@ -62,7 +62,8 @@ public struct ClusterSettings: Equatable, Sendable {
     guard store != .embedded else { return }
     if secret == nil, !options.hasFailed("secret") {
       options.session.warn(
-        "without a cluster secret clients can guess what counters are called, and choose names that share one",
+        "without a cluster secret nodes agree on limits only, not on revisions, keys and revocations; and clients can guess "
+          + "what counters are called, and choose names that share one",
         at: place,
         fix: "add cluster: { secret: { env: \"SLUICE_CLUSTER_SECRET\" } }, the same on all nodes")
     }

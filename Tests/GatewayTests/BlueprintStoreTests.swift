@@ -41,7 +41,8 @@ struct BlueprintStoreTests {
     #expect(blueprint != nil)
     #expect(
       found == [
-        "sluice.json:2:8: warning: store: without a cluster secret clients can guess what counters are called, and choose "
+        "sluice.json:2:8: warning: store: without a cluster secret nodes agree on limits only, not on revisions, keys and revocations; "
+          + "and clients can guess what counters are called, and choose "
           + "names that share one; add cluster: { secret: { env: \"SLUICE_CLUSTER_SECRET\" } }, the same on all nodes"
       ])
   }

@@ -89,12 +89,13 @@ final class AgentRig {
 
   /// One more agent.
   @discardableResult
-  func add(_ store: RedisStore) throws -> Unit {
+  func add(_ store: RedisStore, mark: EpochMark? = nil) throws -> Unit {
     let index = units.count
     var settings = AgentSettings(
       store: store, cluster: "t", secrets: ClusterSecrets(secret: Self.secret), clientName: "t-\(index)")
     settings.lease = lease
     settings.library = library
+    settings.mark = mark
     let clock = ShiftedClock()
     let agent = try ClusterAgent(
       settings, identity: NodeIdentity(nonce: UInt64(index + 1), name: "n\(index)", version: "1"), world: loop,

@@ -104,10 +104,26 @@ struct AgentTests {
     expectRisingEpochs(rig)
   }
 
+  @Test("A node that remembers a higher epoch from an earlier life leads above it, and others follow")
+  func remembered() throws {
+    let redis = try RealRedis()
+    let rig = try rig(2, redis)
+    let epoch = rig.units[try #require(try rig.lead())].agent.leadership.epoch
+    let mark = try #require(EpochMark(epoch: epoch + 1_000_000, owner: "ffffffffffffffff"))
+    var kept: [EpochMark] = []
+    let unit = try rig.add(.single(RedisServer(address: .socket(redis.socket))), mark: mark)
+    unit.agent.keepMarks { kept.append($0) }
+    #expect(try rig.run { rig.units.allSatisfy { $0.agent.leadership.epoch == mark.epoch + 1 } })
+    #expect(try rig.lead() == 2 && kept.map(\.epoch) == [mark.epoch + 1])
+    expectRisingEpochs(rig)
+  }
+
   @Test("Two leaders in one epoch are an alarm, and a third epoch follows")
   func rivals() throws {
     let rig = try rig(3, try RealRedis())
     let old = try #require(try rig.lead())
+    // Nobody's first election is still under way.
+    #expect(try rig.run { rig.units.allSatisfy { $0.agent.members.listedCount == 3 } })
     let epoch = rig.units[old].agent.leadership.epoch
     rig.units[old].isDriven = false
     let others = rig.units.filter(\.isDriven)

@@ -21,6 +21,8 @@ public struct AgentSettings: Sendable {
   public var clientName: String
   /// What tells the loops how old the facts are that they go by.
   public var verification = FactClock()
+  /// The highest epoch that the node has seen in an earlier life; nil where it remembers none.
+  public var mark: EpochMark?
   /// How long a leader's lease lasts, in nanoseconds.
   var lease = Leadership.lease
   /// The library that is called.
@@ -81,7 +83,7 @@ public final class ClusterAgent {
       world: world, token: token)
     context = AgentContext(
       identity: identity, store: store, secrets: settings.secrets, world: world, clock: clock)
-    leadership = Leadership(context, lease: settings.lease)
+    leadership = Leadership(context, lease: settings.lease, mark: settings.mark)
     members = Membership(context, leadership)
     audit = AuditKeeper(context, members)
     factKeeper = FactKeeper(context, leadership, members, settings.verification)
@@ -93,6 +95,9 @@ public final class ClusterAgent {
 
   /// Adds to what the node says of itself: called before each sign of life.
   public func contribute(_ add: @escaping (inout MemberRecord) -> Void) { members.contributors.append(add) }
+
+  /// Has `keep` called with each higher epoch of a leader, for ``AgentSettings/mark`` of the next life.
+  public func keepMarks(_ keep: @escaping (EpochMark) -> Void) { leadership.onMark = keep }
 
   /// From now on proves and hides with these.
   public func replaceSecrets(_ secrets: ClusterSecrets) { context.secrets = secrets }

@@ -1,3 +1,25 @@
+/// An epoch, and whose it is.
+public struct EpochMark: Equatable, Sendable {
+  /// The library counts with doubles; an epoch is about a number of milliseconds since 1970.
+  private static let largest: Int64 = 1 << 52
+
+  /// Grows with every leader.
+  public let epoch: Int64
+  /// The leader's id.
+  public let owner: String
+
+  /// No epoch at all.
+  static let none = EpochMark()
+
+  private init() { (epoch, owner) = (0, "") }
+
+  /// The mark of a leader; nil where that can be none.
+  public init?(epoch: Int64, owner: String) {
+    guard 1...Self.largest ~= epoch, owner.utf8.count == 16, UInt64(owner, radix: 16) != nil else { return nil }
+    (self.epoch, self.owner) = (epoch, owner)
+  }
+}
+
 /// Who leads, as the store told last.
 struct LeaderView: Equatable {
   /// Grows with every leader.

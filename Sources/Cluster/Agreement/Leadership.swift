@@ -21,11 +21,13 @@ public final class Leadership: AgentPart {
   /// Candidates come forward within this time of each other.
   private static let spread: Int64 = 30_000_000
 
+  /// Called with each higher epoch that is seen.
+  var onMark: (EpochMark) -> Void = { _ in }
   /// Called after this node became the leader or ceased to be it, and when another node did.
   var observers: [(Leadership) -> Void] = []
   /// The highest epoch that was seen, and whose it was: lower ones are refused.
-  public private(set) var maxEpochSeen: Int64
-  private var maxEpochOwner: String
+  public var maxEpochSeen: Int64 { mark.epoch }
+  private var mark: EpochMark
   /// Who leads, as far as this node was told.
   private(set) var view = LeaderView()
   /// How often a leader of an epoch that has been outdone was refused.
@@ -45,11 +47,10 @@ public final class Leadership: AgentPart {
   /// It goes: it does not come forward any more.
   private var isWithdrawn = false
 
-  init(_ context: AgentContext, lease: Int64 = Leadership.lease, maxEpochSeen: Int64 = 0) {
+  init(_ context: AgentContext, lease: Int64 = Leadership.lease, mark: EpochMark? = nil) {
     self.context = context
     leaseTime = lease
-    self.maxEpochSeen = maxEpochSeen
-    maxEpochOwner = ""
+    self.mark = mark ?? .none
   }
 
   /// The epoch of the leader; 0 where none is known.
@@ -115,7 +116,7 @@ public final class Leadership: AgentPart {
     context.store.call(
       "elect",
       [
-        context.identity.id, context.identity.name, "\(leaseTime / 1000)", "\(maxEpochSeen)", maxEpochOwner,
+        context.identity.id, context.identity.name, "\(leaseTime / 1000)", "\(mark.epoch)", mark.owner,
         hasWatched && watchedSince > 0 ? "\(view.epoch) \(view.serial)" : "",
       ], within: Self.patience
     ) { [self] reply in
@@ -186,7 +187,10 @@ public final class Leadership: AgentPart {
     let before = view
     view = told
     if told.name.isEmpty, told.owner == before.owner { (view.name, view.since) = (before.name, before.since) }
-    if !told.owner.isEmpty { (maxEpochSeen, maxEpochOwner) = (told.epoch, told.owner) }
+    if let seen = EpochMark(epoch: told.epoch, owner: told.owner), seen != mark {
+      mark = seen
+      onMark(seen)
+    }
     if ownEpoch != nil, !isOwn { stepDown() }
     // Its own lead of which it knows nothing: an answer was lost. Others' leads last no longer than they were watched.
     let end = isOwn ? moment : min(moment + told.remaining, watchedSince + watchTime)
@@ -194,7 +198,7 @@ public final class Leadership: AgentPart {
     if told.owner != before.owner || told.epoch != before.epoch { tell() }
   }
 
-  private func isRival(_ owner: String) -> Bool { !owner.isEmpty && !maxEpochOwner.isEmpty && owner != maxEpochOwner }
+  private func isRival(_ owner: String) -> Bool { !owner.isEmpty && !mark.owner.isEmpty && owner != mark.owner }
 
   private func refuse(_ told: LeaderView) {
     refusals += 1
