@@ -94,6 +94,14 @@ struct StoreCheckTests {
     #expect(try redis.send([(0..<buffer.count).map { buffer[$0] }])[0].bytes.count == 49)
   }
 
+  @Test("What a user is granted is all that the libraries call")
+  func complete() {
+    for library in [LaneLibrary.current, AgreementLibrary.current] {
+      let calls = library.scriptSource.matches(of: /redis\.call\('([A-Z]+)'/).map { $0.output.1.lowercased() }
+      #expect(calls.count > 10 && Set(calls).subtracting(Right.granted) == [])
+    }
+  }
+
   @Test("A user without Functions costs round trips; without scripts either nothing can be decided")
   func functions() throws {
     let redis = try server()

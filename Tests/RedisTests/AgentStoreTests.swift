@@ -26,6 +26,24 @@ struct AgentStoreTests {
     #expect(try rig.call(0, "nothing")?.code == "UNKNOWN" && rig.call(0, "leave")?.code == "MALFORMED")
   }
 
+  private func redis(granting rights: [String]) throws -> RealRedis {
+    try RealRedis(
+      "--user default reset on nopass ~sluice:t:* &sluice:t:* " + rights.map { "+\($0)" }.joined(separator: " "))
+  }
+
+  @Test("A user who lacks a right is told which, once; with what the check of the store grants all goes well")
+  func rights() throws {
+    let lacking = try AgentRig(1, on: redis(granting: Right.granted.filter { $0 != "hexists" }))
+    #expect(try lacking.run { !lacking.units[0].remarks.isEmpty })
+    try lacking.run(milliseconds: 1200)
+    #expect(lacking.units[0].remarks.count == 1)
+    let text = lacking.units[0].remarks[0]
+    #expect(text.contains("the store refuses") && text.contains("ACL SETUSER default ~sluice:t:* "), "\(text)")
+    let rig = try AgentRig(2, on: redis(granting: Right.granted))
+    #expect(try agree(rig))
+    #expect(rig.units.allSatisfy { $0.remarks == [] })
+  }
+
   @Test("A library that was flushed is loaded again")
   func flushed() throws {
     let rig = try AgentRig(2, on: RealRedis())

@@ -41,15 +41,19 @@ final class AgentContext {
   let world: any World
   /// The boot clock, in nanoseconds, read anew at every call: a process that was stopped must notice.
   let clock: () -> Int64
+  /// What to do where the store refuses what it is asked.
+  private let advice: String
+  private var lastRefusal: String?
   private var events: [AgentEvent] = []
 
   init(
     identity: NodeIdentity, store: AgentStore, secrets: ClusterSecrets, world: any World,
-    clock: @escaping () -> Int64
+    clock: @escaping () -> Int64, advice: String = ""
   ) {
     self.identity = identity
     self.store = store
     self.secrets = secrets
+    self.advice = advice
     self.world = world
     self.clock = clock
   }
@@ -61,6 +65,12 @@ final class AgentContext {
 
   /// Tells people something.
   func remark(_ text: String) { emit(.remark(text)) }
+
+  /// Tells people once that the store refuses what it is asked, until it does not any more.
+  func note(refusal reason: String?) {
+    if let reason, lastRefusal == nil { remark("the store refuses what nodes agree on (\(reason)); \(advice)") }
+    lastRefusal = reason
+  }
 
   var hasEvents: Bool { !events.isEmpty }
 

@@ -82,7 +82,8 @@ public final class ClusterAgent {
       settings.store, cluster: settings.cluster, clientName: settings.clientName, library: settings.library,
       world: world, token: token)
     context = AgentContext(
-      identity: identity, store: store, secrets: settings.secrets, world: world, clock: clock)
+      identity: identity, store: store, secrets: settings.secrets, world: world, clock: clock,
+      advice: StoreCheck.grant(to: settings.store.user, in: settings.cluster))
     leadership = Leadership(context, lease: settings.lease, mark: settings.mark)
     members = Membership(context, leadership)
     audit = AuditKeeper(context, members)

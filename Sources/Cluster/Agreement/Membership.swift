@@ -114,7 +114,9 @@ public final class Membership: AgentPart {
     tellAt = moment + Self.interval
     context.store.call("tell", [Array(context.identity.id.utf8), own.encoded], within: Self.patience) { [self] reply in
       isTelling = false
+      if case .refused(_, let reason) = reply { context.note(refusal: reason) }
       guard case .list = reply else { return }
+      context.note(refusal: nil)
       own.storeMicroseconds = max(1, (context.clock() - moment) / 1000)
       leadership.told(reply["lead"])
       if let generation = reply["list"]?.number, generation != self.generation { refresh() }

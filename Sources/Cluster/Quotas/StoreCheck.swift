@@ -106,8 +106,11 @@ public struct StoreCheck: Sendable {
     return remarks
   }
 
-  private var grant: String {
-    "; ACL SETUSER \(user ?? "default") ~sluice:\(cluster):* &sluice:\(cluster):* "
+  private var grant: String { "; " + Self.grant(to: user, in: cluster) }
+
+  /// What to tell somebody whose user of the store lacks rights.
+  static func grant(to user: String?, in cluster: String) -> String {
+    "ACL SETUSER \(user ?? "default") ~sluice:\(cluster):* &sluice:\(cluster):* "
       + Right.granted.map { "+\($0)" }.joined(separator: " ") + " gives all that is needed"
   }
 }
@@ -142,8 +145,15 @@ enum Right: String, CaseIterable {
     .get, .set, .setrange, .hget, .hmget, .hgetall, .hlen, .hset, .hdel, .pexpireat, .time,
   ]
 
+  /// What the library of what nodes agree on calls besides, and the agent itself.
+  private static let ofAgreement = [
+    "del", "exists", "hexists", "hkeys", "hscan", "hsetnx", "lindex", "llen", "lrange", "lrem", "persist", "pttl", "rpush",
+    "strlen", "xadd", "xrange", "xrevrange",
+  ]
+
   /// All that a user of sluice needs, as an ACL names it.
-  static let granted = allCases.map(\.rawValue) + ["subscribe", "role", "info", "client|setname", "config|get", "ping"]
+  static let granted =
+    allCases.map(\.rawValue) + ["subscribe", "role", "info", "client|setname", "config|get", "ping"] + ofAgreement
 
   /// Asks for the right, and does nothing.
   func command(in cluster: String) -> [String] {
