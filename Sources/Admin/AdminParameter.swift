@@ -18,6 +18,8 @@ extension AdminRoute {
       case address
       /// 32 hexadecimal digits, as a problem document's `instance` has them, or that whole.
       case decision
+      /// The id of a key of the cluster.
+      case key
       /// A duration as in the configuration: `250ms`, `5s`, `1m`.
       case duration
       /// A moment as RFC 3339 writes it.
@@ -36,6 +38,7 @@ extension AdminRoute {
         case .word(let words): words.contains(text)
         case .address: IPAddress(text) != nil
         case .decision: DecisionID(text: text) != nil
+        case .key: KeyID(text) != nil
         case .duration: Self.isDuration(text)
         case .moment: WallTime(rfc3339: text) != nil
         }
@@ -65,6 +68,7 @@ extension AdminRoute {
         case .word(let words): #"{"enum":[\#(words.map { "\"\($0)\"" }.joined(separator: ","))]}"#
         case .address: #"{"type":"string","anyOf":[{"format":"ipv4"},{"format":"ipv6"}]}"#
         case .decision: #"{"type":"string","pattern":"^(urn:sluice:decision:)?[0-9A-Fa-f]{32}$"}"#
+        case .key: #"{"type":"string","pattern":"^(?!0+$)[0-9A-Za-z]{\#(KeyID.letterCount)}$"}"#
         case .duration: #"{"type":"string","pattern":"^([0-9]{1,8}(ms|s)|[0-9]{1,4}(m|h)|[0-9]{1,3}d)$"}"#
         case .moment: #"{"type":"string","format":"date-time"}"#
         }

@@ -41,7 +41,7 @@ enum AdminProblem {
     409, "consumer-configured", "Consumer configured",
     "The configuration has a consumer of this name: name it alone, without tenant and groups.")
   static let malformedFact = Problem(
-    400, "malformed-body", "Malformed body",
+    422, "malformed-body", "Malformed body",
     "The body is not the JSON object that this operation reads, or a member of it is of no use; see /openapi.json.")
   static let storeUnavailable = Problem(
     503, "store-unavailable", "Store unavailable",

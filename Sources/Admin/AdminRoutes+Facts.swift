@@ -31,7 +31,7 @@ extension AdminRoute {
         .get, "/v1/keys", role: .viewer, operation: "listKeys", summary: "Keys of the cluster, never their texts.",
         parameters: [
           Parameter("consumer", .name, "Only those of this consumer."),
-          Parameter("after", .text(most: 64), "The id of the last key of the page before."),
+          Parameter("after", .key, "The id of the last key of the page before."),
           Parameter("limit", .integer(1...500), "The most keys of a page; left out, 100."),
         ],
         outcomes: [Outcome(200, "A page.", json, schema: "KeyPage"), noCluster],

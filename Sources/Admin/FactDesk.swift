@@ -27,11 +27,7 @@ struct FactDesk: Sendable {
   func listKeys(_ keeper: FactKeeper, _ request: AdminRequest, _ reply: AdminReply) {
     let limit = request.parameter("limit").flatMap { Int($0) } ?? 100
     let consumer = request.parameter("consumer")
-    var after: KeyID?
-    if let text = request.parameter("after") {
-      after = KeyID(text)
-      if after == nil { return reply(.problem(AdminProblem.malformedParameter, request.decision)) }
-    }
+    let after = request.parameter("after").flatMap { KeyID($0) }
     var page: [IssuedKey] = []
     var hasMore = false
     // One call looks at a bounded number, so that a search does not hold the control loop up.

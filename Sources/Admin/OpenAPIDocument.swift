@@ -147,6 +147,8 @@ struct OpenAPIDocument {
     }
     if route.body != nil {
       list.append(.init(415, "The body is of another media type.", problem, schema: "Problem"))
+      list.append(
+        .init(422, "The body is not what the operation reads, or contradicts itself.", problem, schema: "Problem"))
     }
     list.append(.init(408, "The request did not arrive in time.", problem, schema: "Problem"))
     list.append(.init(413, "The body is too large.", problem, schema: "Problem"))

