@@ -1,6 +1,7 @@
 import Core
 import Crypto
 import ModelRedis
+import Pipeline
 import Simulation
 
 @testable import Cluster
@@ -8,11 +9,16 @@ import Simulation
 /// The control loop of a node, as far as nodes agree there.
 final class AgentLoop: EventHandler {
   enum Message: Sendable {
+    /// To revoke something.
+    case revoke(Int)
+    /// The loops go by this view.
+    case taken(FactView, Int)
     /// To go, in good order.
     case leave
   }
 
   let agent: ClusterAgent
+  let verification = FactClock()
   /// What it has asked people to know.
   private(set) var remarks: [String] = []
   private unowned let cluster: AgentCluster
@@ -20,13 +26,15 @@ final class AgentLoop: EventHandler {
 
   init(_ cluster: AgentCluster, _ loop: SimulatedLoop, life: Int) throws {
     (self.cluster, self.life) = (cluster, life)
-    let settings = AgentSettings(
+    var settings = AgentSettings(
       store: .single(RedisServer(address: .socket(NodeCluster.address))), cluster: "t", secrets: AgentCluster.secrets,
       clientName: "n\(life)")
+    settings.verification = verification
     let identity = NodeIdentity(nonce: loop.random(), name: "n\(life)", version: "1")
     agent = try ClusterAgent(settings, identity: identity, world: loop, clock: { loop.bootNanoseconds }) {
       UInt64($0) << 56 | UInt64($1) << 32 | UInt64($2)
     }
+    agent.factKeeper.onView = { [unowned cluster] in cluster.deliver($0, $1, to: life) }
     agent.start()
   }
 
@@ -35,8 +43,17 @@ final class AgentLoop: EventHandler {
   func ready(token: UInt64, _ readiness: Readiness) { _ = agent.ready(token: token, readiness) }
 
   func receive(_ message: Message) {
-    agent.drain()
-    agent.stop()
+    switch message {
+    case .revoke(let number):
+      let record = FactRecord.revocation(RevocationRecord(Revocation(cluster.facts[number].mark)))
+      agent.factKeeper.add([record]) { [unowned cluster] in if case .added = $0 { cluster.stored(number) } }
+    case .taken(let view, let number):
+      cluster.went(by: view, life)
+      agent.factKeeper.taken(number)
+    case .leave:
+      agent.drain()
+      agent.stop()
+    }
   }
 
   func endTurn() -> Instant {
@@ -52,7 +69,11 @@ final class AgentCluster: NodeCluster {
   static let secrets = ClusterSecrets(secret: Array("a secret of the cluster".utf8), former: nil)
 
   private(set) var agents: [AgentLoop] = []
-  private var sockets: [SimulatedNode<AgentLoop>] = []
+  private(set) var sockets: [SimulatedNode<AgentLoop>] = []
+  /// What was revoked.
+  var facts: [SimulatedFact] = []
+  /// When the last view reaches the loops of a life.
+  var delivered: [Int: Instant] = [:]
   /// The highest epoch that each life has acted on.
   private var epochs: [Int64] = []
 
@@ -123,6 +144,7 @@ final class AgentCluster: NodeCluster {
   /// Looked at in every turn of a node.
   func watch(_ life: Int) {
     guard agents.indices.contains(life) else { return }
+    watchFacts(life)
     let leadership = agents[life].agent.leadership
     if leadership.epoch < epochs[life] {
       problems.append("node \(life) goes back from epoch \(epochs[life]) to \(leadership.epoch)")
@@ -141,7 +163,9 @@ final class AgentCluster: NodeCluster {
   // MARK: In the end
 
   var summary: String {
-    "\(lives.count) lives, \(leadTimes.count) accepted writes of leaders in \(owners.count) epochs, \(redis.commandCount) commands"
+    "\(lives.count) lives, \(leadTimes.count) accepted writes of leaders in \(owners.count) epochs, "
+      + "\(facts.count { $0.stored != nil }) of \(facts.count) facts stored, \(redis.commandCount) commands\n"
+      + agents.indices.map { "node \($0): \(agents[$0].remarks)" }.joined(separator: "\n")
   }
 
   /// How long nobody may lead while the store is there: a lease and half a second.

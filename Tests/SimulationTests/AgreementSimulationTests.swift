@@ -30,6 +30,7 @@ struct AgreementSimulationTests {
     }
     cluster.world.run(for: .milliseconds(random.number(in: 0...3000)))
     let end = cluster.world.now + .seconds(random.number(in: 5...25))
+    cluster.revoke(every: .milliseconds(random.number(in: 50...2000)), until: end)
     while cluster.world.now < end {
       cluster.world.run(for: .milliseconds(random.number(in: 20...4000)))
       if !kinds.isEmpty {
@@ -40,6 +41,7 @@ struct AgreementSimulationTests {
     cluster.world.run(for: .seconds(30))
     cluster.checkLeads(until: cluster.world.now)
     cluster.checkAgreement()
+    cluster.checkFacts()
     if Seeds.single != nil { print((cluster.events + cluster.problems + [cluster.summary]).joined(separator: "\n")) }
     return cluster
   }
