@@ -56,6 +56,13 @@ import Testing
         """)
   }
 
+  @Test("What policies in shadow would have refused is said")
+  func shadows() throws {
+    #expect(StatusText.shadows(try parse("{ shadow: [] }")) == "")
+    let text = StatusText.shadows(try parse("{ shadow: [{ policy: \"fair-use\", passed: 30, refused: 12 }] }"))
+    #expect(text == "in shadow here, fair-use would have refused 12 of 42 requests\n")
+  }
+
   @Test("A node without a cluster shows itself, and says what it lacks")
   func single() throws {
     let root = try parse("{ version: \"1.2.3\", ready: true, draining: false, uptimeSeconds: 61 }")

@@ -6,8 +6,9 @@ extension Verb {
     "status", "[OPTIONS]", summary: "nodes, leader, revisions",
     description: """
       Shows the members of a node's cluster: who leads, and for each how long it runs, which revision and which facts are in
-      force on it, how far the store is from it, and its load. A node without a cluster shows itself. Exit status 1 where a
-      member is missing, or nobody leads. \(AdminClient.note)
+      force on it, how far the store is from it, and its load. Then what policies in shadow would have refused on the node
+      that is asked. A node without a cluster shows itself. Exit status 1 where a member is missing, or nobody leads.
+      \(AdminClient.note)
       """,
     options: [AdminClient.option, Option("--json", nil, "the node's answer as it is")],
     examples: ["sluice status", "sluice status --admin 10.0.0.7:9901 --json"]
@@ -15,19 +16,23 @@ extension Verb {
     guard arguments.operands.isEmpty else { throw UsageError("unexpected \(arguments.operands[0])") }
     let client = try AdminClient(arguments)
     do throws(AdminClient.Failure) {
-      var answer = try client.send(AdminClient.Request(path: "/v1/nodes"))
-      let hasCluster = answer.status != 409
-      if !hasCluster { answer = try client.send(AdminClient.Request(path: "/v1/status")) }
-      guard answer.status == 200 else { throw client.failure(answer) }
-      if arguments.has("--json") {
-        Console.output(String(decoding: answer.body, as: UTF8.self))
+      let members = try client.send(AdminClient.Request(path: "/v1/nodes"))
+      let hasCluster = members.status != 409
+      guard !hasCluster || members.status == 200 else { throw client.failure(members) }
+      if hasCluster, arguments.has("--json") {
+        Console.output(String(decoding: members.body, as: UTF8.self))
         return .done
       }
-      guard let root = answer.json else {
+      let own = try client.get("/v1/status")
+      if arguments.has("--json") {
+        Console.output(String(decoding: own, as: UTF8.self))
+        return .done
+      }
+      guard let node = JSONDocument.parse(own, dialect: .strict).document?.root, let cluster = members.json else {
         throw AdminClient.Failure(message: "the answer of \(client.place) is not JSON")
       }
-      let text = hasCluster ? StatusText(cluster: root) : StatusText(node: root, at: client.place)
-      Console.output(text.text)
+      let text = hasCluster ? StatusText(cluster: cluster) : StatusText(node: node, at: client.place)
+      Console.output(text.text + StatusText.shadows(node))
       return text.isWhole ? .done : .failed
     } catch {
       Console.error("sluice status: \(error.message)\n")
@@ -80,6 +85,15 @@ struct StatusText {
     text =
       table.text
       + "no cluster: the node acts on its own file; with a store and cluster.secret nodes share revisions, keys and revocations\n"
+  }
+
+  /// What policies in shadow have decided on the node that `/v1/status` is of.
+  static func shadows(_ root: JSONValue) -> String {
+    (root["shadow"]?.elements ?? []).map { shadow in
+      let (passed, refused) = (shadow["passed"]?.integer ?? 0, shadow["refused"]?.integer ?? 0)
+      let policy = shadow["policy"]?.string ?? ""
+      return "in shadow here, \(policy) would have refused \(refused) of \(passed + refused) requests\n"
+    }.joined()
   }
 
   /// All but the dead whose name a living node has: those have started anew.
