@@ -170,7 +170,7 @@ extension OptionReader {
   }
 
   /// The source that `{ "env": … }` or `{ "file": … }` names; nil for anything else.
-  static func reference(_ value: JSONValue) -> SecretSource? {
+  public static func reference(_ value: JSONValue) -> SecretSource? {
     guard value.kind == .object && value.count == 1 else { return nil }
     if let name = value["env"]?.string { return .environment(name) }
     return value["file"]?.string.map { .file($0) }

@@ -56,7 +56,9 @@ struct ShelfContents {
 
   init(_ files: [(name: String, bytes: [UInt8])], _ secrets: ClusterSecrets) {
     for file in files {
-      do throws(RevisionFault) { good.append(try LastGood(file.bytes, secrets)) } catch { bad.append((file.name, error)) }
+      do throws(RevisionFault) { good.append(try LastGood(file.bytes, secrets)) } catch {
+        bad.append((file.name, error))
+      }
     }
     good.sort { ($0.head.head.epoch, $0.head.head.revision) > ($1.head.head.epoch, $1.head.head.revision) }
   }

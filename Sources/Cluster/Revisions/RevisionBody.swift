@@ -54,7 +54,9 @@ public struct RevisionBody: Equatable, Sendable {
     guard decoder.mark("SLB1"), let text = decoder.block(limit: Self.longestText),
       let sealed = decoder.block(limit: Self.longestValues + 1024), decoder.isAtEnd
     else { throw .malformed }
-    guard let opened = secrets.open(sealed, for: .value, name: RevisionName(of: text).description) else { throw .sealed }
+    guard let opened = secrets.open(sealed, for: .value, name: RevisionName(of: text).description) else {
+      throw .sealed
+    }
     var inner = RevisionDecoder(opened)
     guard let count = inner.number(UInt32.self) else { throw .malformed }
     var values: [SecretSource: String] = [:]

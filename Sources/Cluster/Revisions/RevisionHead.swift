@@ -108,7 +108,8 @@ public struct RevisionHead: Equatable, Sendable {
 
   /// A head of these parts, for all nodes.
   init(
-    revision: Int64, epoch: Int64, body: RevisionName, previous: RevisionName, time: Int64, cause: Cause, author: String,
+    revision: Int64, epoch: Int64, body: RevisionName, previous: RevisionName, time: Int64, cause: Cause,
+    author: String,
     message: String
   ) {
     self.revision = revision
