@@ -46,7 +46,8 @@ let package = Package(
       // Read by Redis, so that they have to lie in the binary: the decision library, and that of what nodes agree on.
       resources: [.embedInCode("Lanes/lanes.lua")]
         + [
-          "Agreement/agreement", "Agreement/leader", "Agreement/members", "Audit/audit", "Facts/facts",
+          "Agreement/agreement", "Agreement/leader", "Agreement/members", "Revisions/revisions", "Audit/audit",
+          "Facts/facts",
           "Agreement/register",
         ].map {
           .embedInCode("\($0).lua")

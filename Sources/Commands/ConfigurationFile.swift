@@ -11,10 +11,10 @@ enum ConfigurationFile {
   private static let secretLimit = 64 << 10
 
   /// Reads and compiles the file at `path`; relative paths of secrets begin at its folder.
-  static func read(_ path: String) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
+  static func read(_ path: String) -> NodeFile {
     do throws(Console.FileError) {
       let text = try Console.read(path, limit: limit)
-      let result = Blueprint.read(text: text) { resolve($0, beside: path) }
+      let result = NodeFile(text: text) { resolve($0, beside: path) }
       // What reading took is free again; kept for later, it would be a tenth of an idle node's memory.
       ProcessLimits.releaseFreeMemory()
       return result
@@ -22,7 +22,7 @@ enum ConfigurationFile {
       let diagnostic = Diagnostic(
         .error, line: 0, column: 0, message: "the file cannot be read (\(error.message))",
         fix: "name an existing file with -c")
-      return (nil, [diagnostic])
+      return NodeFile(unreadable: diagnostic)
     }
   }
 

@@ -30,11 +30,11 @@ extension Verb {
 /// A node as the main thread of a process.
 private enum RunningNode {
   static func run(file: String, isQuiet: Bool) -> ExitStatus {
-    let (blueprint, diagnostics) = ConfigurationFile.read(file)
-    for diagnostic in diagnostics where !isQuiet || diagnostic.severity == .error {
+    let read = ConfigurationFile.read(file)
+    for diagnostic in read.diagnostics where !isQuiet || diagnostic.severity == .error {
       report(diagnostic.text(file: file))
     }
-    guard let blueprint else { return .failed }
+    guard let blueprint = read.blueprint else { return .failed }
     ProcessLimits.raiseDescriptors()
     do throws(NetworkError) {
       let admin = try Mailbox<AdminServer.Message>()
@@ -43,7 +43,7 @@ private enum RunningNode {
         service: { startAdmin($0, $1, mailbox: admin, started: $2) }, reloaded: { replaceAccess($0, mailbox: admin) })
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
-      guard let failure = node.run(blueprint) else { return .done }
+      guard let failure = node.run(blueprint, body: read.body) else { return .done }
       report(failure)
       return .failed
     } catch {

@@ -24,6 +24,10 @@ enum ControlMessage: Sendable {
   case resolvedStore(host: String, [IPAddress]?)
   /// Somebody has to do with what nodes agree on: called with the node's agent, nil where it has none.
   case agree(@Sendable (ClusterAgent?) -> Void)
+  /// Somebody outside has to do with what is in force.
+  case consult(@Sendable (ClusterAgent?, Blueprint) -> Void)
+  /// All loops serve under a revision, by the number that it was handed to them with.
+  case configured(UInt64)
 }
 
 /// The control loop's logic.
@@ -31,15 +35,15 @@ struct ControlFlow: EventHandler {
   /// How long a node waits at its start for names to become addresses, in nanoseconds.
   private static let resolutionGrace: Int64 = 2_000_000_000
 
-  private let world: any World
-  private let node: Node
+  let world: any World
+  let node: Node
   private let directory = UpstreamDirectory()
   private var probes: HealthProbes
   private var resolutions: [String: NameResolution] = [:]
   private var plans: ContiguousArray<UpstreamPlan> = []
   private var blueprint: Blueprint
   private var startsAt: Instant
-  private var hasStarted = false
+  private(set) var hasStarted = false
   private var pendingStarts = 0
   private var runningLoops = 0
   private(set) var isRunning = true
@@ -47,10 +51,13 @@ struct ControlFlow: EventHandler {
   private(set) var failure: String?
   private var isDraining = false
   /// The node's part in what the cluster agrees on; nil where it has no cluster.
-  private let agent: ClusterAgent?
+  let agent: ClusterAgent?
   private var clusterFacts = ClusterFacts()
+  /// What is kept in mind about revisions; nil where there is no agent.
+  let desk: RevisionDesk?
 
-  init(world: any World, node: Node, blueprint: Blueprint) {
+  /// `body` is what the node's file says in the cluster's place.
+  init(world: any World, node: Node, blueprint: Blueprint, body: RevisionBody? = nil) {
     self.world = world
     self.node = node
     self.blueprint = blueprint
@@ -58,7 +65,9 @@ struct ControlFlow: EventHandler {
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
     node.shared.hasFacts = agent == nil
+    desk = agent.map { node.makeDesk($0, blueprint, body, world) }
     adopt(blueprint)
+    resumeRevision()
     agent?.start()
   }
 
@@ -85,14 +94,16 @@ struct ControlFlow: EventHandler {
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
     case .resolvedStore(let host, let addresses): agent?.resolved(host: host, addresses)
     case .agree(let action): action(agent)
+    case .consult(let action): action(agent, blueprint)
+    case .configured(let serial): desk?.end(serial)
     }
   }
 
   mutating func endTurn() -> Instant {
     agent?.work()
     if !node.shared.hasFacts { node.shared.hasFacts = agent?.factKeeper.isReady ?? true }
-    let next = endOwnTurn()
     while let event = agent?.nextEvent() { handle(event) }
+    let next = endOwnTurn()
     noteCluster()
     let flushed = agent?.flush() ?? .never
     // The last words of the node are with the store, or have had their time.
@@ -105,10 +116,16 @@ struct ControlFlow: EventHandler {
 
   private mutating func endOwnTurn() -> Instant {
     let nextLookUp = lookUpNames()
-    if !hasStarted, !isDraining, startsAt <= world.now || resolutions.values.allSatisfy(\.isComplete) { start() }
+    if !hasStarted, !isDraining, knowsConfiguration(), startsAt <= world.now || hasResolved { start() }
     if probes.nextDeadline <= world.now { probes.advance() }
-    return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : startsAt)
+    return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : nextStart)
   }
+
+  /// When the node may have to start although nothing happens.
+  private var nextStart: Instant { desk.map { $0.keeper.isSettled ? startsAt : $0.startsAt } ?? startsAt }
+
+  /// Whether all names have been looked up.
+  private var hasResolved: Bool { resolutions.values.allSatisfy(\.isComplete) }
 
   private mutating func handle(_ signal: Signal) {
     switch signal {
@@ -169,8 +186,9 @@ struct ControlFlow: EventHandler {
     node.shared.cluster = facts
   }
 
-  private func handle(_ event: AgentEvent) {
+  private mutating func handle(_ event: AgentEvent) {
     switch event {
+    case .revision(let candidate): take(candidate)
     case .remark(let text): node.sources.report("cluster: \(text)")
     case .audit(let line): node.sources.report("audit \(line)")
     }
@@ -179,13 +197,14 @@ struct ControlFlow: EventHandler {
   // MARK: Configuration
 
   private mutating func reload() {
-    let (fresh, diagnostics) = node.sources.read()
-    for diagnostic in diagnostics { node.sources.report(diagnostic.text(file: node.sources.file)) }
-    node.shared.metrics.countReload(succeeded: fresh != nil, at: world.wallTime)
-    guard let fresh else {
+    let file = node.sources.read()
+    for diagnostic in file.diagnostics { node.sources.report(diagnostic.text(file: node.sources.file)) }
+    node.shared.metrics.countReload(succeeded: file.blueprint != nil, at: world.wallTime)
+    guard let read = file.blueprint else {
       return node.sources.report("the configuration is unchanged, since the file has errors")
     }
-    node.warnOfFixed(blueprint, fresh)
+    node.warnOfFixed(blueprint, read)
+    guard let fresh = renew(file, read) else { return }
     adopt(fresh)
     publish()
     node.sources.reloaded?(fresh)
@@ -193,7 +212,7 @@ struct ControlFlow: EventHandler {
   }
 
   /// Makes `fresh` the configuration, with the endpoints that are known now.
-  private mutating func adopt(_ fresh: Blueprint) {
+  mutating func adopt(_ fresh: Blueprint) {
     blueprint = fresh
     node.shared.setConsumers(fresh.keyRing, tenants: fresh.tenants)
     var kept: [String: NameResolution] = [:]
@@ -236,11 +255,16 @@ struct ControlFlow: EventHandler {
     BlueprintShared(blueprint, upstreams: plans, metrics: node.shared.metrics, nodeName: node.name)
   }
 
-  private func publish() {
+  /// Has all loops serve under the configuration; `done` is called once they do, on one of their threads.
+  func publish(done: @escaping @Sendable () -> Void = {}) {
     let shared = sharedNow()
     let (blueprint, node) = (blueprint, node)
     node.shared.setLimits(blueprint.node.limits)
-    node.tell { .configure(blueprint, shared, report: { error in node.sources.report(node.describe(error)) }) }
+    let last = LastOfLoops(runningLoops, done)
+    node.tell {
+      .configure(
+        blueprint, shared, report: { error in node.sources.report(node.describe(error)) }, done: { last.count() })
+    }
   }
 
   // MARK: Names

@@ -5,8 +5,9 @@ import Traffic
 
 /// What the node tells its loops.
 public enum FlowMessage: Sendable {
-  /// Serve new requests under this configuration; a port that cannot be opened is reported.
-  case configure(Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void)
+  /// Serve new requests under this configuration; a port that cannot be opened is reported, and that it is done.
+  case configure(
+    Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void, done: @Sendable () -> Void = {})
   /// An upstream's names have resolved anew; the state tells which upstream it is.
   case endpoints(EndpointSet)
   /// Somebody outside wants to know how limits stand.

@@ -58,6 +58,20 @@ public final class Metrics: Sendable {
   /// Requests that have begun, of all loops.
   var requestsStarted: UInt64 { loops.reduce(0) { $0 &+ $1.value(.requestsStarted) } }
 
+  /// The requests that have ended, those of them that failed (500 and above), and how long all of them took together.
+  var requestTotals: (requests: UInt64, failures: UInt64, nanoseconds: UInt64) {
+    var total = (requests: UInt64(0), failures: UInt64(0), nanoseconds: UInt64(0))
+    for loop in loops {
+      for number in 0..<routes.count {
+        guard let row = loop.routes.existing(number) else { continue }
+        for kind in 0..<RouteColumn.classes { total.requests &+= row.value(at: kind) }
+        total.failures &+= row.value(at: 5)
+        total.nanoseconds &+= row.value(at: RouteColumn.sum)
+      }
+    }
+    return total
+  }
+
   /// Counts one attempt to read the configuration again.
   public func countReload(succeeded: Bool, at time: WallTime) {
     if succeeded {

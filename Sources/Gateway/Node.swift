@@ -13,7 +13,7 @@ public struct NodeSources: Sendable {
   /// The configuration's name in messages.
   public let file: String
   /// Reads the configuration anew.
-  public let read: @Sendable () -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
+  public let read: @Sendable () -> NodeFile
   /// Tells the operator something, one line.
   public let report: @Sendable (String) -> Void
   /// Starts a service beside the loops; it must call back once, with what went wrong or nil.
@@ -24,7 +24,7 @@ public struct NodeSources: Sendable {
 
   /// The sources of a node.
   public init(
-    file: String, read: @escaping @Sendable () -> (blueprint: Blueprint?, diagnostics: [Diagnostic]),
+    file: String, read: @escaping @Sendable () -> NodeFile,
     report: @escaping @Sendable (String) -> Void,
     service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)? = nil,
     reloaded: (@Sendable (Blueprint) -> Void)? = nil
@@ -97,11 +97,11 @@ public final class Node: Sendable {
   }
 
   /// Serves until told to stop by SIGTERM or SIGINT; on the calling thread, which runs the control loop. Returns what
-  /// went wrong, nil for an orderly end.
-  public func run(_ blueprint: Blueprint) -> String? {
+  /// went wrong, nil for an orderly end. `body` is what the node's file says in the cluster's place.
+  public func run(_ blueprint: Blueprint, body: RevisionBody? = nil) -> String? {
     do throws(NetworkError) {
       let loop = try EventLoop()
-      var flow = ControlFlow(world: loop, node: self, blueprint: blueprint)
+      var flow = ControlFlow(world: loop, node: self, blueprint: blueprint, body: body)
       try loop.run(&flow, mailbox: control)
       for thread in threads.withLock({ $0 }) { thread.join() }
       log?.close()
@@ -189,6 +189,41 @@ public final class Node: Sendable {
     return agent
   }
 
+  /// What the control loop keeps in mind about the cluster's revisions.
+  func makeDesk(
+    _ agent: ClusterAgent, _ blueprint: Blueprint, _ body: RevisionBody?, _ world: any World
+  ) -> RevisionDesk {
+    let keeper = agent.revisions
+    let folder = StateFolder.path(of: blueprint.own, nodeName: name) + "/revisions"
+    let shelf = RevisionFolder(folder)
+    let sources = sources
+    shelf.onFault = { sources.report("the revision is in force, but not kept over a restart: \($0)") }
+    keeper.shelf = shelf
+    keeper.seed = body
+    let hasGood = !shelf.isEmpty
+    let grace = hasGood ? RevisionDesk.shortGrace : RevisionDesk.grace
+    let desk = RevisionDesk(
+      keeper, own: blueprint.own, file: body, startsAt: world.now.advanced(byNanoseconds: grace))
+    keeper.judge = { [weak desk] body in
+      guard let desk else { return "the node ends" }
+      let (compiled, fault) = desk.compile(body)
+      return compiled == nil ? fault : nil
+    }
+    let metrics = shared.metrics
+    agent.contribute { record in
+      let total = metrics.requestTotals
+      (record.requests, record.failures) = (Int64(clamping: total.requests), Int64(clamping: total.failures))
+      record.requestMicroseconds = Int64(clamping: total.nanoseconds / 1000)
+    }
+    return desk
+  }
+
+  /// Runs `action` on the control loop with the node's agent, nil where it has no cluster, and with what is in force. Never,
+  /// where the node ends before. From any thread.
+  public func consult(_ action: @escaping @Sendable (ClusterAgent?, Blueprint) -> Void) {
+    control.send(.consult(action))
+  }
+
   /// Runs `action` on the control loop with the node's agent; with nil where the node has no cluster. Never, where the node
   /// ends before. From any thread.
   public func agree(_ action: @escaping @Sendable (ClusterAgent?) -> Void) { control.send(.agree(action)) }
@@ -237,7 +272,8 @@ public final class Node: Sendable {
     }
     if before.admin?.address != after.admin?.address { fixed.append("admin.address") }
     if before.store != after.store { fixed.append("store") }
-    if before.cluster != after.cluster { fixed.append("cluster") }
+    if before.cluster.name != after.cluster.name { fixed.append("cluster.name") }
+    if before.cluster.secret != after.cluster.secret { fixed.append("cluster.secret, as far as limits go by it,") }
     if before.node.name != after.node.name { fixed.append("node.name") }
     if before.accessLog != after.accessLog { fixed.append("accessLog") }
     for name in fixed { sources.report("\(name) takes effect only when the node is started again") }

@@ -49,6 +49,9 @@ struct PlanObjects {
     }
   }
 
+  /// Whether there is any object.
+  var isAnything: Bool { objects.values.contains { !$0.isEmpty } }
+
   /// The objects of a kind, in the order of the text.
   func all(_ kind: PlanKind) -> [(name: String, value: JSONValue)] { objects[kind] ?? [] }
 

@@ -52,9 +52,10 @@ extension RequestFlow {
   /// See ``EventHandler/receive(_:)``.
   public mutating func receive(_ message: FlowMessage) {
     switch message {
-    case .configure(let blueprint, let shared, let report):
+    case .configure(let blueprint, let shared, let report, let done):
       configure(blueprint, shared)
       do throws(ListenError) { try listen(drain.isDraining ? [] : blueprint.listeners) } catch { report(error) }
+      done()
     case .endpoints(let endpoints):
       for upstream in configuration.upstreams where upstream.plan.state === endpoints.state {
         upstream.adopt(endpoints)

@@ -34,6 +34,11 @@ public final class RevisionFolder: RevisionShelf {
   private static let longestPause = 256 << 10
 
   private let path: String
+  /// Told each time why something could not be kept; on any thread.
+  public var onFault: @Sendable (String) -> Void = { _ in }
+
+  /// Whether nothing is there.
+  public var isEmpty: Bool { Self.names(path).isEmpty }
 
   /// A folder, which is made when something is to be kept.
   public init(_ path: String) { self.path = path }
@@ -48,9 +53,13 @@ public final class RevisionFolder: RevisionShelf {
 
   /// Writes a file; one of megabytes on a thread of its own.
   public func keep(_ bytes: [UInt8], revision: Int64, done: @escaping @Sendable (String?) -> Void) {
-    let path = path
-    guard bytes.count > Self.longestPause else { return done(Self.write(bytes, revision, path)) }
-    _ = OSThread.spawn(name: "state") { done(Self.write(bytes, revision, path)) }
+    let (path, onFault) = (path, onFault)
+    let write: @Sendable () -> Void = {
+      let fault = Self.write(bytes, revision, path)
+      if let fault { onFault(fault) }
+      done(fault)
+    }
+    if bytes.count > Self.longestPause { _ = OSThread.spawn(name: "state", write) } else { write() }
   }
 
   private static func write(_ bytes: [UInt8], _ revision: Int64, _ path: String) -> String? {

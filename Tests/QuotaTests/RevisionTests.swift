@@ -118,7 +118,7 @@ struct SignedHeadTests {
 struct RevisionBodyTests {
   private func fault(_ bytes: [UInt8], _ head: RevisionHead) -> RevisionFault? {
     do throws(RevisionFault) {
-      _ = try RevisionBody(bytes, of: head, RevisionSample.secrets)
+      _ = try RevisionBody(bytes, named: head.body, RevisionSample.secrets)
       return nil
     } catch { return error }
   }
@@ -150,7 +150,7 @@ struct RevisionBodyTests {
   func reads() throws {
     let body = RevisionSample.body()
     let bytes = body.sealed(RevisionSample.secrets)
-    let read = try RevisionBody(bytes, of: RevisionSample.head(body: bytes), RevisionSample.secrets)
+    let read = try RevisionBody(bytes, named: RevisionName(of: bytes), RevisionSample.secrets)
     #expect(read == body)
     #expect(!String(decoding: bytes, as: UTF8.self).contains("hush"))
     #expect(read.resolver(.environment("A")) == .success("hush-hush"))

@@ -27,6 +27,8 @@ public enum AgentEvent: Equatable, Sendable {
   case remark(String)
   /// A line of the audit log is new.
   case audit(String)
+  /// This configuration must be compiled, and taken over or refused.
+  case revision(RevisionCandidate)
 }
 
 /// What all parts of an agent share.

@@ -6,6 +6,7 @@ public enum AgreementLibrary {
     name: "gwcl_1",
     source: [
       PackageResources.agreement_lua, PackageResources.leader_lua, PackageResources.members_lua,
-      PackageResources.audit_lua, PackageResources.facts_lua, PackageResources.register_lua,
+      PackageResources.revisions_lua, PackageResources.audit_lua, PackageResources.facts_lua,
+      PackageResources.register_lua,
     ].map { String(decoding: $0, as: UTF8.self) }.joined(separator: "\n"))
 }

@@ -53,6 +53,8 @@ public final class ClusterAgent {
   public let leadership: Leadership
   /// Who is there.
   public let members: Membership
+  /// Which configuration is in force.
+  public let revisions: RevisionKeeper
   /// Who changed what.
   public let audit: AuditKeeper
   /// What is revoked, and which keys there are.
@@ -86,9 +88,10 @@ public final class ClusterAgent {
       advice: StoreCheck.grant(to: settings.store.user, in: settings.cluster))
     leadership = Leadership(context, lease: settings.lease, mark: settings.mark)
     members = Membership(context, leadership)
+    revisions = RevisionKeeper(context, leadership, members)
     audit = AuditKeeper(context, members)
     factKeeper = FactKeeper(context, leadership, members, settings.verification)
-    parts = [leadership, members, audit, factKeeper]
+    parts = [leadership, members, revisions, audit, factKeeper]
   }
 
   /// The boot clock, in nanoseconds.

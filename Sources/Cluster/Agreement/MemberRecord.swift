@@ -26,6 +26,12 @@ public struct MemberRecord: Equatable, Sendable {
   public var factsSequence: Int64 = 0
   /// Requests of the last seconds, for each.
   public var requestsPerSecond: Double = 0
+  /// Requests that ended since the process began.
+  public var requests: Int64 = 0
+  /// Those of ``requests`` that were answered with 500 or above.
+  public var failures: Int64 = 0
+  /// How long all ``requests`` took together, in microseconds.
+  public var requestMicroseconds: Int64 = 0
   /// Open client connections.
   public var connections: Int64 = 0
   /// How long its last sign of life took to be answered, in microseconds; 0 before the first.
@@ -64,6 +70,12 @@ public struct MemberRecord: Equatable, Sendable {
     json.integer(factsSequence)
     json.key("requestsPerSecond")
     json.number(requestsPerSecond)
+    json.key("requests")
+    json.integer(requests)
+    json.key("failures")
+    json.integer(failures)
+    json.key("requestMicroseconds")
+    json.integer(requestMicroseconds)
     json.key("connections")
     json.integer(connections)
     json.key("storeMicroseconds")
@@ -103,6 +115,9 @@ public struct MemberRecord: Equatable, Sendable {
     factsEpoch = root["factsEpoch"]?.integer ?? 0
     factsSequence = root["factsSequence"]?.integer ?? 0
     requestsPerSecond = root["requestsPerSecond"]?.number ?? 0
+    requests = root["requests"]?.integer ?? 0
+    failures = root["failures"]?.integer ?? 0
+    requestMicroseconds = root["requestMicroseconds"]?.integer ?? 0
     connections = root["connections"]?.integer ?? 0
     storeMicroseconds = root["storeMicroseconds"]?.integer ?? 0
   }

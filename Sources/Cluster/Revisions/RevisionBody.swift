@@ -71,10 +71,10 @@ public struct RevisionBody: Equatable, Sendable {
     self.values = values
   }
 
-  /// The body of `head` in these bytes.
-  init(_ bytes: [UInt8], of head: RevisionHead, _ secrets: ClusterSecrets) throws(RevisionFault) {
+  /// The body of this name in these bytes.
+  init(_ bytes: [UInt8], named name: RevisionName, _ secrets: ClusterSecrets) throws(RevisionFault) {
     guard bytes.count <= Self.limit else { throw .tooLarge }
-    guard RevisionName(of: bytes) == head.body else { throw .digest }
+    guard RevisionName(of: bytes) == name else { throw .digest }
     try self.init(bytes, secrets)
   }
 }

@@ -14,6 +14,8 @@ public struct RevisionHead: Equatable, Sendable {
     case promoted
     /// The leader went back by itself: nodes refused, or a stage went badly.
     case reverted
+    /// A failover of the store, or an emptied one, had lost revisions that a node still knew.
+    case restored
 
     /// The word for it in answers.
     public var word: String {
@@ -23,6 +25,7 @@ public struct RevisionHead: Equatable, Sendable {
       case .rolledBack: "rolled back"
       case .promoted: "promoted"
       case .reverted: "reverted"
+      case .restored: "restored"
       }
     }
   }
@@ -39,7 +42,9 @@ public struct RevisionHead: Equatable, Sendable {
   public var time: Int64
   /// Why it was made.
   public var cause: Cause
-  /// The revision whose body it has, or that it undoes; 0 for none.
+  /// The revision that was in force on all nodes before it, to which the leader goes back; 0 for none.
+  public var base: Int64 = 0
+  /// The revision whose body it has; 0 where the body is new.
   public var origin: Int64 = 0
   /// Who made it: the name of the token.
   public var author: String
@@ -72,6 +77,7 @@ public struct RevisionHead: Equatable, Sendable {
     encoder.plain(previous.bytes)
     encoder.number(time)
     encoder.number(cause.rawValue)
+    encoder.number(base)
     encoder.number(origin)
     encoder.text(author)
     encoder.text(message)
@@ -85,6 +91,7 @@ public struct RevisionHead: Equatable, Sendable {
     guard decoder.mark("SLH1"), let revision = decoder.number(Int64.self), revision > 0,
       let epoch = decoder.number(Int64.self), epoch >= 0, let body = decoder.name(), let previous = decoder.name(),
       let time = decoder.number(Int64.self), let cause = decoder.number(UInt8.self).flatMap(Cause.init),
+      let base = decoder.number(Int64.self), base >= 0,
       let origin = decoder.number(Int64.self), origin >= 0, let author = decoder.text(limit: Self.longestAuthor),
       let message = decoder.text(limit: Self.longestMessage), let count = decoder.number(UInt16.self),
       count <= Self.longestStage
@@ -100,7 +107,7 @@ public struct RevisionHead: Equatable, Sendable {
     self.init(
       revision: revision, epoch: epoch, body: body, previous: previous, time: time, cause: cause, author: author,
       message: message)
-    self.origin = origin
+    (self.base, self.origin) = (base, origin)
     self.stage = stage
     holdMilliseconds = hold
     self.tolerance = tolerance
@@ -176,6 +183,8 @@ public struct SignedHead: Equatable, Sendable {
 public enum RevisionFault: Error, Equatable, Sendable, CustomStringConvertible {
   /// More bytes than there may be.
   case tooLarge
+  /// The store does not have it.
+  case missing
   /// The bytes are not those that the head names.
   case digest
   /// Not signed with a secret of this cluster.
@@ -197,6 +206,7 @@ public enum RevisionFault: Error, Equatable, Sendable, CustomStringConvertible {
   public var description: String {
     switch self {
     case .tooLarge: "it is larger than a revision can be"
+    case .missing: "the store does not have its content"
     case .digest: "its content is not what its head names (SHA-256 differs)"
     case .signature: "it is not signed with this cluster's secret"
     case .chain: "it does not follow the revision before it"

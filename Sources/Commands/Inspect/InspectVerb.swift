@@ -26,9 +26,9 @@ extension Verb {
     guard arguments.has("--consumer") || arguments.has("--route") else {
       throw UsageError("inspect needs --consumer ID or --route ID")
     }
-    let (read, diagnostics) = ConfigurationFile.read(arguments.operands[0])
-    guard let blueprint = read else {
-      for diagnostic in diagnostics { Console.error(diagnostic.text(file: arguments.operands[0]) + "\n") }
+    let file = ConfigurationFile.read(arguments.operands[0])
+    guard let blueprint = file.blueprint else {
+      for diagnostic in file.diagnostics { Console.error(diagnostic.text(file: arguments.operands[0]) + "\n") }
       return .failed
     }
     guard case .redis(let store) = blueprint.store else {

@@ -1,0 +1,89 @@
+// Where the configuration comes from in a cluster: from a revision that all nodes have, not from the node's own file.
+
+import Cluster
+import Core
+import Pipeline
+
+extension ControlFlow {
+  /// Goes back to the last revision that this node ran, of which its disk still has a good copy.
+  mutating func resumeRevision() {
+    guard let desk else { return }
+    for candidate in desk.keeper.load() {
+      let (compiled, fault) = desk.compile(candidate.body)
+      let revision = candidate.head.head.revision
+      guard let compiled else {
+        node.sources.report("cluster: the last good revision \(revision) is of no use here: \(fault)")
+        continue
+      }
+      desk.keeper.resume(candidate)
+      return adopt(compiled)
+    }
+  }
+
+  /// Whether the node knows what to serve, or has waited long enough to find out.
+  mutating func knowsConfiguration() -> Bool {
+    guard let desk, !desk.keeper.isSettled else { return true }
+    guard desk.startsAt <= world.now else { return false }
+    let what = desk.keeper.running.map { "revision \($0.head.head.revision), the last that it ran" }
+    node.sources.report("cluster: the store does not answer; serving under \(what ?? "the node's own file")")
+    return true
+  }
+
+  /// Compiles a revision and takes it over, or refuses it.
+  mutating func take(_ candidate: RevisionCandidate) {
+    guard let desk else { return }
+    let (compiled, fault) = desk.compile(candidate.body)
+    node.shared.metrics.countReload(succeeded: compiled != nil, at: world.wallTime)
+    guard let compiled else { return desk.keeper.refused(candidate, because: fault) }
+    adopt(compiled)
+    let head = candidate.head.head
+    guard hasStarted else {
+      desk.keeper.adopted(candidate)
+      return compareFile(candidate.body)
+    }
+    let serial = desk.begin(candidate)
+    let control = node.control
+    publish { control.send(.configured(serial)) }
+    let why = head.message.isEmpty ? "" : ": \(head.message)"
+    node.sources.report("cluster: revision \(head.revision) by \(head.author)\(why)")
+    compareFile(candidate.body)
+  }
+
+  /// Warns, once, where the node's own file says otherwise than the cluster.
+  private func compareFile(_ body: RevisionBody) {
+    guard let desk, !desk.hasCompared else { return }
+    desk.hasCompared = true
+    let count = desk.difference(from: body)
+    guard count > 0 else { return }
+    node.sources.report(
+      "the cluster's configuration holds, from which \(node.sources.file) differs in \(Self.objects(count)); see: "
+        + "sluice plan \(node.sources.file)")
+  }
+
+  private static func objects(_ count: Int) -> String { "\(count) object\(count == 1 ? "" : "s")" }
+
+  /// The node's file was read again: its own sections hold from now on, with the revision that is in force.
+  mutating func renew(_ file: NodeFile, _ fresh: Blueprint) -> Blueprint? {
+    guard let desk else { return fresh }
+    (desk.own, desk.file) = (fresh.own, file.body)
+    agent?.replaceSecrets(ClusterSecrets(fresh.cluster))
+    guard let running = desk.keeper.running else { return fresh }
+    let count = desk.difference(from: running.body)
+    if count > 0 {
+      let revision = running.head.head.revision
+      node.sources.report(
+        "revision \(revision) of the cluster stays in force, from which the file differs in \(Self.objects(count)); "
+          + "to change it: sluice apply \(node.sources.file)")
+    }
+    let (compiled, fault) = desk.compile(running.body)
+    if compiled == nil { node.sources.report("the revision does not go with the node's new sections: \(fault)") }
+    return compiled
+  }
+}
+
+extension ClusterSecrets {
+  /// What follows from the section `cluster`.
+  init(_ settings: ClusterSettings) {
+    self.init(secret: settings.secret, former: settings.formerSecret.isEmpty ? nil : settings.formerSecret)
+  }
+}
