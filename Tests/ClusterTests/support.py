@@ -145,7 +145,9 @@ class Gateway:
         self.file = self.folder / f"gateway-{self.port}-{id(self)}.json"
         self.output = self.folder / f"gateway-{self.port}-{id(self)}.out"
         self.errors = self.folder / f"gateway-{self.port}-{id(self)}.err"
-        self.environment = {**os.environ, **(environment or {})}
+        # What a node of a cluster keeps over a restart, apart from all other tests.
+        self.state = self.folder / f"gateway-{self.port}-{id(self)}.state"
+        self.environment = {**os.environ, "STATE_DIRECTORY": str(self.state), **(environment or {})}
         self.preexec = preexec
         self.stdout = stdout
         self.process = None

@@ -116,9 +116,12 @@ class Server:
 
     def start(self, wait=20):
         log = open(WORK / f"{self.name}.out", "wb")
+        # A node of a cluster begins where the one before it left off; here each run is a cluster of its own.
+        state = WORK / f"{self.name}.state"
+        shutil.rmtree(state, ignore_errors=True)
         self.process = subprocess.Popen(
             self.command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=WORK,
-            preexec_fn=self.prepare,
+            preexec_fn=self.prepare, env={**os.environ, "STATE_DIRECTORY": str(state)},
         )
         log.close()
         deadline = time.monotonic() + wait

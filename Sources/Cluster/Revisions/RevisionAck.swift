@@ -44,6 +44,8 @@ public struct RevisionEntry: Equatable, Sendable {
   public let head: RevisionHead
   /// Its name: the SHA-256 of the signed head.
   public let name: RevisionName
+  /// When it was published, by the store's clock, in microseconds since 1970.
+  public let time: Int64
   /// What nodes say of it; each says something of one revision only, the last that it heard of.
   public let acks: [RevisionAck]
 }

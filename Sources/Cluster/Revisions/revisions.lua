@@ -3,7 +3,7 @@
 -- What a head or a proposal says is for nodes to read and to verify: here they are bytes with a number.
 --
 --   head       revision, epoch, and the bytes of the head that is in force
---   history    the last heads by revision; with them go the bodies that no head names any more
+--   history    the last heads by revision, behind the time at which they were published; with them go the bodies that no head names any more
 --   bodies     for each body that a head names: the newest such revision, and its length
 --   proposals  a queue of what leaders have to decide; what became of one is kept for a while
 --   acks       what each node says of the newest revision, by the node's name
@@ -44,11 +44,11 @@ local function prune_heads(prefix, newest, body)
 end
 
 -- Makes these bytes the head, and tells all nodes.
-local function save_head(prefix, revision, epoch, bytes, body)
+local function save_head(prefix, now, revision, epoch, bytes, body)
   local key = prefix .. ':body:' .. body
   redis.call('PERSIST', key)
   redis.call('HSET', prefix .. ':head', 'revision', whole(revision), 'epoch', whole(epoch), 'bytes', bytes)
-  redis.call('HSET', prefix .. ':history', whole(revision), bytes)
+  redis.call('HSET', prefix .. ':history', whole(revision), whole(now) .. ' ' .. bytes)
   redis.call('HSET', prefix .. ':bodies', body, whole(revision) .. ' ' .. whole(redis.call('STRLEN', key)))
   prune_heads(prefix, revision, body)
   publish(prefix, 'head', bytes)
@@ -105,7 +105,7 @@ define('publish', 8, 8, function(prefix, now, node, epoch, base, revision, bytes
   local present = head_of(prefix)
   if present ~= tonumber(base) then return refuse('CONFLICT', 'revision ' .. whole(present) .. ' is in force') end
   if redis.call('EXISTS', prefix .. ':body:' .. body) == 0 then return refuse('MISSING', 'the body is not there') end
-  save_head(prefix, tonumber(revision), tonumber(epoch), bytes, body)
+  save_head(prefix, now, tonumber(revision), tonumber(epoch), bytes, body)
   settle_proposal(prefix, id, proposal, 'published ' .. revision)
   return revision
 end)
@@ -125,7 +125,7 @@ define('restore', 4, 4, function(prefix, now, revision, epoch, bytes, body)
   if present >= tonumber(revision) then return 'known' end
   if present > 0 and present_epoch > tonumber(epoch) then return 'outdone' end
   if redis.call('EXISTS', prefix .. ':body:' .. body) == 0 then return refuse('MISSING', 'the body is not there') end
-  save_head(prefix, tonumber(revision), tonumber(epoch), bytes, body)
+  save_head(prefix, now, tonumber(revision), tonumber(epoch), bytes, body)
   return 'restored'
 end)
 
@@ -139,7 +139,8 @@ define('ack', 4, 4, function(prefix, now, node, revision, state, reason)
   return whole(now)
 end)
 
--- Heads from revision `newest` (0: the one in force) downwards, `count` of them; behind them names and texts of all acks.
+-- Heads from revision `newest` (0: the one in force) downwards, `count` of them, with their times; behind them names and texts
+-- of all acks.
 define('heads', 2, 2, function(prefix, now, newest, count)
   local revision = head_of(prefix)
   newest = tonumber(newest)
