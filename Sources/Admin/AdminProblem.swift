@@ -50,6 +50,19 @@ enum AdminProblem {
     503, "not-ready", "Not ready", "The node does not take new requests: it is starting or draining.")
   static let noAnswer = Problem(
     504, "node-busy", "No answer in time", "The node's loops did not answer in time. Try again.")
+  static let malformedBody = Problem(
+    400, "malformed-body", "Malformed body", "The body, or the field If-Match, is not what /openapi.json says.")
+  static let noRevision = Problem(
+    404, "no-revision", "No revision", "This node runs its own file: the cluster has no revision that it knows of.")
+  static let revisionUnknown = Problem(
+    404, "revision-unknown", "Revision unknown", "There is no such revision, or nobody remembers what it said.")
+  static let otherRevision = Problem(
+    412, "other-revision", "Another revision is in force", "Look at what is in force, and apply the change anew.")
+  static let configurationInvalid = Problem(
+    422, "configuration-invalid", "The configuration has errors", "Nothing is changed.")
+  static let revisionRefused = Problem(422, "revision-refused", "Refused", "It is not done.")
+  static let storeSilent = Problem(
+    503, "store-silent", "The store does not answer", "Nothing can be agreed on while nodes cannot reach the store.")
   static let misdirected = Problem(
     421, "misdirected-request", "Misdirected request",
     "Without tokens the admin port answers only to a loopback address or localhost in Host, and to no other origin.")

@@ -62,6 +62,30 @@ public struct AdminResponse: Sendable {
     return AdminResponse(contentType: "application/json", body: writer.buffer.array)
   }
 
+  /// A problem document with words of its own, and more members.
+  static func problem(
+    _ problem: Problem, _ decision: DecisionID, detail: String, _ more: (inout JSONWriter) -> Void = { _ in }
+  ) -> AdminResponse {
+    var response = json { json in
+      json.beginObject()
+      json.key("type")
+      json.string("urn:sluice:problem:\(problem.code)")
+      json.key("title")
+      json.string("\(problem.title)")
+      json.key("status")
+      json.integer(Int64(problem.status))
+      json.key("detail")
+      json.string(detail)
+      json.key("instance")
+      json.string("urn:sluice:decision:\(decision.text)")
+      more(&json)
+      json.endObject()
+    }
+    (response.status, response.contentType) = (Int(problem.status), "application/problem+json")
+    response.problemCode = "\(problem.code)"
+    return response
+  }
+
   /// A problem document (RFC 9457).
   public static func problem(_ problem: Problem, _ decision: DecisionID) -> AdminResponse {
     let buffer = ByteBuffer()

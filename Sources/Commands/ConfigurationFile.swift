@@ -32,6 +32,12 @@ enum ConfigurationFile {
     return BlueprintCheck(text: text) { resolve($0, beside: path) }
   }
 
+  /// Reads the file at `path`, or standard input for `-`, as what a cluster's revision says.
+  static func revision(_ path: String) throws(Console.FileError) -> RevisionReading {
+    let text = try Console.read(path, limit: limit)
+    return RevisionReading(text: text) { resolve($0, beside: path) }
+  }
+
   private static func resolve(_ source: SecretSource, beside path: String) -> Result<String, SecretFault> {
     switch source {
     case .environment(let name):

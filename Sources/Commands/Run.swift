@@ -73,7 +73,8 @@ private enum RunningNode {
           loop, at: settings.address, tokens: settings.tokens,
           routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire)
             + AdminRoute.cluster(node.agree)
-            + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree),
+            + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree)
+            + AdminRoute.configuration(ConfigurationService(node)),
           version: Program.version, post: { mailbox.send($0) },
           audit: { entry in node.agree { agent in agent?.audit.record(entry) } })
         started(nil)

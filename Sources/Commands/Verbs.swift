@@ -3,6 +3,11 @@ extension Verb {
   static let all: [Verb] = [
     run,
     check,
+    plan,
+    apply,
+    history,
+    diff,
+    rollback,
     schema,
     policies,
     status,

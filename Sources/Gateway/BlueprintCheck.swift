@@ -40,6 +40,12 @@ public struct BlueprintCheck: Sendable {
     writer.key("ok")
     writer.bool(isFine)
     writer.key("diagnostics")
+    Self.write(diagnostics, to: &writer)
+    writer.endObject()
+    return JSONIndent.indented(buffer.array)
+  }
+  /// Remarks as an array.
+  public static func write(_ diagnostics: [Diagnostic], to writer: inout JSONWriter) {
     writer.beginArray()
     for diagnostic in diagnostics {
       writer.beginObject()
@@ -58,7 +64,5 @@ public struct BlueprintCheck: Sendable {
       writer.endObject()
     }
     writer.endArray()
-    writer.endObject()
-    return JSONIndent.indented(buffer.array)
   }
 }

@@ -221,7 +221,7 @@ public struct ConfigurationService: Sendable {
   }
 
   /// Runs `action` where nobody waits for it.
-  private func work(_ action: @escaping @Sendable () -> Void) { _ = OSThread.spawn(name: "configuration", action) }
+  private func work(_ action: @escaping @Sendable () -> Void) { OSThread.run(name: "configuration", action) }
 
   private struct Draft: Sendable {
     let body: RevisionBody

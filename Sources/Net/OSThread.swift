@@ -11,21 +11,38 @@ public struct OSThread: Sendable {
   }
 
   /// Starts a thread that runs `body`. `name` shows in `top` and `ps`, cut to 15 bytes. Traps where the system
-  /// refuses another thread: nothing sensible could go on without it at start, and threads are only spawned then.
+  /// refuses another thread: nothing sensible could go on without it at start.
   public static func spawn(name: String, _ body: @escaping @Sendable () -> Void) -> OSThread {
+    guard let thread = start(name: name, body) else { preconditionFailure("the system refused another thread") }
+    return thread
+  }
+
+  /// Runs `body` on a thread that nobody waits for; where the system refuses another thread, on the calling one.
+  public static func run(name: String, _ body: @escaping @Sendable () -> Void) {
+    guard let thread = start(name: name, body) else { return body() }
+    _ = pthread_detach(thread.handle)
+  }
+
+  /// Has the calling thread do nothing for so long.
+  public static func pause(microseconds: UInt32) { _ = usleep(microseconds) }
+
+  private static func start(name: String, _ body: @escaping @Sendable () -> Void) -> OSThread? {
     var handle = pthread_t()
     let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
     let code = unsafe pthread_create(
       &handle, nil,
       { context in
-        // `spawn` retained the body for this thread alone.
+        // `start` retained the body for this thread alone.
         if let context = unsafe context {
           let body = unsafe Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
           body.run()
         }
         return nil
       }, context)
-    precondition(code == 0, "the system refused another thread")
+    guard code == 0 else {
+      unsafe Unmanaged<Body>.fromOpaque(context).release()
+      return nil
+    }
     var short = Array(name.utf8.prefix(15))
     short.append(0)
     _ = unsafe short.withUnsafeBytes { bytes in
