@@ -55,6 +55,7 @@ public struct ConfigurationService: Sendable {
     public init(_ text: [UInt8], values: [SecretSource: String]) { (self.text, self.values) = (text, values) }
   }
 
+  /// Takes an answer, once; on any thread.
   public typealias Reply<Value: Sendable> = @Sendable (Result<Value, Fault>) -> Void
 
   private let node: Node

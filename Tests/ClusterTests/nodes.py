@@ -33,8 +33,9 @@ class Cluster:
             folder_of_node.mkdir()
             self.nodes.append(Gateway(folder_of_node, self.content(number, routes)))
         for node in self.nodes:
-            node.start()
-            self.streams.append(connect(node.port))
+            node.start(wait=False)
+        for node in self.nodes:
+            self.streams.append(connect(node.wait().port))
 
     def content(self, number, routes):
         return configuration(
@@ -72,9 +73,8 @@ class Cluster:
 
         until(are_listed, "all nodes have a share", 15)
 
-    def reload(self, routes):
-        for number, node in enumerate(self.nodes):
-            node.reload(self.content(number, routes))
+    def apply(self, routes):
+        self.nodes[0].apply(self.content(0, routes))
 
     def figure(self, name):
         """One of the figures of the shared quota, all nodes together; at most some tenths of a second old."""

@@ -12,6 +12,7 @@ from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 import socket
 import subprocess
 import threading
+import urllib.parse
 
 # Tests import these from here as well.
 from sockets import PATIENCE, Message, Stream, accepts, ask, connect, until  # noqa: F401
@@ -166,18 +167,21 @@ class Gateway:
         temporary.rename(self.file)
 
     def start(self, wait=True):
+        """Begins, and waits until it serves unless told otherwise: see `wait`."""
         assert self.process is None or self.process.poll() is not None, "it runs already, and nobody would end the first"
         with open(self.errors, "wb") as errors, open(self.stdout or self.output, "wb") as output:
             self.process = subprocess.Popen(
                 [str(SLUICE), "run", "-c", str(self.file)], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                 env=self.environment, preexec_fn=self.preexec, cwd=self.folder,
             )
-        if wait:
-            def ready():
-                assert self.process.poll() is None, f"sluice ended with {self.process.returncode}: {self.said()}"
-                return accepts(self.port) and self.is_ready()
+        return self.wait() if wait else self
 
-            until(ready, f"the gateway is ready: {self.said()}")
+    def wait(self):
+        def ready():
+            assert self.process.poll() is None, f"sluice ended with {self.process.returncode}: {self.said()}"
+            return accepts(self.port) and self.is_ready()
+
+        until(ready, f"the gateway is ready: {self.said()}")
         return self
 
     def is_ready(self):
@@ -219,6 +223,26 @@ class Gateway:
         before = len(self.said())
         self.signal(SIGHUP)
         until(lambda: len(self.said()) > before, "the gateway says what it did with the file")
+
+    def apply(self, content, wait=True, **parameters):
+        """Makes `content` the next revision of this node's cluster, and waits until all of its nodes serve under it. Returns
+        the number of the revision."""
+        query = urllib.parse.urlencode(parameters)
+        reply = ask(
+            self.admin, "PUT", f"/v1/config?{query}", headers=[("Content-Type", "application/json")],
+            body=(content if isinstance(content, str) else json.dumps(content)).encode(),
+        )
+        assert reply.status == 200, reply.body
+        revision = reply.json()["revision"]
+        if wait:
+            until(lambda: self.standing(revision)["complete"], "all nodes have the revision")
+        return revision
+
+    def standing(self, revision):
+        """What the nodes of the cluster do with a revision."""
+        reply = ask(self.admin, path=f"/v1/config/revisions/{revision}")
+        assert reply.status == 200, reply.body
+        return reply.json()
 
     def stop(self, number=SIGTERM, seconds=20):
         if self.process and self.process.poll() is None:

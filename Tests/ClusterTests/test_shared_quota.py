@@ -163,7 +163,7 @@ def test_a_raised_limit_is_in_force_within_a_second(cluster):
     before = [a.status for a in c.ask_in_turn(60)]
     assert before.count(200) <= 5 and set(before[-30:]) == {429}
     began = time.monotonic()
-    c.reload([routes(50), WARM])
+    c.apply([routes(50), WARM])
     after = [a.status for a in c.ask_in_turn(150)]
     assert time.monotonic() - began < 1
     # On a busy machine Redis misses a deadline, and what it then gave is given up.
