@@ -11,13 +11,13 @@ struct ConfigurationInput {
   /// The configuration of a request's body; nil where it is none.
   init?(_ request: AdminRequest) {
     guard !request.body.isEmpty else { return nil }
-    guard request.fields["content-type"]?.hasPrefix(AdminRoute.configurationType) == true else {
+    let root = JSONDocument.parse(request.body, dialect: .strict).document?.root
+    // No section of a configuration is called so.
+    guard let written = root?["text"]?.string, let root else {
+      if request.fields["content-type"]?.hasPrefix(AdminRoute.configurationType) == true { return nil }
       text = ConfigurationService.Text(request.body, values: [:])
       return
     }
-    guard let root = JSONDocument.parse(request.body, dialect: .strict).document?.root,
-      let written = root["text"]?.string
-    else { return nil }
     var values: [SecretSource: String] = [:]
     for entry in root["values"]?.elements ?? [] {
       guard let value = entry["value"]?.string else { return nil }

@@ -6,7 +6,7 @@ extension OpenAPIDocument {
     "text":{"type":"string"}}},
     "ConfigurationInput":{"type":"object","required":["text"],"properties":{"text":{"type":"string"},
     "values":{"type":"array","items":{"type":"object","required":["value"],"properties":{"env":{"type":"string"},
-    "file":{"type":"string"},"value":{"type":"string"}}}}}},
+    "file":{"type":"string"},"value":{"type":"string"}},"oneOf":[{"required":["env"]},{"required":["file"]}]}}}},
     "RevisionEntry":{"type":"object",
     "required":["revision","digest","cause","author","message","time","epoch","base","origin","stage","holdMilliseconds"],
     "properties":{"revision":{"type":"integer","minimum":1},"digest":{"type":"string","pattern":"^[0-9a-f]{64}$"},

@@ -152,6 +152,7 @@ struct OpenAPIDocument {
     }
     list.append(.init(408, "The request did not arrive in time.", problem, schema: "Problem"))
     list.append(.init(413, "The body is too large.", problem, schema: "Problem"))
+    list.append(.init(414, "The request line is too long.", problem, schema: "Problem"))
     list.append(.init(421, "Host or Origin is not of this machine.", problem, schema: "Problem"))
     list.append(.init(431, "The head is too large.", problem, schema: "Problem"))
     return list
