@@ -60,7 +60,7 @@ def cluster(tmp_path, redis, origin):
     started = []
 
     def start(*routes, store=None, is_up=True, **options):
-        started.append(Cluster(tmp_path, store or redis(), origin(), [*routes, WARM], **options))
+        started.append(Cluster(tmp_path, store or redis(), origin(), [*routes, WARM], is_up=is_up, **options))
         if is_up:
             started[-1].until_up("/warm")
         return started[-1]

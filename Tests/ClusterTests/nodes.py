@@ -22,7 +22,7 @@ WARM = limited({"window": "1000000/1h"}, "warm", "/warm")
 class Cluster:
     """Three nodes on one Redis, and a kept connection to each."""
 
-    def __init__(self, folder, redis, up, routes, count=3, **more):
+    def __init__(self, folder, redis, up, routes, count=3, is_up=True, **more):
         self.redis = redis
         self.up = up
         self.more = more
@@ -35,7 +35,8 @@ class Cluster:
         for node in self.nodes:
             node.start(wait=False)
         for node in self.nodes:
-            self.streams.append(connect(node.wait().port))
+            # Without a store no node is ready: it cannot know who is revoked.
+            self.streams.append(connect((node.wait() if is_up else node.wait_for_port()).port))
 
     def content(self, number, routes):
         return configuration(

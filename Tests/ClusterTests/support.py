@@ -224,6 +224,10 @@ class Gateway:
         self.signal(SIGHUP)
         until(lambda: len(self.said()) > before, "the gateway says what it did with the file")
 
+    def wait_for_port(self):
+        until(lambda: accepts(self.port), f"the gateway takes connections: {self.said()}")
+        return self
+
     def apply(self, content, wait=True, **parameters):
         """Makes `content` the next revision of this node's cluster, and waits until all of its nodes serve under it. Returns
         the number of the revision."""
