@@ -10,7 +10,7 @@ extension OpenAPIDocument {
     "RevisionEntry":{"type":"object",
     "required":["revision","digest","cause","author","message","time","epoch","base","origin","stage","holdMilliseconds"],
     "properties":{"revision":{"type":"integer","minimum":1},"digest":{"type":"string","pattern":"^[0-9a-f]{64}$"},
-    "cause":{"enum":["seeded","applied","rolled back","promoted","reverted","restored"]},"author":{"type":"string"},
+    "cause":{"enum":["seeded","applied","rolled back","promoted","reverted","restored","resealed"]},"author":{"type":"string"},
     "message":{"type":"string"},"time":{"type":"string","format":"date-time"},"epoch":{"type":"integer","minimum":0},
     "base":{"type":"integer","minimum":0},"origin":{"type":"integer","minimum":0},
     "stage":{"type":"array","items":{"type":"string"}},"holdMilliseconds":{"type":"integer","minimum":0}}},

@@ -43,7 +43,7 @@ private enum RunningNode {
         service: { startAdmin($0, $1, mailbox: admin, started: $2) }, reloaded: { replaceAccess($0, mailbox: admin) })
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
-      guard let failure = node.run(blueprint, body: read.body) else { return .done }
+      guard let failure = node.run(blueprint, file: read) else { return .done }
       report(failure)
       return .failed
     } catch {

@@ -8,6 +8,9 @@ extension ControlFlow {
   /// Goes back to the last revision that this node ran, of which its disk still has a good copy.
   mutating func resumeRevision() {
     guard let desk else { return }
+    if desk.isPartial {
+      node.sources.report("the file has errors outside the node's own sections; the cluster's revision is awaited")
+    }
     for candidate in desk.keeper.load() {
       let (compiled, fault) = desk.compile(candidate.body)
       let revision = candidate.head.head.revision
@@ -22,10 +25,18 @@ extension ControlFlow {
 
   /// Whether the node knows what to serve, or has waited long enough to find out.
   mutating func knowsConfiguration() -> Bool {
-    guard let desk, !desk.keeper.isSettled else { return true }
-    guard desk.startsAt <= world.now else { return false }
-    let what = desk.keeper.running.map { "revision \($0.head.head.revision), the last that it ran" }
-    node.sources.report("cluster: the store does not answer; serving under \(what ?? "the node's own file")")
+    guard let desk else { return true }
+    guard desk.keeper.isSettled || desk.startsAt <= world.now else { return false }
+    let running = desk.keeper.running
+    if running == nil, desk.isPartial {
+      fail("the file has errors, and nobody knows of a revision of the cluster that could be served instead")
+      return false
+    }
+    if !desk.keeper.isSettled {
+      let what = running.map { "revision \($0.head.head.revision), the last that it ran" }
+      node.sources.report("cluster: the store does not answer; serving under \(what ?? "the node's own file")")
+    }
+    if let running { compareFile(running.body) }
     return true
   }
 
@@ -37,22 +48,17 @@ extension ControlFlow {
     guard let compiled else { return desk.keeper.refused(candidate, because: fault) }
     adopt(compiled)
     let head = candidate.head.head
-    guard hasStarted else {
-      desk.keeper.adopted(candidate)
-      return compareFile(candidate.body)
-    }
+    guard hasStarted else { return desk.keeper.adopted(candidate) }
     let serial = desk.begin(candidate)
     let control = node.control
     publish { control.send(.configured(serial)) }
     let why = head.message.isEmpty ? "" : ": \(head.message)"
     node.sources.report("cluster: revision \(head.revision) by \(head.author)\(why)")
-    compareFile(candidate.body)
   }
 
-  /// Warns, once, where the node's own file says otherwise than the cluster.
+  /// Warns where the node's own file says otherwise than the cluster.
   private func compareFile(_ body: RevisionBody) {
-    guard let desk, !desk.hasCompared else { return }
-    desk.hasCompared = true
+    guard let desk else { return }
     let count = desk.difference(from: body)
     guard count > 0 else { return }
     node.sources.report(
@@ -65,9 +71,14 @@ extension ControlFlow {
   /// The node's file was read again: its own sections hold from now on, with the revision that is in force.
   mutating func renew(_ file: NodeFile, _ fresh: Blueprint) -> Blueprint? {
     guard let desk else { return fresh }
+    let isSecretNew = desk.own.cluster.secret != fresh.own.cluster.secret
     (desk.own, desk.file) = (fresh.own, file.body)
     agent?.replaceSecrets(ClusterSecrets(fresh.cluster))
-    guard let running = desk.keeper.running else { return fresh }
+    if isSecretNew { desk.keeper.secretsReplaced() }
+    guard let running = desk.keeper.running else {
+      if file.isPartial { node.sources.report("the configuration is unchanged, since the file has errors") }
+      return file.isPartial ? nil : fresh
+    }
     let count = desk.difference(from: running.body)
     if count > 0 {
       let revision = running.head.head.revision

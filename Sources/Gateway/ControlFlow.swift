@@ -56,8 +56,8 @@ struct ControlFlow: EventHandler {
   /// What is kept in mind about revisions; nil where there is no agent.
   let desk: RevisionDesk?
 
-  /// `body` is what the node's file says in the cluster's place.
-  init(world: any World, node: Node, blueprint: Blueprint, body: RevisionBody? = nil) {
+  /// `file` is what the blueprint was read from.
+  init(world: any World, node: Node, blueprint: Blueprint, file: NodeFile? = nil) {
     self.world = world
     self.node = node
     self.blueprint = blueprint
@@ -65,7 +65,7 @@ struct ControlFlow: EventHandler {
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
     node.shared.hasFacts = agent == nil
-    desk = agent.map { node.makeDesk($0, blueprint, body, world) }
+    desk = agent.map { node.makeDesk($0, blueprint, file, world) }
     adopt(blueprint)
     resumeRevision()
     agent?.start()
@@ -167,9 +167,12 @@ struct ControlFlow: EventHandler {
   }
 
   /// What cannot be helped ends the node: half a node would be found out too late.
-  private mutating func fail(_ reason: String) {
+  mutating func fail(_ reason: String) {
     if failure == nil { failure = reason }
     node.tell { .drain(nanoseconds: 0) }
+    guard !hasStarted else { return }
+    isDraining = true
+    agent?.stop()
   }
 
   /// Says what people should know of the store; a strict node does not serve with one that would keep limits wrong.

@@ -97,11 +97,11 @@ public final class Node: Sendable {
   }
 
   /// Serves until told to stop by SIGTERM or SIGINT; on the calling thread, which runs the control loop. Returns what
-  /// went wrong, nil for an orderly end. `body` is what the node's file says in the cluster's place.
-  public func run(_ blueprint: Blueprint, body: RevisionBody? = nil) -> String? {
+  /// went wrong, nil for an orderly end. `file` is what the blueprint was read from.
+  public func run(_ blueprint: Blueprint, file: NodeFile? = nil) -> String? {
     do throws(NetworkError) {
       let loop = try EventLoop()
-      var flow = ControlFlow(world: loop, node: self, blueprint: blueprint, body: body)
+      var flow = ControlFlow(world: loop, node: self, blueprint: blueprint, file: file)
       try loop.run(&flow, mailbox: control)
       for thread in threads.withLock({ $0 }) { thread.join() }
       log?.close()
@@ -191,7 +191,7 @@ public final class Node: Sendable {
 
   /// What the control loop keeps in mind about the cluster's revisions.
   func makeDesk(
-    _ agent: ClusterAgent, _ blueprint: Blueprint, _ body: RevisionBody?, _ world: any World
+    _ agent: ClusterAgent, _ blueprint: Blueprint, _ file: NodeFile?, _ world: any World
   ) -> RevisionDesk {
     let keeper = agent.revisions
     let folder = StateFolder.path(of: blueprint.own, nodeName: name) + "/revisions"
@@ -199,11 +199,12 @@ public final class Node: Sendable {
     let sources = sources
     shelf.onFault = { sources.report("the revision is in force, but not kept over a restart: \($0)") }
     keeper.shelf = shelf
-    keeper.seed = body
+    keeper.seed = file?.body
     let hasGood = !shelf.isEmpty
     let grace = hasGood ? RevisionDesk.shortGrace : RevisionDesk.grace
     let desk = RevisionDesk(
-      keeper, own: blueprint.own, file: body, startsAt: world.now.advanced(byNanoseconds: grace))
+      keeper, own: blueprint.own, file: file?.body, isPartial: file?.isPartial ?? false,
+      startsAt: world.now.advanced(byNanoseconds: grace))
     keeper.judge = { [weak desk] body in
       guard let desk else { return "the node ends" }
       let (compiled, fault) = desk.compile(body)
@@ -311,6 +312,7 @@ public final class Node: Sendable {
       facts.accessLogDropped = UInt64(statistics.droppedLines)
     }
     facts.cluster = shared.cluster
+    facts.revision = UInt64(clamping: shared.cluster?.revision ?? 0)
     let now = Clock.monotonic()
     for set in shared.upstreams {
       for endpoint in set.endpoints { facts.upstreams.append(UpstreamFacts(endpoint.state, at: now)) }

@@ -4,25 +4,37 @@ import Pipeline
 
 /// A node's configuration file, read: what the node is made from, and what it has to say to a cluster.
 public struct NodeFile: Sendable {
-  /// The configuration; nil exactly if one of the diagnostics is an error.
+  /// The configuration; nil where the file is of no use.
   public let blueprint: Blueprint?
   /// What there is to say of the file.
   public let diagnostics: [Diagnostic]
+  /// Whether only the node's own sections are of use, and ``blueprint`` has no routes: enough for a node that gets the rest
+  /// from its cluster.
+  public let isPartial: Bool
   /// The cluster's sections with what they refer to; nil where the node takes part in no revisions, or says nothing.
   public let body: RevisionBody?
 
   /// Reads a file. `secrets` is asked for what it refers to.
   public init(text: [UInt8], secrets: @escaping SecretResolver) {
-    (blueprint, diagnostics) = Blueprint.read(text: text, secrets: secrets)
-    guard let own = blueprint?.own, own.hasRevisions, PlanObjects(text, values: [:]).isAnything else {
-      body = nil
+    let (whole, diagnostics) = Blueprint.read(text: text, secrets: secrets)
+    self.diagnostics = diagnostics
+    guard let whole else {
+      let own = NodeSections.read(text: text, secrets: secrets).sections
+      let partial = own.flatMap { own in
+        own.hasRevisions ? Blueprint.read(own, revision: Array("{}".utf8), secrets: secrets).blueprint : nil
+      }
+      (blueprint, isPartial, body) = (partial, partial != nil, nil)
       return
     }
-    body = RevisionReading(text: text, for: own, secrets: secrets).body
+    (blueprint, isPartial) = (whole, false)
+    let isSaying = whole.own.hasRevisions && PlanObjects(text, values: [:]).isAnything
+    body = isSaying ? RevisionReading(text: text, for: whole.own, secrets: secrets).body : nil
   }
 
   /// A file that could not be read.
-  public init(unreadable diagnostic: Diagnostic) { (blueprint, diagnostics, body) = (nil, [diagnostic], nil) }
+  public init(unreadable diagnostic: Diagnostic) {
+    (blueprint, diagnostics, isPartial, body) = (nil, [diagnostic], false, nil)
+  }
 }
 
 /// A text read as a revision: by whoever makes one, so that what it refers to travels with it.

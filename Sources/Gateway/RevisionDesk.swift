@@ -16,14 +16,15 @@ final class RevisionDesk {
   var file: RevisionBody?
   /// When the node serves at the latest.
   let startsAt: Instant
-  /// Whether it has been compared with the cluster what the file says.
-  var hasCompared = false
+  /// Whether the node's own file is no configuration that it could serve under.
+  let isPartial: Bool
   /// Candidates that loops are taking over.
   private var pending: [UInt64: RevisionCandidate] = [:]
   private var serial: UInt64 = 0
 
-  init(_ keeper: RevisionKeeper, own: NodeSections, file: RevisionBody?, startsAt: Instant) {
-    (self.keeper, self.own, self.file, self.startsAt) = (keeper, own, file, startsAt)
+  init(_ keeper: RevisionKeeper, own: NodeSections, file: RevisionBody?, isPartial: Bool, startsAt: Instant) {
+    (self.keeper, self.own, self.file) = (keeper, own, file)
+    (self.isPartial, self.startsAt) = (isPartial, startsAt)
   }
 
   /// Compiles a revision for this node; otherwise says what is wrong with it.

@@ -16,6 +16,8 @@ public struct RevisionHead: Equatable, Sendable {
     case reverted
     /// A failover of the store, or an emptied one, had lost revisions that a node still knew.
     case restored
+    /// The cluster's secret was replaced; what it says is the same.
+    case resealed
 
     /// The word for it in answers.
     public var word: String {
@@ -26,6 +28,7 @@ public struct RevisionHead: Equatable, Sendable {
       case .promoted: "promoted"
       case .reverted: "reverted"
       case .restored: "restored"
+      case .resealed: "resealed"
       }
     }
   }

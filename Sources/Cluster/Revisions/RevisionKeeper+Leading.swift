@@ -12,10 +12,13 @@ struct Leading {
   /// What nodes say of the head in force; nil where that has not been read.
   var acks: [String: RevisionAck]?
   var stage: RevisionStage?
+  /// When the leader looks again at what becomes of the head.
   var lookAt: Int64 = 0
+  /// What is in force must be sealed and signed with the new secret.
+  var mustReseal = false
 
   /// There is another head.
-  mutating func forget() { (acks, stage, lookAt, plantAt) = ([:], nil, 0, .max) }
+  mutating func forget() { (acks, stage, lookAt, plantAt, mustReseal) = ([:], nil, 0, .max, false) }
 }
 
 extension RevisionKeeper {
@@ -147,6 +150,7 @@ extension RevisionKeeper {
   func noteAck(_ ack: RevisionAck) {
     guard ack.revision == current?.head.revision else { return }
     leading.acks?[ack.node] = ack
+    if ack.state == .refused { leading.lookAt = 0 }
   }
 
   /// Does the leader's part; returns when to be called again.
@@ -159,11 +163,18 @@ extension RevisionKeeper {
     }
     let refusals = acks.values.filter { $0.state == .refused }.sorted { $0.node < $1.node }
     let age = context.world.wallTime.microseconds - current.head.time
+    guard leading.lookAt <= moment else { return leading.lookAt }
     if refusals.count >= current.head.tolerance, age < Self.refusalWindow, canGoBack(current.head) {
+      leading.lookAt = moment + Self.look
       goBack(current, because: "refused by " + refusals.map { "\($0.node): \($0.reason)" }.joined(separator: "; "))
-      return .max
+      return leading.lookAt
     }
-    return current.head.stage.isEmpty ? .max : watchStage(current, moment)
+    if !current.head.stage.isEmpty { return watchStage(current, moment) }
+    if leading.mustReseal, let running, running.head == current {
+      leading.lookAt = moment + Self.look
+      reseal(running)
+    }
+    return leading.lookAt > moment ? leading.lookAt : .max
   }
 
   private func canGoBack(_ head: RevisionHead) -> Bool {
@@ -171,7 +182,6 @@ extension RevisionKeeper {
   }
 
   private func watchStage(_ current: SignedHead, _ moment: Int64) -> Int64 {
-    guard leading.lookAt <= moment else { return leading.lookAt }
     leading.lookAt = moment + Self.look
     members.refresh { [self] isGood in
       guard isGood, isLeader, self.current == current, !leading.isBusy else { return }
@@ -200,6 +210,19 @@ extension RevisionKeeper {
       }
     }
     return leading.lookAt
+  }
+
+  /// The cluster's secret has been replaced: what is in force is published anew, so that nobody needs the former one.
+  private func reseal(_ running: RevisionCandidate) {
+    leading.isBusy = true
+    let bytes = running.body.sealed(context.secrets)
+    var head = next(
+      .resealed, RevisionName(of: bytes), author: context.identity.name, message: "the cluster's secret was replaced")
+    head.origin = running.head.head.revision
+    store(bytes, as: head.body) { [self] isStored in
+      guard isStored, current == running.head else { return rest() }
+      publish(head, "", [])
+    }
   }
 
   /// Has all nodes go back to what was in force before.

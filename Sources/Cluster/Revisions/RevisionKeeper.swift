@@ -122,6 +122,13 @@ public final class RevisionKeeper: AgentPart {
     settle(.refused, candidate.head, reason)
   }
 
+  /// The cluster signs and seals with another secret from now on: what is in force must be, too.
+  public func secretsReplaced() {
+    leading.mustReseal = true
+    (leading.lookAt, lastFault) = (0, [])
+    if context.store.isUp { ask() }
+  }
+
   private func keep(_ candidate: RevisionCandidate) {
     guard let shelf else { return }
     let bytes = LastGood(candidate.head, body: candidate.bytes).bytes
