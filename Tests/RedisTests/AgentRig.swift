@@ -15,6 +15,8 @@ final class AgentRig {
     var isDriven = true
     var held: [(token: UInt64, readiness: Readiness)] = []
     var remarks: [String] = []
+    /// What it does with a revision, as its owner: takes it over unless told otherwise.
+    var take: (RevisionKeeper, RevisionCandidate) -> Void = { $0.adopted($1) }
     /// The epochs of all leaders that it acted on, in order.
     var epochs: [Int64] = []
 
@@ -52,7 +54,13 @@ final class AgentRig {
         for (token, readiness) in unit.held { _ = unit.agent.ready(token: token, readiness) }
         unit.held = []
         unit.agent.work()
-        while let event = unit.agent.nextEvent() { if case .remark(let text) = event { unit.remarks.append(text) } }
+        while let event = unit.agent.nextEvent() {
+          switch event {
+          case .remark(let text): unit.remarks.append(text)
+          case .revision(let candidate): unit.take(unit.agent.revisions, candidate)
+          default: break
+          }
+        }
         next = min(next, unit.agent.flush())
       }
       if goal() || Clock.monotonic() >= limit { isRunning = false }
