@@ -74,8 +74,10 @@ public final class Leadership: AgentPart {
     electAt = .max
     guard let epoch = ownEpoch else { return }
     stepDown()
-    context.store.call("resign", [context.identity.id, "\(epoch)"]) { _ in }
+    resign(epoch)
   }
+
+  private func resign(_ epoch: Int64) { context.store.call("resign", [context.identity.id, "\(epoch)"]) { _ in } }
 
   // MARK: Part
 
@@ -125,7 +127,11 @@ public final class Leadership: AgentPart {
         stand(at: context.clock() + Self.pause)
         return
       }
-      if told.owner == context.identity.id, !isWithdrawn { lead(told.epoch, since: moment) }
+      if told.owner == context.identity.id {
+        // It was elected on its way out.
+        if isWithdrawn { return resign(told.epoch) }
+        lead(told.epoch, since: moment)
+      }
       note(told)
     }
   }
