@@ -182,8 +182,9 @@ struct ControlFlow: EventHandler {
     fail("the store would not keep limits exactly, and store.strict is set: \(worst.text)")
   }
 
-  /// Lets metrics know how the cluster stands.
+  /// Lets metrics know how the cluster stands, and the cluster whether the node takes requests.
   private mutating func noteCluster() {
+    if let agent, agent.members.own.isReady != node.shared.takesRequests { agent.members.noteNews() }
     guard let facts = agent?.facts, facts != clusterFacts else { return }
     clusterFacts = facts
     node.shared.cluster = facts

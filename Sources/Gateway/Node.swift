@@ -174,11 +174,14 @@ public final class Node: Sendable {
     var settings = AgentSettings(
       store: store, cluster: blueprint.cluster.name, secrets: secrets, clientName: "sluice-\(name)-control")
     settings.verification = factClock
+    let leads = LeadFile(folder: StateFolder.path(of: blueprint.own, nodeName: name))
+    settings.mark = leads.read()
     let identity = NodeIdentity(nonce: world.random(), name: name, version: version)
     let agent = try? ClusterAgent(
       settings, identity: identity, world: world, clock: Clock.bootTime,
       token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
     if let agent {
+      agent.keepMarks { leads.write($0) }
       introduce(agent, blueprint, world)
       introduceFacts(agent, blueprint)
     }
@@ -306,7 +309,7 @@ public final class Node: Sendable {
     facts.version = version
     facts.startedAt = startedAt
     facts.isDraining = shared.isDraining
-    facts.isReady = shared.isReady && !shared.isDraining && shared.hasFacts
+    facts.isReady = shared.takesRequests
     if let statistics = log?.statistics {
       facts.accessLogLines = UInt64(statistics.writtenLines)
       facts.accessLogDropped = UInt64(statistics.droppedLines)

@@ -13,7 +13,7 @@ extension Node {
       record.since = startedAt
       (record.listeners, record.admin) = (listeners, admin)
       record.isDraining = shared.isDraining
-      record.isReady = shared.isReady && !shared.isDraining && shared.hasFacts
+      record.isReady = shared.takesRequests
       record.connections = Int64(shared.ledger.total)
       record.requestsPerSecond = meter.rate(shared.metrics.requestsStarted, at: world.now)
     }

@@ -35,6 +35,9 @@ public final class NodeShared: Sendable {
   /// Whether every port is open.
   var isReady: Bool { ready.load(ordering: .relaxed) }
 
+  /// Whether the node takes requests, and knows what it must not admit.
+  var takesRequests: Bool { isReady && !isDraining && hasFacts }
+
   /// Every port is open.
   func becomeReady() { ready.store(true, ordering: .relaxed) }
 

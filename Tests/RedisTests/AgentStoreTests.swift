@@ -120,7 +120,7 @@ struct AgentStoreTests {
     let epoch = rig.units[0].agent.leadership.epoch
     group.primary.kill()
     #expect(try rig.run { rig.units.allSatisfy { !$0.agent.store.isUp } })
-    #expect(try rig.run(milliseconds: 10_000) { rig.units.allSatisfy { $0.agent.store.isUp } })
+    #expect(try rig.run(milliseconds: 30_000) { rig.units.allSatisfy { $0.agent.store.isUp } })
     #expect(try agree(rig))
     for unit in rig.units {
       #expect(unit.agent.leadership.epoch >= epoch && unit.epochs == unit.epochs.sorted())

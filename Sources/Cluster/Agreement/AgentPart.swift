@@ -74,6 +74,9 @@ final class AgentContext {
     lastRefusal = reason
   }
 
+  /// Parts must be called again at once: something has become due since they were.
+  var mustAdvance = false
+
   var hasEvents: Bool { !events.isEmpty }
 
   func nextEvent() -> AgentEvent? { events.isEmpty ? nil : events.removeFirst() }

@@ -147,6 +147,7 @@ public final class ClusterAgent {
       }
     }
     let moment = context.clock()
+    context.mustAdvance = false
     nextDue = .max
     for part in parts { nextDue = min(nextDue, part.advance(moment)) }
   }
@@ -158,7 +159,7 @@ public final class ClusterAgent {
   public func flush() -> Instant {
     let deadline = context.store.flush()
     let due = min(nextDue, farewellEnds ?? .max)
-    if context.hasEvents { return context.world.now }
+    if context.hasEvents || context.mustAdvance { return context.world.now }
     guard due != .max else { return deadline }
     return min(deadline, context.world.now.advanced(byNanoseconds: max(0, due - context.clock())))
   }

@@ -55,8 +55,10 @@ public final class Membership: AgentPart {
 
   /// Something that the record says has changed: tells at once.
   public func noteNews() {
-    guard tellAt != .max else { return }
-    tellAt = min(tellAt, max(sentAt + Self.newsPause, 0))
+    let soon = sentAt + Self.newsPause
+    guard tellAt != .max, soon < tellAt else { return }
+    tellAt = soon
+    context.mustAdvance = true
   }
 
   /// Reads what the store knows of all members, into ``all``. `then` is told whether that was possible; exactly once.
