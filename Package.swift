@@ -110,4 +110,9 @@ if Context.environment["BENCHMARK"] == "1" {
       name: "route-match", dependencies: ["Core", "HTTP", "Traffic"], path: "benchmarks/scenarios/RouteMatch",
       swiftSettings: strict))
   package.products.append(.executable(name: "route-match", targets: ["route-match"]))
+  package.targets.append(
+    .executableTarget(
+      name: "fact-cost", dependencies: ["CLinux", "Core", "Crypto", "Pipeline"], path: "benchmarks/scenarios/FactCost",
+      swiftSettings: strict))
+  package.products.append(.executable(name: "fact-cost", targets: ["fact-cost"]))
 }

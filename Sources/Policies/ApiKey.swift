@@ -162,7 +162,7 @@ public final class ApiKey: Policy, RequestHook {
   @inline(never)
   private func checkFacts(_ exchange: inout Exchange, _ services: Services) -> Verdict {
     guard let facts = services.facts else { return .next }
-    if facts.view.revocations.count > 0,
+    if facts.hasRevocations,
       facts.holds(services.marks(&exchange, facts), at: services.world.wallTime)
     {
       return refuse(&exchange, ProblemCatalogue.keyRevoked)

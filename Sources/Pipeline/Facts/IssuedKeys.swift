@@ -50,47 +50,28 @@ public final class IssuedKeys: Sendable {
     }
   }
 
-  /// Keys whose mixes have the same first bits, sorted by them.
-  final class Shard: Sendable {
-    let mixes: ContiguousArray<UInt64>
-    let entries: ContiguousArray<Entry>
-
-    init(_ mixes: ContiguousArray<UInt64> = [], _ entries: ContiguousArray<Entry> = []) {
-      self.mixes = mixes
-      self.entries = entries
-    }
-
-    /// The place of a mix, or of the first larger one. `bits` are those that all here have in common.
-    @inline(__always)
-    func place(of mix: UInt64, sharing bits: Int) -> Int {
-      let count = mixes.count
-      // Mixes are spread evenly, so it lies about here: some steps off.
-      var place = Int(truncatingIfNeeded: (mix &<< UInt64(bits)).multipliedFullWidth(by: UInt64(count)).high)
-      while place < count && mixes[place] < mix { place &+= 1 }
-      while place > 0 && mixes[place &- 1] >= mix { place &-= 1 }
-      return place
-    }
-  }
-
   /// How full shards are before there are twice as many.
   static let shardLimit = 512
 
-  let shards: ContiguousArray<Shard>
+  let shards: ContiguousArray<KeyShard>
+  /// Where the shards lie: one look less than through the objects, which keep them.
+  private let places: ContiguousArray<KeyShard.Place>
   let consumers: KeyConsumers
   /// How many keys there are, those included that are deleted and not yet forgotten.
   public let count: Int
   /// Changes whenever an id has got another secret, which nobody does on purpose.
   let secretChanges: UInt32
 
-  init(shards: ContiguousArray<Shard>, consumers: KeyConsumers, count: Int, secretChanges: UInt32) {
+  init(shards: ContiguousArray<KeyShard>, consumers: KeyConsumers, count: Int, secretChanges: UInt32) {
     self.shards = shards
+    places = ContiguousArray(shards.map(\.place))
     self.consumers = consumers
     self.count = count
     self.secretChanges = secretChanges
   }
 
   /// No keys.
-  public convenience init() { self.init(shards: [Shard()], consumers: KeyConsumers(), count: 0, secretChanges: 0) }
+  public convenience init() { self.init(shards: [KeyShard()], consumers: KeyConsumers(), count: 0, secretChanges: 0) }
 
   /// Spreads ids, one to one: odd, so that ``id(of:)`` has an inverse to multiply by.
   @inline(__always)
@@ -110,10 +91,13 @@ public final class IssuedKeys: Sendable {
   @inline(__always)
   func entry(of id: KeyID) -> Entry? {
     let mix = Self.mix(id)
-    let shard = shards[shardNumber(of: mix)]
-    let place = shard.place(of: mix, sharing: shardBits)
-    guard place < shard.mixes.count, shard.mixes[place] == mix else { return nil }
-    return shard.entries[place]
+    return places[shardNumber(of: mix)].entry(of: mix, sharing: shardBits)
+  }
+
+  /// Whether this is the digest of a key that can be used at a second: a look at the table alone.
+  public func isValid(_ id: KeyID, _ digest: Digest, at seconds: UInt32) -> Bool {
+    guard let entry = entry(of: id) else { return false }
+    return entry.digest == digest && entry.isValid(at: seconds)
   }
 
   /// The whole record of an id; nil where there is none.
@@ -130,9 +114,10 @@ public final class IssuedKeys: Sendable {
   public func forEach(after cursor: UInt64 = 0, _ body: (UInt64, IssuedKey) -> Bool) {
     for number in shardNumber(of: cursor)..<shards.count {
       let shard = shards[number]
-      for place in shard.mixes.indices where shard.mixes[place] > cursor {
-        guard let id = Self.id(of: shard.mixes[place]) else { continue }
-        if !body(shard.mixes[place], key(id, shard.entries[place])) { return }
+      for index in 0..<shard.count {
+        let mix = shard.mix(index)
+        guard mix > cursor, let id = Self.id(of: mix) else { continue }
+        if !body(mix, key(id, shard.entry(index))) { return }
       }
     }
   }
@@ -144,8 +129,7 @@ public final class IssuedKeys: Sendable {
 
   /// Bytes of memory, as far as they grow with the number of keys.
   public var byteCount: Int {
-    shards.reduce(0) { $0 + $1.mixes.capacity * 8 + $1.entries.capacity * MemoryLayout<Entry>.stride + 112 }
-      + consumers.byteCount
+    shards.reduce(0) { $0 + $1.byteCount } + consumers.byteCount
   }
 }
 
@@ -190,12 +174,10 @@ public struct IssuedKeyBook: Sendable {
     for number in shards.indices {
       let shard = shards[number]
       func isOver(_ entry: IssuedKeys.Entry) -> Bool { entry.state == .deleted && entry.version < version }
-      let over = shard.entries.reduce(0) { $0 + (isOver($1) ? 1 : 0) }
-      guard over > 0 else { continue }
-      dropped += over
-      let kept = shard.entries.indices.filter { !isOver(shard.entries[$0]) }
-      shards[number] = IssuedKeys.Shard(
-        ContiguousArray(kept.map { shard.mixes[$0] }), ContiguousArray(kept.map { shard.entries[$0] }))
+      let kept = (0..<shard.count).filter { !isOver(shard.entry($0)) }
+      guard kept.count < shard.count else { continue }
+      dropped += shard.count - kept.count
+      shards[number] = KeyShard(kept.map { (shard.mix($0), shard.entry($0)) })
     }
     guard dropped > 0 else { return 0 }
     current = IssuedKeys(
@@ -219,7 +201,7 @@ public struct IssuedKeyBook: Sendable {
       var end = next
       while end < found.count && number(found[end].mix) == target { end += 1 }
       let merged = Self.merged(shards[target], found[next..<end])
-      count += merged.mixes.count - shards[target].mixes.count
+      count += merged.count - shards[target].count
       shards[target] = merged
       next = end
     }
@@ -227,44 +209,42 @@ public struct IssuedKeyBook: Sendable {
   }
 
   private static func merged(
-    _ shard: IssuedKeys.Shard, _ found: ArraySlice<(mix: UInt64, entry: IssuedKeys.Entry)>
-  ) -> IssuedKeys.Shard {
-    var mixes: ContiguousArray<UInt64> = []
-    var entries: ContiguousArray<IssuedKeys.Entry> = []
-    mixes.reserveCapacity(shard.mixes.count + found.count)
-    entries.reserveCapacity(shard.mixes.count + found.count)
+    _ shard: KeyShard, _ found: ArraySlice<(mix: UInt64, entry: IssuedKeys.Entry)>
+  ) -> KeyShard {
+    var result: [(mix: UInt64, entry: IssuedKeys.Entry)] = []
+    result.reserveCapacity(shard.count + found.count)
     func append(_ mix: UInt64, _ entry: IssuedKeys.Entry) {
-      if mixes.last == mix {
-        if entry.precedes(entries[entries.count - 1]) { entries[entries.count - 1] = entry }
+      if let last = result.last, last.mix == mix {
+        if entry.precedes(last.entry) { result[result.count - 1].entry = entry }
       } else {
-        mixes.append(mix)
-        entries.append(entry)
+        result.append((mix, entry))
       }
     }
     var place = 0
     for new in found {
-      while place < shard.mixes.count && shard.mixes[place] <= new.mix {
-        append(shard.mixes[place], shard.entries[place])
+      while place < shard.count && shard.mix(place) <= new.mix {
+        append(shard.mix(place), shard.entry(place))
         place += 1
       }
       append(new.mix, new.entry)
     }
-    while place < shard.mixes.count {
-      append(shard.mixes[place], shard.entries[place])
+    while place < shard.count {
+      append(shard.mix(place), shard.entry(place))
       place += 1
     }
-    return IssuedKeys.Shard(mixes, entries)
+    return KeyShard(result)
   }
 
   /// Twice as many shards.
-  private static func split(_ shards: ContiguousArray<IssuedKeys.Shard>) -> ContiguousArray<IssuedKeys.Shard> {
+  private static func split(_ shards: ContiguousArray<KeyShard>) -> ContiguousArray<KeyShard> {
     let bits = shards.count.trailingZeroBitCount + 1
-    var result: ContiguousArray<IssuedKeys.Shard> = []
+    var result: ContiguousArray<KeyShard> = []
     result.reserveCapacity(shards.count * 2)
     for shard in shards {
-      let middle = shard.mixes.firstIndex { $0 >> UInt64(64 - bits) & 1 == 1 } ?? shard.mixes.count
-      result.append(.init(ContiguousArray(shard.mixes[..<middle]), ContiguousArray(shard.entries[..<middle])))
-      result.append(.init(ContiguousArray(shard.mixes[middle...]), ContiguousArray(shard.entries[middle...])))
+      let middle = (0..<shard.count).first { shard.mix($0) >> UInt64(64 - bits) & 1 == 1 } ?? shard.count
+      for half in [0..<middle, middle..<shard.count] {
+        result.append(KeyShard(half.map { (shard.mix($0), shard.entry($0)) }))
+      }
     }
     return result
   }

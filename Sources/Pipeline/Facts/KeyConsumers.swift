@@ -25,17 +25,28 @@ struct KeyConsumers: Sendable {
       bytes.append(contentsOf: name)
       starts.append(UInt32(bytes.count))
       profiles.append(profile)
-      if profiles.count > chunkMask { bytes = ContiguousArray(bytes[...]) }
+      if profiles.count > chunkMask {
+        // Full: without the room for more.
+        var exact: ContiguousArray<UInt8> = []
+        exact.reserveCapacity(bytes.count)
+        exact.append(contentsOf: bytes)
+        bytes = exact
+      }
     }
   }
 
   private var chunks: ContiguousArray<Chunk> = []
   private var profiles: ContiguousArray<ConsumerProfile> = []
+  private var isOwnProfile: ContiguousArray<Bool> = []
   private(set) var count: Int32 = 0
 
   private func profileNumber(of index: Int32) -> UInt32 {
     chunks[Int(index) >> Self.chunkBits].profiles[Int(index) & Self.chunkMask]
   }
+
+  /// Whether the configuration does not say what the consumer is. Counts no reference.
+  @inline(__always)
+  func isOwn(_ index: Int32) -> Bool { isOwnProfile[Int(profileNumber(of: index))] }
 
   func profile(of index: Int32) -> ConsumerProfile { profiles[Int(profileNumber(of: index))] }
 
@@ -95,6 +106,7 @@ struct KeyConsumers: Sendable {
       if let known = profileNumbers[own] { return known }
       let number = UInt32(consumers.profiles.count)
       consumers.profiles.append(ConsumerProfile(own))
+      consumers.isOwnProfile.append(own != nil)
       profileNumbers[own] = number
       return number
     }

@@ -43,6 +43,14 @@ public enum KeyText {
     return check == UInt64(CRC32.of(text.extracting(0..<checkStart))) ? .key(id) : .mistyped
   }
 
+  /// The id in a text that has the form of a key as far as its length and its first half tell; nil for any other. Some 10 ns.
+  @inline(__always)
+  static func id(in text: RawSpan) -> KeyID? {
+    guard text.byteCount == byteCount, text[byte: 3] == UInt8(ascii: "_"), text[byte: secretStart - 1] == UInt8(ascii: "_")
+    else { return nil }
+    return KeyID(text.extracting(4..<secretStart - 1))
+  }
+
   /// A new key: the id and the secret are taken from `random`, which must be fit for keys. The text is returned and kept
   /// nowhere.
   public static func make(random: (Int) -> [UInt8]) -> (id: KeyID, text: [UInt8]) {

@@ -98,7 +98,16 @@ public final class LoopFacts {
   public static let bound: Int64 = 2_000_000_000
 
   /// What is known.
-  public var view = FactView()
+  public var view: FactView {
+    didSet {
+      keys = LentFact(view.keys)
+      revocations = LentFact(view.revocations)
+    }
+  }
+
+  /// The parts of ``view``, lent.
+  private(set) var keys: LentFact<IssuedKeys>
+  private(set) var revocations: LentFact<Revocations>
   /// The key of all marks.
   public let markKey: SipKey
   /// Whom to ask where that is stale.
@@ -110,6 +119,10 @@ public final class LoopFacts {
   public init(
     markKey: SipKey, clock: FactClock, bootTime: @escaping () -> Int64, desk: (any RevocationDesk)? = nil
   ) {
+    let view = FactView()
+    self.view = view
+    keys = LentFact(view.keys)
+    revocations = LentFact(view.revocations)
     self.markKey = markKey
     self.clock = clock
     self.bootTime = bootTime
@@ -122,17 +135,35 @@ public final class LoopFacts {
     return verified == .min || bootTime() &- verified > Self.bound
   }
 
+  /// Whether anything is revoked at all.
+  public var hasRevocations: Bool { revocations.with { $0.count > 0 } }
+
   /// Counts a request that met stale facts.
   public func countStale() { clock.countStale() }
 
   /// Whether any of the marks is revoked.
   public func holds(_ marks: RevocationMarks, at time: WallTime) -> Bool {
     let now = UInt32(clamping: time.seconds)
-    let revocations = view.revocations
-    if revocations.count == 0 { return false }
-    return revocations.holds(marks.key, issued: marks.issued, now: now)
-      || revocations.holds(marks.subject, issued: marks.issued, now: now)
-      || revocations.holds(marks.client, issued: marks.issued, now: now)
-      || revocations.holds(marks.tenant, issued: marks.issued, now: now)
+    return revocations.with { revocations in
+      revocations.holds(marks.key, issued: marks.issued, now: now)
+        || revocations.holds(marks.subject, issued: marks.issued, now: now)
+        || revocations.holds(marks.client, issued: marks.issued, now: now)
+        || revocations.holds(marks.tenant, issued: marks.issued, now: now)
+    }
+  }
+}
+
+/// A part of a view, used without counting a reference: all loops share it, and would take turns at its counter.
+@safe
+struct LentFact<Part: AnyObject> {
+  private let reference: Unmanaged<Part>
+
+  init(_ part: Part) { unsafe reference = .passUnretained(part) }
+
+  /// Lends it for the length of a call, in which the view is not replaced.
+  @inline(__always)
+  func with<Result>(_ body: (Part) -> Result) -> Result {
+    // The view that ``LoopFacts`` holds keeps its parts.
+    unsafe reference._withUnsafeGuaranteedRef(body)
   }
 }

@@ -10,37 +10,38 @@ extension Services {
 
   /// Whose key a text is that this loop has seen before; nil where that is not certain any more.
   func holder(ofIssued key: RawSpan) -> KeyMatch? {
-    guard let facts, secretChanges == facts.view.keys.secretChanges,
+    guard let facts, facts.keys.with({ $0.secretChanges }) == secretChanges,
       let id = KeyID(number: keyCache.issued(keyCache.fingerprint(of: key)))
     else { return nil }
     // Whether it is valid is asked each time: only the text's digest need not be computed again.
-    return facts.view.keys.entry(of: id).map { match(id, $0, facts) } ?? .unknown
+    guard let entry = facts.keys.with({ $0.entry(of: id) }) else { return .unknown }
+    return match(id, entry, facts)
   }
 
   /// Whose key a text of this digest is, of those that the cluster has made.
   func holder(ofIssued key: RawSpan, _ digest: Digest) -> KeyMatch {
-    guard let facts else { return .unknown }
-    switch KeyText.read(key) {
-    case .foreign: return .unknown
-    case .mistyped: return .mistyped
-    case .key(let id):
-      guard let entry = facts.view.keys.entry(of: id), entry.digest == digest else { return .unknown }
-      if secretChanges != facts.view.keys.secretChanges {
-        keyCache.removeAll()
-        secretChanges = facts.view.keys.secretChanges
-      }
-      keyCache.remember(keyCache.fingerprint(of: key), KeyCache.issuedMark, issued: id.number)
-      return match(id, entry, facts)
+    guard let facts, let id = KeyText.id(in: key) else { return .unknown }
+    guard let entry = facts.keys.with({ $0.entry(of: id) }), entry.digest == digest else {
+      // Only now does it matter whether it could be a key at all.
+      return KeyText.read(key) == .mistyped ? .mistyped : .unknown
     }
+    let changes = facts.keys.with { $0.secretChanges }
+    if secretChanges != changes {
+      keyCache.removeAll()
+      secretChanges = changes
+    }
+    keyCache.remember(keyCache.fingerprint(of: key), KeyCache.issuedMark, issued: id.number)
+    return match(id, entry, facts)
   }
 
   private func match(_ id: KeyID, _ entry: IssuedKeys.Entry, _ facts: LoopFacts) -> KeyMatch {
     guard entry.isValid(at: UInt32(clamping: world.wallTime.seconds)) else { return .unknown }
-    let consumers = facts.view.keys.consumers
-    if consumers.profile(of: entry.consumer).own != nil {
+    if facts.keys.with({ $0.consumers.isOwn(entry.consumer) }) {
       return .issued(consumer: Self.firstOwnConsumer + entry.consumer, key: id)
     }
-    let name = consumers.withName(of: entry.consumer) { QuotaKey(configured: "consumer", span: $0) }
+    let name = facts.keys.with {
+      $0.consumers.withName(of: entry.consumer) { QuotaKey(configured: "consumer", span: $0) }
+    }
     let index = keyRing.index(of: name)
     return index < 0 ? .unknown : .issued(consumer: index, key: id)
   }
