@@ -10,6 +10,7 @@ extension RequestFlow {
     sharedQuota.work()
     // Before anything is sent, so that requests which go on now leave with this turn.
     while let ticket = sharedQuota.nextAnswered() { resume(ticket: ticket) }
+    while let ticket = sharedQuota.nextKnown() { resume(ticket: ticket) }
     let next = endOwnTurn()
     // The last turn: what is held for the cluster goes back while there still is a connection.
     if drain.isOver { sharedQuota.stop() }

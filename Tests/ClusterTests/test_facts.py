@@ -1,9 +1,10 @@
 """Keys and revocations as data of the cluster: what is made, changed or revoked through one node holds on all three."""
 
-import datetime
 import hashlib
 import json
 import re
+import shutil
+import socket
 import time
 
 import pytest
@@ -207,3 +208,33 @@ def test_while_redis_is_away_each_route_does_what_its_policy_says(cluster):
         c.redis.resume()
     until(lambda: c.call(0, STATIC, "/closed")[0] == 200, "the node knows again")
     assert c.call(0, STATIC, "/open")[2].get("Sluice-Degraded") is None
+
+
+def raw(redis, *words):
+    """A command whose words are bytes."""
+    words = [word if isinstance(word, bytes) else word.encode() for word in words]
+    with socket.create_connection(("127.0.0.1", redis.port), 5) as s:
+        s.sendall(b"*%d\r\n" % len(words) + b"".join(b"$%d\r\n%s\r\n" % (len(word), word) for word in words))
+        return redis.answer(s.makefile("rb"))
+
+
+def test_a_route_that_asks_hears_from_the_store_what_its_node_missed(cluster):
+    routes = [keyed("ask", "/ask", onStaleRevocations="ask"), keyed("open", "/open")]
+    c = cluster(count=1, routes=routes)
+    assert c.verb("revoke", "--key", "app/k1", "--wait").returncode == 0
+    revoked = raw(c.redis, "HGETALL", "sluice:test:{cluster}:facts:r")
+    assert len(revoked) == 2
+    # The same node again, which knows of nothing.
+    c.nodes[0].stop()
+    shutil.rmtree(c.nodes[0].folder / "state", ignore_errors=True)
+    c.redis.ask("FLUSHALL")
+    c.nodes[0].start()
+    assert c.call(0, STATIC, "/ask")[0] == 200
+    # From now on the log cannot be read, but what is revoked can be asked for.
+    raw(c.redis, "DEL", "sluice:test:{cluster}:facts:meta")
+    raw(c.redis, "SET", "sluice:test:{cluster}:facts:meta", "broken")
+    until(lambda: c.call(0, STATIC, "/open")[2].get("Sluice-Degraded") == "revocations", "the node may have missed something")
+    assert c.call(0, STATIC, "/ask")[:2] == PASSES
+    raw(c.redis, "HSET", "sluice:test:{cluster}:facts:r", *revoked)
+    assert c.call(0, STATIC, "/ask")[:2] == REVOKED
+    assert c.call(0, STATIC, "/open")[:2] == PASSES

@@ -43,7 +43,7 @@ public final class AgentStore {
     _ store: RedisStore, cluster: String, clientName: String, library: StoreLibrary, world: any World,
     token: @escaping (_ client: Int, _ link: Int, _ generation: UInt32) -> UInt64
   ) throws(RedisFault) {
-    prefix = "sluice:\(cluster):{cluster}"
+    prefix = Self.prefix(of: cluster)
     slot = HashSlot.of(prefix)
     self.library = library
     self.world = world
@@ -66,6 +66,9 @@ public final class AgentStore {
     guard let primary = client.primary(of: slot), client.isUp(primary) else { return nil }
     return client.identity(of: primary)
   }
+
+  /// Before the name of every key of a cluster.
+  static func prefix(of cluster: String) -> String { "sluice:\(cluster):{cluster}" }
 
   // MARK: Commands
 

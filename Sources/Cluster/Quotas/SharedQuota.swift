@@ -26,7 +26,7 @@ public final class SharedQuota: Quota {
   /// What commands are called by in replies: the kind, and behind it a number and a generation.
   enum Command: UInt64 {
     case turn = 1
-    case recover, merge, identity, probe, beat, slots, publish, check
+    case recover, merge, identity, probe, beat, slots, publish, check, revocations
   }
 
   /// A server that decides: one, or in a Redis Cluster several.
@@ -103,6 +103,10 @@ public final class SharedQuota: Quota {
   /// When ``flush()`` last asked to be called again, by the loop's clock.
   var expected = Instant.never
   var counts = SharedQuotaStatistics()
+  /// What routes want to know of revocations, and where that lies in the store.
+  var questions = RevocationQuestions()
+  let factPrefix: String
+  let factSlot: Int
 
   /// A loop's part. `node` is shared by the loops of a node; `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
   /// `token` makes event tokens out of a link's number and a number that is another one for every attempt. Throws
@@ -121,6 +125,8 @@ public final class SharedQuota: Quota {
     subjectKey = settings.keys.subjects
     check = StoreCheck(cluster: settings.cluster, user: settings.store.user)
     participant = world.random()
+    factPrefix = AgentStore.prefix(of: settings.cluster)
+    factSlot = HashSlot.of(factPrefix)
     client = try RedisClient(
       settings.store, RedisLinkSettings(clientName: settings.clientName, library: settings.laneLibrary.redis),
       world: world
@@ -212,7 +218,7 @@ public final class SharedQuota: Quota {
     sendSlots(moment)
     let queued = sendQueued(moment)
     let deadline = min(client.flush(), listener.flush())
-    if nextAnswer < answered.count { return world.now }
+    if nextAnswer < answered.count || questions.hasNews { return world.now }
     var next = min(min(holdersAt, beatAt), min(reopenAt, min(renewAt, gatesAt)))
     for primary in primaries { next = min(next, primary.breaker.deadline) }
     let timed = next == .max ? Instant.never : world.now.advanced(byNanoseconds: max(0, next - moment))
@@ -278,6 +284,7 @@ public final class SharedQuota: Quota {
     case .slots: slotsAnswered(number, reply)
     case .beat: beatAnswered(tag, reply)
     case .check: checkAnswered(tag, StoreReply(reply.value))
+    case .revocations: revocationsAnswered(number, AgentReply(reply.value))
     case .publish, nil: return
     }
   }
@@ -296,6 +303,7 @@ public final class SharedQuota: Quota {
     case .probe: probeAnswered(number, isGood: false)
     case .slots: slotsFailed(number)
     case .check: checkAnswered(tag, .other)
+    case .revocations: revocationsAnswered(number, nil)
     case .beat, .publish, nil: return
     }
   }
