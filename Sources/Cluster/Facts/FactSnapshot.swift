@@ -16,6 +16,8 @@ public struct FactSnapshot: Sendable {
   private static let revocationType = UInt8(ascii: "r")
   private static let keyType = UInt8(ascii: "k")
 
+  /// Where in the log it was made.
+  let position: FactPosition
   /// The signed text.
   let manifest: [UInt8]
   /// The chunks in order; one is not here where only its digest is known.
@@ -41,9 +43,9 @@ public struct FactSnapshot: Sendable {
     /// Where in the log it was made.
     let position: FactPosition
     /// What is revoked.
-    let revocations: [Revocation]
+    public let revocations: [Revocation]
     /// The keys.
-    let keys: [IssuedKey]
+    public let keys: [IssuedKey]
   }
 
   /// SHA-256 of the manifest, in hexadecimal digits.
@@ -89,6 +91,7 @@ public struct FactSnapshot: Sendable {
     }
     close()
     self.chunks = chunks
+    self.position = position
     manifest = Self.manifest(position, chunks.map(\.digest), cluster, secrets)
   }
 
@@ -133,6 +136,18 @@ public struct FactSnapshot: Sendable {
     }
     guard reader.isAtEnd else { return nil }
     return Outline(position: FactPosition(epoch: epoch, sequence: sequence, chain: chain), chunks: chunks)
+  }
+
+  /// What a single chunk holds; nil where it is none. That it is the right one is for whoever reads a whole snapshot to say.
+  public static func content(ofChunk bytes: [UInt8]) -> Content? {
+    var (revocations, keys): ([Revocation], [IssuedKey]) = ([], [])
+    guard read(bytes, &revocations, &keys) else { return nil }
+    return Content(position: .none, revocations: revocations, keys: keys)
+  }
+
+  /// Whether the text of a manifest can be read, whoever signed it.
+  public static func isManifest(_ text: [UInt8], cluster: String) -> Bool {
+    outline(signed: text, cluster: cluster) != nil
   }
 
   /// What the chunks of an outline hold; nil where one of them is not what was signed.
