@@ -31,7 +31,9 @@ private func snapshot() throws -> FactSnapshot {
 
 /// What a reader makes of these bytes: the same way for the store and for the disk.
 private func read(_ manifest: [UInt8], _ chunks: [[UInt8]]) -> FactSnapshot.Content? {
-  FactSnapshot.outline(manifest, cluster: cluster, secrets: secrets).flatMap { FactSnapshot.content($0, chunks: chunks) }
+  FactSnapshot.outline(manifest, cluster: cluster, secrets: secrets).flatMap {
+    FactSnapshot.content($0, chunks: chunks)
+  }
 }
 
 @Suite("Fact snapshots") struct FactSnapshotTests {
@@ -150,7 +152,8 @@ private func read(_ manifest: [UInt8], _ chunks: [[UInt8]]) -> FactSnapshot.Cont
   func layout() throws {
     let records = try records()
     let revocation = records[1].encoded
-    #expect(revocation[0] == UInt8(ascii: "r") && revocation[9..<13] == [0, 0, 0, 5] && revocation[13..<17] == [0, 0, 0, 7])
+    #expect(
+      revocation[0] == UInt8(ascii: "r") && revocation[9..<13] == [0, 0, 0, 5] && revocation[13..<17] == [0, 0, 0, 7])
     let key = records[2].encoded
     #expect(key[0] == UInt8(ascii: "k") && key[9..<17] == [0x10, 0, 0, 0, 0, 0, 0, 0] && key[17] == 1)
   }

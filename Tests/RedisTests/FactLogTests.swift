@@ -59,7 +59,8 @@ private final class FactRig {
   private func check() {
     let now = Clock.bootTime()
     for index in rig.units.indices {
-      guard now - keeper(index).verification.verifiedAt < LoopFacts.bound else { continue }
+      let verified = keeper(index).verification.verifiedAt
+      guard verified > 0, now - verified < LoopFacts.bound else { continue }
       for (mark, added) in zip(marks, addedAt) where now - added > LoopFacts.bound && !holds(index, mark) {
         breaches.append("node \(index)")
       }
@@ -91,7 +92,8 @@ private final class FactRig {
     let facts = try FactRig()
     for index in 0..<3 { #expect(try facts.revoke(by: index)) }
     #expect(try facts.settle())
-    #expect(facts.keeper(0).position == facts.keeper(1).position && facts.keeper(1).position == facts.keeper(2).position)
+    #expect(
+      facts.keeper(0).position == facts.keeper(1).position && facts.keeper(1).position == facts.keeper(2).position)
     // Once more changes nothing.
     let before = facts.keeper(0).position
     var answer: FactAnswer?

@@ -198,7 +198,10 @@ extension FactKeeper {
         snapshots.isDue = true
         snapshots.isOpener = true
       }
-      lookAt = 0
+      // Where that did not help it is not tried again and again without a pause.
+      let moment = context.clock()
+      lookAt = moment - openedAt < Self.interval ? moment + Self.interval : 0
+      openedAt = moment
     }
   }
 }

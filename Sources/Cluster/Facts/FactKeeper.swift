@@ -52,6 +52,8 @@ public final class FactKeeper: AgentPart {
   var isBusy = false
   var mustLookAgain = false
   var lookAt: Int64 = .max
+  /// When it last began an epoch, or tried to.
+  var openedAt: Int64 = 0
   var snapshots = FactSnapshots()
   var waiters: [FactWaiter] = []
   var positionsAt: Int64 = .max

@@ -120,8 +120,9 @@ define('fact-chains', 3, 3, function(prefix, now, epoch, last, count)
   return answer
 end)
 
--- Ends the epoch `former` and begins `epoch`, a higher one. The log goes on where it stands; where there is none it begins
--- behind `seq` and `chain`, where the caller stands. Answers with the head of whatever epoch runs now.
+-- Ends the epoch `former` and begins `epoch`, a higher one. The log goes on where it stands, which its last entry says better
+-- than `facts:meta`; where there is none it begins behind `seq` and `chain`, where the caller stands. Answers with the head of
+-- whatever epoch runs now.
 define('fact-open', 4, 4, function(prefix, now, former, epoch, seq, chain)
   local meta = fact_meta(prefix)
   if meta.epoch == tonumber(former) and tonumber(epoch) > meta.epoch then
@@ -129,6 +130,10 @@ define('fact-open', 4, 4, function(prefix, now, former, epoch, seq, chain)
       redis.call('DEL', prefix .. ':facts:log')
       redis.call('HSET', prefix .. ':facts:meta', 'seq', whole(tonumber(seq)), 'chain', chain,
         'base', whole(tonumber(seq)), 'basechain', chain)
+    end
+    local last = redis.call('XREVRANGE', prefix .. ':facts:log', '+', '-', 'COUNT', 1)[1]
+    if last then
+      redis.call('HSET', prefix .. ':facts:meta', 'seq', string.match(last[1], '^%d+'), 'chain', last[2][4])
     end
     redis.call('HSET', prefix .. ':facts:meta', 'epoch', whole(tonumber(epoch)))
     meta = fact_meta(prefix)

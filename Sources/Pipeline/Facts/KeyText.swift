@@ -46,7 +46,8 @@ public enum KeyText {
   /// The id in a text that has the form of a key as far as its length and its first half tell; nil for any other. Some 10 ns.
   @inline(__always)
   static func id(in text: RawSpan) -> KeyID? {
-    guard text.byteCount == byteCount, text[byte: 3] == UInt8(ascii: "_"), text[byte: secretStart - 1] == UInt8(ascii: "_")
+    guard text.byteCount == byteCount, text[byte: 3] == UInt8(ascii: "_"),
+      text[byte: secretStart - 1] == UInt8(ascii: "_")
     else { return nil }
     return KeyID(text.extracting(4..<secretStart - 1))
   }
