@@ -25,7 +25,7 @@ extension Node {
         }
       }
     }
-    if let folder = blueprint.node.state { agent.factKeeper.restore(from: folder + "/facts") }
+    agent.factKeeper.restore(from: StateFolder.path(of: blueprint.own, nodeName: name) + "/facts")
   }
 
   /// What a loop goes by; nil where the node is in no cluster that agrees on facts.

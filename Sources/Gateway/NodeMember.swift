@@ -62,5 +62,13 @@ extension NodeFacts {
     text.single(
       "sluice_cluster_revision", .gauge, "The cluster's revision that is in force here; 0 for the node's own file.",
       UInt64(clamping: cluster.revision))
+    text.single("sluice_revocations", .gauge, "Revocations that this node knows of.", UInt64(cluster.revocations))
+    text.single("sluice_issued_keys", .gauge, "Keys of the cluster that this node knows of.", UInt64(cluster.keys))
+    text.single(
+      "sluice_facts_age_milliseconds", .gauge, "How old the node's knowledge of revocations and keys is.",
+      UInt64(clamping: cluster.factAge))
+    text.single(
+      "sluice_stale_facts_requests_total", .counter, "Requests decided while a revocation may have been missed.",
+      cluster.staleRequests)
   }
 }

@@ -56,10 +56,11 @@ final class Bench {
   var chain = PolicyChain()
   let request = RequestHead()
 
-  init(consumers: [Consumer] = [], quota: (any Quota)? = nil) throws {
+  init(consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil) throws {
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
-      keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256())
+      keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
+      facts: facts)
   }
 
   /// Uses these policies; returns what is wrong with them.

@@ -48,6 +48,14 @@ public struct ClusterFacts: Equatable, Sendable {
   public var storeMicroseconds: Int64 = 0
   /// The revision in force.
   public var revision: Int64 = 0
+  /// How many revocations the node knows of, and how many keys that the cluster has made.
+  public var revocations = 0
+  /// See ``revocations``.
+  public var keys = 0
+  /// Requests that met facts which may have lacked something.
+  public var staleRequests: UInt64 = 0
+  /// How old the node's knowledge of facts is, in milliseconds; 0 before it knew any.
+  public var factAge: Int64 = 0
 
   /// Facts of a cluster of which nothing is known.
   public init() {}
@@ -64,6 +72,11 @@ extension ClusterAgent {
     facts.isStoreUp = store.isUp
     facts.storeMicroseconds = members.own.storeMicroseconds
     facts.revision = members.own.revision
+    facts.revocations = factKeeper.view.revocations.count
+    facts.keys = factKeeper.view.keys.count
+    facts.staleRequests = factKeeper.verification.staleRequests
+    let verifiedAt = factKeeper.verification.verifiedAt
+    facts.factAge = verifiedAt > 0 ? max(0, clock() - verifiedAt) / 1_000_000 : 0
     return facts
   }
 }
