@@ -139,6 +139,7 @@ struct AgentTests {
     rig.units[old].isDriven = false
     let others = rig.units.filter(\.isDriven)
     _ = try rig.send("HSET {}:lead owner ffffffffffffffff expires 9000000000000000", from: others[0])
+    others[0].agent.members.noteNews()
     #expect(try rig.run { others.allSatisfy { $0.agent.leadership.epoch > epoch } })
     #expect(others.contains { $0.remarks.contains { $0.contains("two nodes lead") } })
     rig.units[old].isDriven = true
