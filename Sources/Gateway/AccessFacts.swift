@@ -45,6 +45,8 @@ protocol AccessFacts {
   mutating func limit(_ index: Int) -> (remaining: Int64, isDenied: Bool)
   /// What policies in shadow have decided.
   var shadows: ShadowVerdicts { get }
+  /// Index in ``AccessNames/shadows`` of the name of the route's first policy in shadow.
+  var firstShadow: Int32 { get }
   /// Why the policy in shadow with this number would have refused.
   func shadowCode(_ index: Int) -> StaticString
 }
@@ -77,6 +79,4 @@ struct AccessSummary {
   var key: Int32 = -1
   /// Index in ``AccessNames/limits`` of the name of the first level that was asked.
   var firstLimit: Int32 = -1
-  /// Index in ``AccessNames/shadows`` of the name of the route's first policy in shadow.
-  var firstShadow: Int32 = -1
 }

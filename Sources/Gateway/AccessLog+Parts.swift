@@ -109,8 +109,9 @@ extension AccessLog {
   /// `"shadow"`: the policies that would have refused the request, had they been in force, and why.
   @inline(never)
   func writeShadows<Facts: AccessFacts>(
-    _ facts: inout Facts, first: Int32, _ names: NameTable, _ line: inout AccessLogLine
+    _ facts: inout Facts, _ names: NameTable, _ line: inout AccessLogLine
   ) {
+    let first = facts.firstShadow
     line.plain(",\"shadow\":[")
     var isFirst = true
     for index in 0..<ShadowVerdicts.capacity where facts.shadows.hasRefused(index) {

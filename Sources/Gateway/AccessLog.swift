@@ -71,18 +71,18 @@ public final class AccessLog {
       line.literal("}\n")
       return line.count
     }
-    if facts.shadows.refused != 0 { addShadows(&facts, summary, names, to: block) }
   }
 
-  /// Adds what policies in shadow would have done to the line that `block` ends with.
+  /// Adds what policies in shadow would have done, where they would have refused, to the line that `block` ends with.
   @inline(never)
-  private func addShadows<Facts: AccessFacts>(
-    _ facts: inout Facts, _ summary: AccessSummary, _ names: AccessNames, to block: ByteBuffer
+  func addShadows<Facts: AccessFacts>(
+    _ facts: inout Facts, _ names: AccessNames, to block: ByteBuffer
   ) {
+    guard facts.shadows.refused != 0 else { return }
     block.truncate(to: block.count - 2)
     unsafe block.append(limit: names.shadowRoom) { memory in
       var line = unsafe AccessLogLine(memory)
-      writeShadows(&facts, first: summary.firstShadow, names.shadows, &line)
+      writeShadows(&facts, names.shadows, &line)
       line.literal("}\n")
       return line.count
     }

@@ -26,6 +26,7 @@ extension ExchangeSlot {
         }
       }
     }
+    if !exchange.shadows.isEmpty { configuration.with { log.addShadows(&self, $0.names, to: stream.buffer) } }
     stream.endLine(now: now)
   }
 
@@ -41,7 +42,6 @@ extension ExchangeSlot {
     }
     summary.key = configuration.logIndex(ofKey: exchange.key, of: exchange.consumer)
     summary.firstLimit = configuration.firstLimit(ofRoute: exchange.route)
-    if !exchange.shadows.isEmpty { summary.firstShadow = configuration.firstShadow(ofRoute: exchange.route) }
     return summary
   }
 
@@ -67,6 +67,10 @@ extension ExchangeSlot: AccessFacts {
   var limitSource: LimitSource { exchange.limits.source }
   var limitCount: Int { exchange.limits.count }
   var shadows: ShadowVerdicts { exchange.shadows }
+
+  var firstShadow: Int32 {
+    configuration.map { $0.with { $0.firstShadow(ofRoute: exchange.route) } } ?? -1
+  }
 
   func shadowCode(_ index: Int) -> StaticString { exchange.shadowCode(index) }
 

@@ -60,12 +60,10 @@ extension RequestFlow {
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
     if exchanges[exchange].exchange.limits.count > 0 { countLimits(exchange) }
-    if !exchanges[exchange].exchange.shadows.isEmpty { countShadows(exchange) }
     writeLog(exchange, elapsed)
   }
 
-  /// Counts what policies in shadow decided.
-  @inline(never)
+  /// Counts what policies in shadow decided: a route that has any has end hooks.
   private mutating func countShadows(_ exchange: Int32) {
     guard let configuration = exchanges[exchange].configuration else { return }
     let (route, verdicts) = (exchanges[exchange].exchange.route, exchanges[exchange].exchange.shadows)
@@ -111,6 +109,7 @@ extension RequestFlow {
     configuration.with { configuration in
       route.with { $0.chain.end(&exchanges[exchange].exchange, configuration.services) }
     }
+    if !exchanges[exchange].exchange.shadows.isEmpty { countShadows(exchange) }
   }
 
   @inline(__always)

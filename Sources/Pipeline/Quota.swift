@@ -160,7 +160,9 @@ public enum LimitSource: String, CaseIterable, Sendable, BitwiseCopyable {
 
   /// Whether the shared store should have been asked and could not be.
   @inlinable
-  public var isDegraded: Bool { self == .local || self == .open || self == .closed }
+  public var isDegraded: Bool {
+    @inline(__always) get { self == .local || self == .open || self == .closed }
+  }
 }
 
 /// What a level asks of a shared store beyond its rule: a byte or two that every embedded store ignores.

@@ -68,7 +68,8 @@ final class ShadowHook: RequestHook, EndHook {
     self.index = index
   }
 
-  var hasWorkAtEnd: Bool { (hook as? any EndHook)?.hasWorkAtEnd == true }
+  /// Always, so that whoever ends the exchange looks at its verdicts.
+  var hasWorkAtEnd: Bool { true }
 
   func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     judge(&exchange, request) { hook.onRequest(&$0, request, services) }
@@ -79,7 +80,7 @@ final class ShadowHook: RequestHook, EndHook {
   }
 
   func onEnd(_ exchange: inout Exchange, _ services: Services) {
-    guard let hook = hook as? any EndHook else { return }
+    guard let hook = hook as? any EndHook, hook.hasWorkAtEnd else { return }
     let record = exchange.shadowRecord
     record.makeRoom(for: index)
     swap(&exchange.limits, &record.limits[index])

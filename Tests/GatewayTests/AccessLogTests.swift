@@ -43,6 +43,7 @@ import Testing
     // What is behind the head is read, and must not matter.
     let memory = head + [UInt8](repeating: UInt8(ascii: "\""), count: behind)
     log.write(&record, record.summary, head: RawSpan(memory), names: names, endpoints: endpoints, into: block)
+    log.addShadows(&record, names, to: block)
     let bytes = (0..<block.count).map { block[$0] }
     // A decoder that repairs nothing: what is not UTF-8 must not be written at all.
     return String(bytes: bytes, encoding: .utf8) ?? "not UTF-8"

@@ -90,6 +90,6 @@ extension AccessRecord: AccessFacts {
     AccessSummary(
       time: time, microseconds: nanoseconds / 1_000,
       upstreamMicroseconds: upstreamNanoseconds < 0 ? -1 : upstreamNanoseconds / 1_000, receivedBytes: received,
-      key: key, firstLimit: firstLimit, firstShadow: firstShadow)
+      key: key, firstLimit: firstLimit)
   }
 }
