@@ -12,7 +12,8 @@ extension Verb {
     description: """
       Serves until SIGTERM or SIGINT, which let requests in progress finish; a second one does not wait for them.
       SIGHUP reads the file again: a good one is taken over without dropping a request, a bad one changes nothing.
-      SIGUSR1 opens the access log anew.
+      SIGUSR1 opens the access log anew. With a store and a cluster secret routes, policies, upstreams and consumers are
+      the cluster's: a revision, which sluice apply changes on all nodes; the file says them for the first node only.
       """,
     options: [
       Option("--config", "-c", value: "FILE", "the configuration; sluice.json unless given"),

@@ -91,7 +91,14 @@ extension Blueprint {
   public static func read(_ own: NodeSections, revision text: [UInt8], secrets: @escaping SecretResolver)
     -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
   {
-    read(text, secrets, false) { options in
+    read(own, revision: text, secrets: secrets, toleratesMissingSecrets: false)
+  }
+
+  /// See ``read(text:secrets:toleratesMissingSecrets:)``.
+  static func read(
+    _ own: NodeSections, revision text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool
+  ) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
+    read(text, secrets, toleratesMissingSecrets) { options in
       _ = options.optionalString("$schema", BlueprintFile.schemaHelp)
       options.ignore(NodeSections.names)
       return (own, ClusterSections(&options, limits: own.node.limits))

@@ -9,17 +9,23 @@ public struct BlueprintCheck: Sendable {
   public let summary: String?
 
   /// Checks a configuration without making it run. A reference that cannot be resolved is a warning here: a file is often
-  /// checked on another machine than the one that knows its secrets.
+  /// checked on another machine than the one that knows its secrets. A file that has none of a node's own sections is checked
+  /// as what a cluster's revision says.
   public init(text: [UInt8], secrets: @escaping SecretResolver) {
-    let result = Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
+    let members = JSONDocument.parse(text).document?.root.members.compactMap(\.key.string) ?? []
+    let isRevision = !members.isEmpty && !members.contains { NodeSections.names.contains($0) }
+    let result =
+      isRevision
+      ? Blueprint.read(.usual, revision: text, secrets: secrets, toleratesMissingSecrets: true)
+      : Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
     diagnostics = result.diagnostics
     summary = result.blueprint.map { blueprint in
       func count(_ count: Int, _ name: String) -> String { "\(count) \(name)\(count == 1 ? "" : "s")" }
       let keys = blueprint.keyRing.consumers.reduce(0) { $0 + $1.keys.count }
       return [
-        count(blueprint.listeners.count, "listener"), count(blueprint.routes.count, "route"),
-        count(blueprint.upstreams.count, "upstream"), count(blueprint.keyRing.consumers.count, "consumer"),
-        count(keys, "key"),
+        isRevision ? "for a cluster" : count(blueprint.listeners.count, "listener"),
+        count(blueprint.routes.count, "route"), count(blueprint.upstreams.count, "upstream"),
+        count(blueprint.keyRing.consumers.count, "consumer"), count(keys, "key"),
       ].joined(separator: ", ")
     }
   }

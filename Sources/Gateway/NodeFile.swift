@@ -50,10 +50,7 @@ public struct RevisionReading: Sendable {
   /// the cluster's sections refer to, and for nothing else.
   public init(text: [UInt8], for own: NodeSections? = nil, secrets: @escaping SecretResolver) {
     let asked = AskedSecrets()
-    let usual = "{ listeners: [\"127.0.0.1:1\"] }"
-    let own = own ?? NodeSections.read(text: Array(usual.utf8)) { _ in .failure(SecretFault("")) }.sections
-    guard let own else { preconditionFailure("the smallest file cannot be read") }
-    let (blueprint, diagnostics) = Blueprint.read(own, revision: text) { source in
+    let (blueprint, diagnostics) = Blueprint.read(own ?? .usual, revision: text) { source in
       let answer = secrets(source)
       if case .success(let value) = answer { asked.values[source] = value }
       return answer

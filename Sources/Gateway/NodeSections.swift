@@ -20,6 +20,15 @@ public struct NodeSections: Equatable, Sendable {
   /// Whom the node counts together with.
   public let cluster: ClusterSettings
 
+  /// Those of a node about which nothing is known: all its limits are the usual ones.
+  static let usual: NodeSections = {
+    let text = Array("{ listeners: [\"127.0.0.1:1\"] }".utf8)
+    guard let sections = read(text: text, secrets: { _ in .failure(SecretFault("there are none")) }).sections else {
+      preconditionFailure("the smallest file cannot be read")
+    }
+    return sections
+  }()
+
   /// Whether the rest of its configuration is the cluster's: it shares a store, and has the secret that revisions are
   /// sealed and signed with.
   public var hasRevisions: Bool { store != .embedded && !cluster.secret.isEmpty }

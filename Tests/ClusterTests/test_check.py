@@ -200,3 +200,10 @@ def test_wrong_usage_is_exit_status_2():
     assert "check" in sluice("chek").stderr
     assert sluice("check", "--nonsense").returncode == 2
     assert sluice("--version").returncode == 0
+
+
+def test_what_a_cluster_gets_can_be_checked_without_the_sections_of_a_node(tmp_path):
+    path = tmp_path / "revision.json"
+    path.write_text('{ upstreams: { a: { endpoints: ["127.0.0.1:9001"] } }, routes: [{ id: "r", match: { path: "/" }, upstream: "a" }] }')
+    result = sluice("check", path)
+    assert (result.returncode, result.stdout) == (0, f"{path}: fine, for a cluster, 1 route, 1 upstream, 0 consumers, 0 keys\n")

@@ -9,7 +9,9 @@ import sys
 
 import harness as h
 
-SCENARIOS = ["proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas"]
+SCENARIOS = [
+    "proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas", "revisions",
+]
 PARTS = ["quotas_latency"]  # of another, on their own
 RESULTS = h.HERE.parent / "results"
 

@@ -61,9 +61,9 @@ extension RevisionKeeper {
   private func dismiss(_ id: String, _ proposal: [UInt8], _ outcome: RevisionOutcome) {
     guard let epoch = leadership.fence(at: context.clock()) else { return rest() }
     let words = [context.identity.id, "\(epoch)", id].map { Array($0.utf8) }
-    context.store.call("dismiss", words + [proposal, Array(outcome.text.utf8)]) { [self] _ in
+    context.store.call("dismiss", words + [proposal, Array(outcome.text.utf8)]) { [self] reply in
       leading.isBusy = false
-      ask()
+      if reply.text == "OK" { ask() }
     }
   }
 
@@ -125,8 +125,11 @@ extension RevisionKeeper {
       }
       leading.isBusy = false
       if reply.number == head.revision { note(signed.bytes) }
-      if case .failed = reply { return }
-      ask()
+      switch reply {
+      // Somebody else leads, or nobody knows: a sign of life will tell.
+      case .failed, .refused("FENCED", _): return
+      default: ask()
+      }
     }
   }
 
