@@ -23,13 +23,13 @@ final class AgreementRig {
       return 1
     }
     let loaded = redis.run(["FUNCTION", "LOAD", AgreementLibrary.current.functionSource].map { Array($0.utf8) })
-    precondition(loaded == .bytes(Array("gwcl_1".utf8)), "\(loaded)")
+    precondition(loaded == .bytes(Array(AgreementLibrary.current.name.utf8)), "\(loaded)")
   }
 
   func pass(milliseconds: Int64) { wall += milliseconds * 1000 }
 
   func call(_ verb: String, _ arguments: String...) -> ModelReply {
-    redis.run((["FCALL", "gwcl_1", "1", Self.prefix, verb] + arguments).map { Array($0.utf8) })
+    redis.run((["FCALL", AgreementLibrary.current.name, "1", Self.prefix, verb] + arguments).map { Array($0.utf8) })
   }
 
   func forget() { published = [] }

@@ -52,6 +52,21 @@ struct AgentStoreTests {
     #expect(try rig.call(0, "roster")?.items.count == 8)
   }
 
+  @Test("A store that holds another version of the library serves both")
+  func versions() throws {
+    let redis = try RealRedis()
+    let old = AgreementLibrary.library(
+      "local function run() return redis.error_reply('OLD version') end\n" + """
+        if redis.register_function then redis.register_function('gwcl_NAME', run) else return run() end
+        """)
+    #expect(old.name != AgreementLibrary.current.name)
+    let former = try AgentRig(1, on: redis, library: old)
+    #expect(try former.call(0, "roster")?.code == "OLD")
+    let rig = try AgentRig(2, on: redis)
+    #expect(try agree(rig))
+    #expect(try former.call(0, "roster")?.code == "OLD")
+  }
+
   @Test("A Redis that stood still for longer than a lease: one leads again, and nobody was missed")
   func frozen() throws {
     let redis = try RealRedis()

@@ -150,7 +150,7 @@ struct AgentTests {
   @Test("The store's clock may be set by an hour: no takeover takes longer, and epochs grow", arguments: [3600, -3600])
   func clock(seconds: Int64) throws {
     let shifted = StoreLibrary(
-      name: "gwcl_1",
+      name: AgreementLibrary.current.name,
       source: AgreementLibrary.current.scriptSource.replacing(
         /local function wall\(\)[^\n]*/,
         with: """

@@ -9,7 +9,7 @@ local function run(keys, args)
 end
 
 if redis.register_function then
-  redis.register_function('gwcl_1', run)
+  redis.register_function('gwcl_NAME', run)
 else
   return run(KEYS, ARGV)
 end

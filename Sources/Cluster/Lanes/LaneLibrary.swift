@@ -31,6 +31,8 @@ public struct LaneCaller: Sendable {
   /// The caller of these names; nil unless `replicationID` has 40 bytes.
   public init?(replicationID: [UInt8], node: UInt64, dialect: LaneDialect, library: StoreLibrary = LaneLibrary.current)
   {
+    // A call is written with the length of a name of this house.
+    precondition(library.name.utf8.count == 6)
     guard replicationID.count == Self.replicationIDBytes else { return nil }
     self.replicationID = replicationID
     self.node = node

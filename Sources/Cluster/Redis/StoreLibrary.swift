@@ -3,7 +3,7 @@ import Crypto
 
 /// A program that Redis runs, and its names: one source, loaded as a Function where there are any, otherwise as a script.
 public struct StoreLibrary: Sendable {
-  /// The library's name, and that of its one function: six bytes, the last one its major version.
+  /// The library's name, and that of its one function.
   public let name: String
   /// What `FUNCTION LOAD` takes.
   public let functionSource: String
@@ -14,14 +14,16 @@ public struct StoreLibrary: Sendable {
 
   /// A library that registers its function as `name`.
   init(name: String, source: String) {
-    precondition(name.utf8.count == 6)
     self.name = name
     scriptSource = source
     functionSource = "#!lua name=\(name)\n" + source
+    scriptDigest = Self.digest(of: source)
+  }
+
+  /// The 40 digits of SHA-1 by which Redis knows a text.
+  static func digest(of source: String) -> [UInt8] {
     let digits = Array("0123456789abcdef".utf8)
-    scriptDigest = SHA1.digest(of: RawSpan(Array(source.utf8))).flatMap {
-      [digits[Int($0 >> 4)], digits[Int($0 & 15)]]
-    }
+    return SHA1.digest(of: RawSpan(Array(source.utf8))).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
   }
 
   /// What a connection loads where it is missing.
