@@ -139,9 +139,10 @@ final class Fleet: NodeCluster {
       try world.start("node \(number) loop \(index)") { loop in
         loop.host = host
         loop.clocks = clocks
-        let settings = SharedQuotaSettings(
+        var settings = SharedQuotaSettings(
           store: .single(RedisServer(address: .socket(Self.address))), cluster: "t",
           keys: ClusterKeys(secret: Array("secret".utf8)), clientName: "n\(number)-\(index)")
+        settings.laneCount = 4
         return try FleetLoop(self, loop, life: number, index: index, settings, node)
       }
     }
