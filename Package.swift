@@ -83,7 +83,7 @@ let package = Package(
     tests("PipelineTests", ["Core", "Crypto", "HTTP", "Pipeline"]),
     tests(
       "GatewayTests",
-      ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Policies", "Simulation", "Traffic"]),
+      ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "ModelRedis", "Pipeline", "Policies", "Simulation", "Traffic"]),
     tests("AdminTests", ["Admin", "Cluster", "Core", "Gateway", "Pipeline"]),
     tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
     tests("CryptoTests", ["Core", "Crypto"]),

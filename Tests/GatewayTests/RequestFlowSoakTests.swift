@@ -1,3 +1,4 @@
+import Cluster
 import Core
 import Simulation
 import Testing
@@ -6,7 +7,7 @@ import Testing
 
 /// Clients and origins of every temper, drawn from a seed. Each response says which request it answers and how long it
 /// is, so that a wrong, mixed up or shortened one cannot pass for a right one.
-private final class Soak {
+final class Soak {
   private struct Dice {
     var generator: SeededGenerator
     mutating func roll(_ sides: Int) -> Int { generator.number(in: 0...(sides - 1)) }
@@ -31,8 +32,13 @@ private final class Soak {
   private var dice: Dice
   private var visitors: [Visitor] = []
   private(set) var completeCount = 0
+  private(set) var refusedCount = 0
 
-  init(seed: UInt64, resetChance: Double) throws {
+  /// With `policies` of the main route, and what decides their limits.
+  init(
+    seed: UInt64, resetChance: Double, policies: String = "", prepare: (SimulatedWorld) -> Void = { _ in },
+    store: ((SimulatedLoop) throws -> SharedQuota)? = nil
+  ) throws {
     dice = Dice(generator: SeededGenerator(seed: seed))
     var conditions = seed % 2 == 0 ? Conditions.harsh : .rough
     conditions.resetChance = resetChance
@@ -44,8 +50,8 @@ private final class Soak {
         upstream: "limits: { connections: 12, pending: 40, idlePerEndpoint: 3, idleTimeout: \"3s\" }, "
           + "timeouts: { connect: \"500ms\", response: \"1500ms\", idle: \"2s\" }, retries: { attempts: 2, on: [\"reset\", \"connect-failure\", \"503\"] }",
         route:
-          "upstream: \"main\", limits: { body: \"50KiB\" }, mirror: { upstream: \"other\", percent: 20 }, timeouts: { total: \"6s\" }",
-        routes: RequestFlowMessagesTests.local), seed: seed, conditions)
+          "\(policies) upstream: \"main\", limits: { body: \"50KiB\" }, mirror: { upstream: \"other\", percent: 20 }, timeouts: { total: \"6s\" }",
+        routes: RequestFlowMessagesTests.local), seed: seed, conditions, prepare: prepare, store: store)
     for number in 1...3 { bench.origin(number) { [unowned self] in answer($0, $1) }.acceptsUpgrades = true }
     bench.otherOrigin { [unowned self] in answer($0, $1) }
   }
@@ -179,7 +185,8 @@ private final class Soak {
         } else if response.status == 200 {
           #expect(response.text == Self.content(request.method, request.target, request.body))
         } else {
-          #expect([408, 502, 503, 504].contains(response.status))
+          #expect([408, 429, 502, 503, 504].contains(response.status))
+          if response.status == 429 { refusedCount += 1 }
         }
       }
     }
