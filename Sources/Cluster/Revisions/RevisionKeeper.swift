@@ -317,9 +317,19 @@ public final class RevisionKeeper: AgentPart {
     if seed == nil { isSettled = true } else { plant() }
   }
 
+  /// The store has lost a head that this node never ran, since it refused it, is not of its stage, or had not got it yet.
+  /// Whoever runs it gives it back, and it is heard of again; otherwise it is gone, and this node goes on from what it runs.
+  private func abandon(_ head: SignedHead) {
+    if target == head { (target, retryAt, attempt) = (nil, .max, attempt + 1) }
+    current = running?.head
+    leading.forget()
+    askAt = context.clock() + Self.pause
+  }
+
   /// Gives the store back a head that it has lost, if this node has the body too.
   private func restore(_ head: SignedHead) {
-    guard !isRestoring, let running, running.head == head else { return }
+    guard !isRestoring else { return }
+    guard let running, running.head == head else { return abandon(head) }
     isRestoring = true
     store(running.bytes, as: head.head.body) { [self] isStored in
       guard isStored else { return isRestoring = false }
