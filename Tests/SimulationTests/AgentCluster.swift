@@ -11,6 +11,10 @@ final class AgentLoop: EventHandler {
   enum Message: Sendable {
     /// To revoke something.
     case revoke(Int)
+    /// To propose something.
+    case propose(RevisionDraft, Int)
+    /// A revision has been compiled, or could not be.
+    case compiled(RevisionCandidate)
     /// The loops go by this view.
     case taken(FactView, Int)
     /// To go, in good order.
@@ -24,17 +28,18 @@ final class AgentLoop: EventHandler {
   private unowned let cluster: AgentCluster
   private let life: Int
 
-  init(_ cluster: AgentCluster, _ loop: SimulatedLoop, life: Int) throws {
+  init(_ cluster: AgentCluster, _ loop: SimulatedLoop, life: Int, place: Int) throws {
     (self.cluster, self.life) = (cluster, life)
     var settings = AgentSettings(
       store: .single(RedisServer(address: .socket(NodeCluster.address))), cluster: "t", secrets: AgentCluster.secrets,
       clientName: "n\(life)")
     settings.verification = verification
-    let identity = NodeIdentity(nonce: loop.random(), name: "n\(life)", version: "1")
+    let identity = NodeIdentity(nonce: loop.random(), name: "n\(place)", version: "1")
     agent = try ClusterAgent(settings, identity: identity, world: loop, clock: { loop.bootNanoseconds }) {
       UInt64($0) << 56 | UInt64($1) << 32 | UInt64($2)
     }
     agent.factKeeper.onView = { [unowned cluster] in cluster.deliver($0, $1, to: life) }
+    cluster.prepare(agent, life: life, place: place)
     agent.start()
   }
 
@@ -47,6 +52,14 @@ final class AgentLoop: EventHandler {
     case .revoke(let number):
       let record = FactRecord.revocation(RevocationRecord(Revocation(cluster.facts[number].mark)))
       agent.factKeeper.add([record]) { [unowned cluster] in if case .added = $0 { cluster.stored(number) } }
+    case .propose(let draft, let number):
+      agent.revisions.propose(draft) { [unowned cluster] in cluster.decided(number, $0) }
+    case .compiled(let candidate):
+      if AgentCluster.isGood(candidate.body) {
+        agent.revisions.adopted(candidate)
+      } else {
+        agent.revisions.refused(candidate, because: "it is bad")
+      }
     case .taken(let view, let number):
       cluster.went(by: view, life)
       agent.factKeeper.taken(number)
@@ -58,7 +71,13 @@ final class AgentLoop: EventHandler {
 
   func endTurn() -> Instant {
     agent.work()
-    while let event = agent.nextEvent() { if case .remark(let text) = event { remarks.append(text) } }
+    while let event = agent.nextEvent() {
+      switch event {
+      case .remark(let text): remarks.append(text)
+      case .revision(let candidate): cluster.compile(candidate, life)
+      default: break
+      }
+    }
     cluster.watch(life)
     return agent.flush()
   }
@@ -72,6 +91,16 @@ final class AgentCluster: NodeCluster {
   private(set) var sockets: [SimulatedNode<AgentLoop>] = []
   /// What was revoked.
   var facts: [SimulatedFact] = []
+  /// What each life runs; disks by place; when the last revision is compiled; proposals, and what became of them.
+  var runs: [SimulatedRun] = []
+  var shelves: [SimulatedShelf] = []
+  var compiled: [Int: Instant] = [:]
+  var proposals = 0
+  var outcomes: [RevisionOutcome] = []
+  var published: [Int64: Int] = [:]
+  var texts: [Int64: String] = [:]
+  /// How often each verb with arguments was called.
+  var calls: [String: Int] = [:]
   /// When the last view reaches the loops of a life.
   var delivered: [Int: Instant] = [:]
   /// The highest epoch that each life has acted on.
@@ -91,26 +120,30 @@ final class AgentCluster: NodeCluster {
     redis.onAnswer = { [unowned self] in heard($0, $1) }
   }
 
-  override func makeLife(_ number: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
+  override func makeLife(_ number: Int, place: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
     let node = try world.start("node \(number)") { loop in
       loop.host = host
       loop.clocks = clocks
-      return try AgentLoop(self, loop, life: number)
+      return try AgentLoop(self, loop, life: number, place: place)
     }
     agents.append(node.handler)
     sockets.append(node)
     epochs.append(0)
+    runs.append(SimulatedRun())
     return NodeLife([node.loop], host: host, began: world.now) { node.send(.leave) }
   }
 
   // MARK: At the store
 
   /// Verbs that only a leader may call: their first arguments are the node and its epoch.
-  private static let fenced: Set<String> = ["renew", "resign", "list"]
+  private static let fenced: Set<String> = [
+    "renew", "resign", "list", "publish", "dismiss", "fact-sweep",
+  ]
 
   private func heard(_ words: [[UInt8]], _ reply: ModelReply) {
     guard words.count > 6, words[0] == Array("FCALL".utf8) || words[0] == Array("EVALSHA".utf8) else { return }
     let texts = words[4...].prefix(3).map { String(decoding: $0, as: UTF8.self) }
+    calls[texts[0], default: 0] += 1
     switch reply {
     case .error, .null, .nullList: return
     default: break
@@ -145,6 +178,7 @@ final class AgentCluster: NodeCluster {
   func watch(_ life: Int) {
     guard agents.indices.contains(life) else { return }
     watchFacts(life)
+    watchRevision(life)
     let leadership = agents[life].agent.leadership
     if leadership.epoch < epochs[life] {
       problems.append("node \(life) goes back from epoch \(epochs[life]) to \(leadership.epoch)")
@@ -164,7 +198,8 @@ final class AgentCluster: NodeCluster {
 
   var summary: String {
     "\(lives.count) lives, \(leadTimes.count) accepted writes of leaders in \(owners.count) epochs, "
-      + "\(facts.count { $0.stored != nil }) of \(facts.count) facts stored, \(redis.commandCount) commands\n"
+      + "\(facts.count { $0.stored != nil }) of \(facts.count) facts stored, "
+      + "\(runs.map(\.revision).max() ?? 0) revisions of \(proposals) proposals, \(redis.commandCount) commands, \(calls.sorted { $0.key < $1.key })\n"
       + agents.indices.map { "node \($0): \(agents[$0].remarks)" }.joined(separator: "\n")
   }
 

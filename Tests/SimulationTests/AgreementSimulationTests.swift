@@ -13,9 +13,11 @@ struct AgreementSimulationTests {
     try Seeds.run(floor: 40, seconds: 12) { seed in try Self.run(seed).problems }
   }
 
+  /// To the byte it is not: what is sealed is sealed under a random number each time.
   @Test("A seed means the same run every time", arguments: [2, 5] as [UInt64])
   func repeats(seed: UInt64) throws {
-    #expect(try Self.run(seed).world.fingerprint == Self.run(seed).world.fingerprint)
+    let (first, second) = (try Self.run(seed), try Self.run(seed))
+    #expect(first.events == second.events && first.leadTimes == second.leadTimes && first.summary == second.summary)
   }
 
   /// The cluster of a seed, behind all that happened to it.
@@ -31,6 +33,7 @@ struct AgreementSimulationTests {
     cluster.world.run(for: .milliseconds(random.number(in: 0...3000)))
     let end = cluster.world.now + .seconds(random.number(in: 5...25))
     cluster.revoke(every: .milliseconds(random.number(in: 50...2000)), until: end)
+    cluster.propose(every: .milliseconds(random.number(in: 100...3000)), until: end)
     while cluster.world.now < end {
       cluster.world.run(for: .milliseconds(random.number(in: 20...4000)))
       if !kinds.isEmpty {
@@ -42,6 +45,7 @@ struct AgreementSimulationTests {
     cluster.checkLeads(until: cluster.world.now)
     cluster.checkAgreement()
     cluster.checkFacts()
+    cluster.checkRevisions()
     if Seeds.single != nil { print((cluster.events + cluster.problems + [cluster.summary]).joined(separator: "\n")) }
     return cluster
   }

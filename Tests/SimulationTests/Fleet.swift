@@ -132,7 +132,7 @@ final class Fleet: NodeCluster {
     try super.init(seed: seed, nodes: nodes, conditions, lag: lag)
   }
 
-  override func makeLife(_ number: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
+  override func makeLife(_ number: Int, place: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
     let count = random.number(in: 1...2)
     let node = NodeQuota(loops: count)
     let loops = try (0..<count).map { index in

@@ -59,7 +59,7 @@ class NodeCluster {
   }
 
   /// Makes the loops of a new life; nothing runs before the world does.
-  func makeLife(_ number: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
+  func makeLife(_ number: Int, place: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
     preconditionFailure("a cluster has nodes of a kind")
   }
 
@@ -70,7 +70,7 @@ class NodeCluster {
     var clocks = MachineClocks()
     if drift { clocks.driftPartsPerMillion = random.number(in: -400...400) }
     let number = lives.count
-    lives.append(try makeLife(number, host: IPAddress(v4: 0x0a00_0100 + UInt32(place)), clocks))
+    lives.append(try makeLife(number, place: place, host: IPAddress(v4: 0x0a00_0100 + UInt32(place)), clocks))
     current[place] = number
   }
 
