@@ -94,7 +94,7 @@ public struct ConfigurationService: Sendable {
       if draft.plan.isEmpty, let running = present.running, running.head == present.head {
         return reply(.success(.unchanged(present.revision)))
       }
-      var wish = RevisionDraft(.apply(draft.body), base: base ?? present.revision, author: author, message: message)
+      var wish = RevisionDraft(.apply(draft.body), base: base, author: author, message: message)
       complete(&wish)
       propose(wish) { reply($0.map { $0.applied(draft.plan) }) }
     }

@@ -72,7 +72,9 @@ extension Verb {
         ("message", arguments.value("--message")), ("canary", canary.map { "\($0)" }),
         ("hold", hold.map { "\($0 / 1_000_000)ms" }), ("tolerance", tolerance.map { "\($0)" }),
       ], contentType: AdminClient.configurationType, body: upload.bytes)
-    if let base { request.fields = [("If-Match", "\"\(base)\"")] }
+    // What somebody else applies between the two is not overwritten.
+    guard let newest = base ?? RevisionCommand.newest(client, verb: "apply") else { return .failed }
+    request.fields = [("If-Match", "\"\(newest)\"")]
     return RevisionCommand(client, verb: "apply", arguments).change(request, file: upload.path)
   }
 
@@ -148,6 +150,13 @@ struct RevisionCommand {
       throw UsageError("\(arguments.operands[place]) is no revision; sluice history lists them")
     }
     return number
+  }
+
+  /// The revision in force; 0 for none, nil (and a word about it) where that cannot be found out.
+  static func newest(_ client: AdminClient, verb: String) -> Int? {
+    let request = AdminClient.Request(path: "/v1/config/revisions", parameters: [("limit", "1")])
+    guard let json = client.ask(request, for: verb)?.json else { return nil }
+    return Int(json["revisions"]?.elements.first?["revision"]?.integer ?? 0)
   }
 
   /// Asks, and prints the answer.
