@@ -19,6 +19,8 @@ extension Node {
       let helper = Helper()
       helper.run { [self] in
         let result = work()
+        // What was needed on the way may have been several times as much as what is left.
+        ProcessLimits.releaseFreeMemory()
         agree { agent in
           agent?.factKeeper.done(number, result)
           helper.join()

@@ -35,7 +35,7 @@ public struct FactPosition: Equatable, Sendable {
   }
 }
 
-/// The last entries that a node has applied: what it can give back to a log that has lost them.
+/// The last entries that a node has applied, without a gap: what it can give back to a log that has lost them.
 struct FactHistory {
   /// How many are kept. What a failover loses is what was written in the last moments before it.
   static let capacity = 8192
@@ -78,7 +78,10 @@ struct FactHistory {
 
   /// Whether the entry of this number had this chain here.
   func holds(_ sequence: Int64, _ chain: [UInt8]) -> Bool {
-    entries.contains { $0.sequence == sequence && $0.chain == chain }
+    let place = sequence - oldest
+    guard place >= 0, place < entries.count else { return false }
+    let entry = entries[(next + Int(place)) % entries.count]
+    return entry.sequence == sequence && entry.chain == chain
   }
 
   var oldest: Int64 { entries.isEmpty ? 0 : entries[next % entries.count].sequence }
