@@ -179,9 +179,7 @@ public final class ApiKey: Policy, RequestHook {
       exchange.responseFields.append("Sluice-Degraded: revocations\r\n")
       return nil
     case .ask:
-      if let desk = facts.desk, exchange.ticket != 0,
-        desk.ask(services.marks(&exchange, facts), ticket: exchange.ticket)
-      {
+      if let desk = facts.desk, desk.ask(services.marks(&exchange, facts), ticket: exchange.ticket) {
         return .wait
       }
       fallthrough

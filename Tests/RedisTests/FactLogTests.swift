@@ -9,7 +9,10 @@ import Testing
 /// Nodes that keep facts, on a Redis that forgets, repeats and mixes things up.
 private final class FactRig {
   let rig: AgentRig
-  let redis: RealRedis
+  /// Where new nodes find the others.
+  let store: RedisStore
+  /// Kept alive with the nodes.
+  private let redis: RealRedis?
   private let secrets = ClusterSecrets(secret: AgentRig.secret)
   private(set) var marks: [RevocationMark] = []
   /// When each was known to be added, by the boot clock.
@@ -17,9 +20,14 @@ private final class FactRig {
   /// Times that somebody vouched for what it did not have.
   private(set) var breaches: [String] = []
 
-  init(_ count: Int = 3) throws {
-    redis = try RealRedis()
-    rig = try AgentRig(count, on: redis)
+  convenience init(_ count: Int = 3) throws {
+    let redis = try RealRedis()
+    try self.init(count, .single(RedisServer(address: .socket(redis.socket))), redis)
+  }
+
+  init(_ count: Int, _ store: RedisStore, _ redis: RealRedis? = nil) throws {
+    (self.store, self.redis) = (store, redis)
+    rig = try AgentRig(count, store)
     #expect(try rig.lead() != nil)
     #expect(try settle())
   }
@@ -170,6 +178,25 @@ private final class FactRig {
     #expect(facts.breaches.isEmpty)
   }
 
+  @Test("What a primary took with it that was killed while its replicas were behind is back on all nodes")
+  func killed() throws {
+    let group = try FailoverGroup(lag: 400)
+    let facts = try FactRig(3, group.redisStore)
+    #expect(try facts.revoke())
+    #expect(try facts.settle())
+    // Replicas have that one, and none of the next.
+    try facts.run(milliseconds: 600)
+    facts.rig.units[2].isDriven = false
+    for index in 0..<4 { #expect(try facts.revoke(by: index % 2)) }
+    group.primary.kill()
+    try facts.run(milliseconds: 500)
+    facts.rig.units[2].isDriven = true
+    #expect(try facts.settle(milliseconds: 12_000))
+    #expect(try facts.rig.send("HLEN {}:facts:r")?.number == 5)
+    #expect(facts.rig.units[0].remarks.contains { $0.contains("facts; they are added again") })
+    #expect(facts.breaches.isEmpty)
+  }
+
   @Test("After all was lost the nodes bring everything back, and a newcomer learns it")
   func flushed() throws {
     let facts = try FactRig()
@@ -177,7 +204,7 @@ private final class FactRig {
     #expect(try facts.settle())
     try facts.rig.send("FLUSHALL")
     #expect(try facts.settle())
-    try facts.rig.add(.single(RedisServer(address: .socket(facts.redis.socket))))
+    try facts.rig.add(facts.store)
     #expect(try facts.settle(milliseconds: 9000))
     #expect(try facts.revoke(by: 3))
     #expect(try facts.settle())

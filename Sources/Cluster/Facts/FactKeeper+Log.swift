@@ -138,6 +138,7 @@ extension FactKeeper {
     isAligned = true
     lookAt = 0
     snapshots.isDue = true
+    if lost.isEmpty { moveWaiters(to: sequence) }
     notePosition()
   }
 
