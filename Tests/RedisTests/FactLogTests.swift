@@ -162,7 +162,7 @@ private final class FactRig {
     // The third node sees nothing of what is about to be lost.
     facts.rig.units[2].isDriven = false
     for _ in 0..<3 { #expect(try facts.revoke()) }
-    try facts.run { facts.holds(1, facts.marks[3]) }
+    try facts.run { facts.keeper(1).position.sequence == 4 }
     let first = try facts.chain(1)
     for number in 2...4 { try facts.rig.send("XDEL {}:facts:log \(number)-0") }
     try facts.rig.send("DEL {}:facts:r")
@@ -221,7 +221,7 @@ private final class FactRig {
     #expect(receipt?.nodes == 3 && receipt?.of == 3 && receipt?.missing == [])
     facts.rig.units[2].isDriven = false
     #expect(try facts.revoke())
-    try facts.run(milliseconds: 1000) { facts.holds(0, facts.marks[1]) }
+    try facts.run(milliseconds: 1000) { facts.keeper(0).position.sequence == 2 }
     receipt = nil
     facts.keeper(0).wait(for: facts.keeper(0).position, nanoseconds: 300_000_000) { receipt = $0 }
     try facts.run { receipt != nil }

@@ -45,6 +45,8 @@ extension FactKeeper {
   private static let positionPause: Int64 = 4_000_000
   /// The most that wait at the same time.
   static let waiterLimit = 64
+  /// The most additions that are kept until they have been read from the log.
+  private static let ownLimit = 1024
   /// How long an addition is tried, in nanoseconds.
   private static let additionTime: Int64 = 3_000_000_000
 
@@ -68,6 +70,7 @@ extension FactKeeper {
         guard items.count == 3, let epoch = items[0].number, let last = items[1].number else {
           return then(.unavailable)
         }
+        keep(records, until: FactPosition(epoch: epoch, sequence: last, chain: []))
         then(.added(FactPosition(epoch: epoch, sequence: last, chain: [])))
       case .refused(let code, let reason):
         guard code == "EPOCH" else {
@@ -82,6 +85,18 @@ extension FactKeeper {
       }
     }
   }
+
+  /// What was added holds here at once, and is given back like everything else if the log loses it before it was read.
+  private func keep(_ records: [[UInt8]], until position: FactPosition) {
+    if !self.position.covers(position) {
+      own.append((position, records))
+      if own.count > Self.ownLimit { own.removeFirst() }
+    }
+    apply(records.compactMap { FactRecord($0) })
+  }
+
+  /// Drops what has been read from the log.
+  func forgetOwn() { own.removeAll { position.covers($0.position) } }
 
   /// Looks at the log first: there is another epoch.
   private func retry(_ records: [[UInt8]], until deadline: Int64, _ then: @escaping (FactAnswer) -> Void) {

@@ -62,6 +62,7 @@ extension FactKeeper {
       if let known = FactRecord(record) { records.append(known) }
     }
     apply(records)
+    forgetOwn()
     if position.sequence == head.sequence, position.chain == head.chain { return confirm(moment) }
     if head.sequence > position.sequence, items.count > 4 {
       lookAt = 0
@@ -130,7 +131,9 @@ extension FactKeeper {
 
   /// The log and this node agree up to a place: what this node has beyond is added again, and it reads on from there.
   private func align(_ epoch: Int64, at sequence: Int64, _ chain: [UInt8]) {
-    let missing = history.takeEntries(behind: sequence).map(\.record).filter { !$0.isEmpty }
+    let missing =
+      history.takeEntries(behind: sequence).map(\.record).filter { !$0.isEmpty } + own.flatMap(\.records)
+    own = []
     if !missing.isEmpty { context.remark("the store has lost \(missing.count) facts; they are added again") }
     lost.records += missing
     position = FactPosition(epoch: epoch, sequence: sequence, chain: chain)
@@ -146,6 +149,8 @@ extension FactKeeper {
   /// snapshot, or from the beginning where there is none.
   private func alignNowhere(_ head: FactHead) {
     context.remark("the store's facts are not those that this node knows: all of them are added again")
+    lost.records += own.flatMap(\.records)
+    own = []
     position = FactPosition(epoch: head.epoch, sequence: 0, chain: [])
     history.restart(at: position)
     snapshots.loaded = []
