@@ -238,7 +238,8 @@ extension AdminRoute {
     case .published(let revision, let plan):
       var response = applied(revision, isChanged: true, plan)
       response.change = AdminChange(
-        "configuration", before: "", after: "revision \(revision)", reason: request.parameter("message") ?? "")
+        "revision \(revision)", before: plan.summary(\.old), after: plan.summary(\.new),
+        reason: request.parameter("message") ?? "")
       reply(response)
     case .unchanged(let revision): reply(applied(revision, isChanged: false, nil))
     case .waiting(let id): reply(waiting(id))

@@ -41,6 +41,19 @@ public struct ConfigurationPlan: Sendable {
     lowered = found.lowered
   }
 
+  /// What options say that differ, on one side, in a line; what goes beyond some thousand bytes is left out.
+  public func summary(_ side: (PlanChange.Option) -> String?) -> String {
+    var text = ""
+    for change in changes {
+      for option in change.options {
+        guard text.utf8.count < 4096 else { return text }
+        guard let value = side(option) else { continue }
+        text += "\(text.isEmpty ? "" : "; ")\(change.object) \(change.name) \(option.path) \(value)"
+      }
+    }
+    return text
+  }
+
   /// Whether nothing would change.
   public var isEmpty: Bool { changes.isEmpty }
 

@@ -27,7 +27,7 @@ extension Node {
         }
       }
     }
-    agent.factKeeper.restore(from: StateFolder.path(of: blueprint.own, nodeName: name) + "/facts")
+    agent.factKeeper.restore(from: StateFolder.path(of: blueprint.own, nodeName: name) + "/" + StateFolder.facts)
   }
 
   /// What a loop goes by; nil where the node is in no cluster that agrees on facts.

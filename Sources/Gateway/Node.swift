@@ -197,7 +197,7 @@ public final class Node: Sendable {
     _ agent: ClusterAgent, _ blueprint: Blueprint, _ file: NodeFile?, _ world: any World
   ) -> RevisionDesk {
     let keeper = agent.revisions
-    let folder = StateFolder.path(of: blueprint.own, nodeName: name) + "/revisions"
+    let folder = StateFolder.path(of: blueprint.own, nodeName: name) + "/" + StateFolder.revisions
     let shelf = RevisionFolder(folder)
     let sources = sources
     shelf.onFault = { sources.report("the revision is in force, but not kept over a restart: \($0)") }

@@ -15,6 +15,23 @@ public enum StateFolder {
     return (variable("HOME") ?? "/tmp") + "/.local/state/sluice/\(name)"
   }
 
+  /// What is kept in folders of its own below it.
+  static let revisions = "revisions"
+  static let facts = "facts"
+
+  /// Makes the folders that a node writes to, and makes them `user`'s: before the node becomes that user.
+  static func give(_ own: NodeSections, nodeName: String, toUser user: String, report: (String) -> Void) {
+    let folder = path(of: own, nodeName: nodeName)
+    for path in [folder, "\(folder)/\(revisions)", "\(folder)/\(facts)"] {
+      do {
+        try DurableFile.makeFolder(path)
+        try Privileges.give(folder: path, toUser: user)
+      } catch {
+        return report("cannot make \(path) a folder of \(user) (\(error)); name one that is, as node.state")
+      }
+    }
+  }
+
   private static func variable(_ name: String) -> String? {
     guard let value = unsafe getenv(name) else { return nil }
     let text = unsafe String(cString: value)

@@ -90,6 +90,14 @@ public enum Privileges {
     precondition(uid == 0 || setuid(0) != 0, "the process kept a way back to root")
   }
 
+  /// Makes the folder at `path`, itself and not what is in it, `user`'s own: for what the process must go on writing after
+  /// ``drop(toUser:group:)``. Without effect where the process is not root. A link is not followed.
+  public static func give(folder path: String, toUser user: String) throws(PrivilegeError) {
+    guard isRoot else { return }
+    guard let (uid, gid) = lookUp(user: user) else { throw .unknownUser(user) }
+    guard unsafe lchown(path, uid, gid) == 0 else { throw .system(code: errno) }
+  }
+
   private static func lookUp(user: String) -> (uid_t, gid_t)? {
     var entry = unsafe passwd()
     var found: UnsafeMutablePointer<passwd>?

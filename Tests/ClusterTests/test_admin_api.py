@@ -95,6 +95,20 @@ def test_a_refusal_to_change_is_in_the_log_of_every_node_and_the_chain_is_whole(
         assert code == 0 and "whole and as they were signed" in text, text
 
 
+def test_a_change_of_the_configuration_is_in_the_log_with_what_it_said_before_and_says_now(nodes):
+    node = nodes[0]
+    content = json.loads(node.file.read_text())
+    content["consumers"] = [{"id": "demo", "groups": ["gold"], "keys": []}]
+    answer = ask(
+        node.admin, path="/v1/config?message=gold+for+demo", method="PUT", body=json.dumps(content).encode(),
+        headers=[*bearer("operator"), ("Content-Type", "application/json")])
+    assert answer.status == 200, answer.body
+    line = until(
+        lambda: next((line for line in lines_of(nodes[1]) if line["target"] == "revision 2"), None), "the line of the change")
+    assert line["actor"] == "operator" and line["reason"] == "gold for demo" and line["outcome"] == "done"
+    assert "gold" in line["after"] and "gold" not in line.get("before", "")
+
+
 def test_a_line_that_was_removed_or_altered_is_found(nodes, tmp_path):
     node = nodes[0]
     for number in range(4):

@@ -2,14 +2,16 @@
 
 import json
 import os
+import pwd
 from signal import SIGKILL
 import subprocess
+import tempfile
 import threading
 import time
 
 import pytest
 
-from nodes import WARM, Cluster, limited
+from nodes import SECRET, WARM, Cluster, limited
 from support import SLUICE, Gateway, Origin, ask, configuration, connect, ok, route, sluice, until
 
 
@@ -169,6 +171,21 @@ def test_a_node_boots_without_redis_under_the_last_good_file_that_is_whole(trio)
     until(lambda: said(node) == "three", "the node takes the newest revision again")
     assert [said(each) for each in c.nodes] == ["three"] * 3
     until(lambda: revisions(node) and revisions(node)[0][0] == 3, "the store has its revisions back")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_a_node_that_becomes_another_user_goes_on_keeping_its_revisions(gateway, origin, redis):
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        content = configuration(
+            origin(), node={"name": "node-1", "user": "nobody", "state": f"{folder}/state"},
+            store=redis().url, cluster={"name": "test", "secret": SECRET}, routes=answered("first"))
+        node = gateway(content=content)
+        content["routes"] = answered("second")
+        code, out, err = verb(node, "apply", "--wait", written(node, content))
+        assert code == 0 and said(node) == "second", out + err
+        kept = until(lambda: sorted(os.listdir(f"{folder}/state/revisions"))[1:], "the second one is kept")
+        assert os.stat(f"{folder}/state/revisions/{kept[0]}").st_uid == pwd.getpwnam("nobody").pw_uid
 
 
 def test_a_node_that_joins_takes_the_clusters_revision_and_warns_of_its_own_file(trio, tmp_path):

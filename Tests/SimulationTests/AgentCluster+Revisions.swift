@@ -101,9 +101,7 @@ extension AgentCluster {
       if keeper.current?.name != agents[alive[0]].agent.revisions.current?.name {
         problems.append("nodes \(number) and \(alive[0]) know different heads")
       }
-      // Of two bad revisions one behind the other the second is taken back to the first, and no further: a node that refuses
-      // everything must not lead the cluster back through its history.
-      if keeper.running?.head != keeper.current, keeper.current?.head.cause != .reverted {
+      if keeper.running?.head != keeper.current {
         problems.append("node \(number) runs revision \(runs[number].revision) of \(head): \(runs[number].text)")
       }
     }

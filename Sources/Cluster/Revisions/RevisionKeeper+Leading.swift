@@ -167,7 +167,9 @@ extension RevisionKeeper {
     let refusals = acks.values.filter { $0.state == .refused }.sorted { $0.node < $1.node }
     let age = context.world.wallTime.microseconds - current.head.time
     guard leading.lookAt <= moment else { return leading.lookAt }
-    if refusals.count >= current.head.tolerance, age < Self.refusalWindow, canGoBack(current.head) {
+    if refusals.count >= current.head.tolerance, age < Self.refusalWindow,
+      canGoBack(current.head, refusedBy: refusals.count)
+    {
       leading.lookAt = moment + Self.look
       goBack(current, because: "refused by " + refusals.map { "\($0.node): \($0.reason)" }.joined(separator: "; "))
       return leading.lookAt
@@ -180,8 +182,13 @@ extension RevisionKeeper {
     return leading.lookAt > moment ? leading.lookAt : .max
   }
 
-  private func canGoBack(_ head: RevisionHead) -> Bool {
-    head.base > 0 && [.applied, .rolledBack, .promoted].contains(head.cause)
+  /// Whether there is something to go back to. Of two bad revisions one right behind the other the second is taken back to the
+  /// first, which is then taken back too; but only where most nodes refuse it: one that refuses everything must not lead
+  /// the cluster back through its history.
+  private func canGoBack(_ head: RevisionHead, refusedBy count: Int) -> Bool {
+    guard head.base > 0 else { return false }
+    if head.cause == .reverted { return count * 2 > members.listedCount }
+    return [.applied, .rolledBack, .promoted].contains(head.cause)
   }
 
   private func watchStage(_ current: SignedHead, _ moment: Int64) -> Int64 {
@@ -236,7 +243,7 @@ extension RevisionKeeper {
       var head = next(
         .reverted, former.head.body, author: context.identity.name,
         message: RevisionDraft.cut("revision \(current.head.revision) \(reason)", to: RevisionHead.longestMessage))
-      head.origin = former.head.revision
+      (head.origin, head.base) = (former.head.revision, former.head.base)
       publish(head, "", [])
     }
   }
