@@ -1,3 +1,4 @@
 import Glibc
 
-exit(Program.run(Array(CommandLine.arguments.dropFirst())).rawValue)
+// Not `exit`: what libraries do at the end is done beside threads that still use them, and nothing here is buffered by C.
+_exit(Program.run(Array(CommandLine.arguments.dropFirst())).rawValue)

@@ -114,7 +114,11 @@ def wait_for_store(server, seconds=20):
     """Until the store decides: a node that starts is ready before it is connected."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
-        before = decisions(server)
+        try:
+            before = decisions(server)
+        except OSError:  # The admin port opens last.
+            time.sleep(0.05)
+            continue
         h.get(server.port, headers=[("X-API-Key", h.key(0))])
         if difference(decisions(server), before).keys() & {"exact", "leased", "denycache"}:
             return
