@@ -158,7 +158,9 @@ struct ControlFlow: EventHandler {
     pendingStarts -= 1
     guard pendingStarts == 0, failure == nil else { return }
     if let user = blueprint.node.user {
-      if agent != nil { StateFolder.give(blueprint.own, nodeName: node.name, toUser: user, report: node.sources.report) }
+      if agent != nil {
+        StateFolder.give(blueprint.own, nodeName: node.name, toUser: user, report: node.sources.report)
+      }
       do throws(PrivilegeError) { try Privileges.drop(toUser: user) } catch {
         return fail("cannot become the user \"\(user)\": \(error); start as root, or remove node.user")
       }
