@@ -97,6 +97,8 @@ def test_ctrl_c_in_the_foreground_stops_everything():
     process = subprocess.Popen(
         [str(ROOT / "cluster" / "up"), "--port", str(port), "--foreground"],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        # A shell that was started in the background ignores Ctrl-C, and so would all that it starts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     try:
         until(lambda: accepts(port + 2), "the third gateway listens", 120)

@@ -80,7 +80,9 @@ extension AgentCluster {
       problems.append("nodes \(missing) never go by fact \(index)")
     }
     for number in alive.sorted() {
-      let age = lives[number].loops[0].bootNanoseconds - agents[number].verification.verifiedAt
+      // Negative where it never was.
+      let verifiedAt = max(0, agents[number].verification.verifiedAt)
+      let age = lives[number].loops[0].bootNanoseconds - verifiedAt
       if age > 1_000_000_000 { problems.append("node \(number) is not sure of its facts for \(age / 1_000_000) ms") }
     }
   }

@@ -1,6 +1,6 @@
 // How simulations are run, and run again.
 //
-// Each takes the seeds 1, 2, 3 … for as many seconds as it is given, but so many at least. A seed that fails is named with
+// Each takes the seeds 1, 2, 3 …, as many as it is told; and more, where it is given time. A seed that fails is named with
 // what went wrong. To see that run again, and nothing else, with its trace of faults and what was found:
 //
 //     SLUICE_SEED=4711 swift test --filter 'SharedQuotaSimulationTests'

@@ -6,10 +6,8 @@ import Pipeline
 
 /// How a keeper stands with snapshots.
 struct FactSnapshots {
-  /// Nanoseconds between two of them, if anything has changed: so many for each fact, since that is what they cost, within
-  /// bounds. A node that starts while the store is away knows no more than its last one.
-  private static let intervalOfFact: Int64 = 50_000
-  private static let intervals: ClosedRange<Int64> = 2_000_000_000...300_000_000_000
+  /// Nanoseconds between two of them, if anything has changed.
+  static let interval: Int64 = 300_000_000_000
   /// Facts after which the next one does not wait.
   static let deltas = 100_000
   private static let lookInterval: Int64 = 1_000_000_000
@@ -39,15 +37,11 @@ struct FactSnapshots {
     (madeAt, madeEpoch, changes, isDue, isWorking) = (moment, epoch, 0, false, true)
   }
 
-  /// Whether one of so many facts is to be made now, by a node that may make the store's or may not.
-  func wantsOne(_ moment: Int64, of facts: Int, mayStore: Bool) -> Bool {
+  /// Whether one is to be made now, by a node that may make the store's or may not.
+  func wantsOne(_ moment: Int64, mayStore: Bool) -> Bool {
     if isWorking { return false }
     if mayStore, announced.isEmpty || isDue { return true }
-    let wanted = Int64(clamping: facts).multipliedReportingOverflow(by: Self.intervalOfFact)
-    let interval =
-      wanted.overflow
-      ? Self.intervals.upperBound : min(max(wanted.partialValue, Self.intervals.lowerBound), Self.intervals.upperBound)
-    return changes >= Self.deltas || changes > 0 && moment - madeAt >= interval
+    return changes >= Self.deltas || changes > 0 && moment - madeAt >= Self.interval
   }
 
   mutating func schedule(_ moment: Int64) { nextAt = moment + Self.lookInterval }
@@ -74,7 +68,7 @@ extension FactKeeper {
     guard isAligned, context.store.isUp, lost.isEmpty, position.sequence > 0 else { return }
     let fence = leadership.fence(at: moment)
     let mayStore = fence != nil || snapshots.isOpener && snapshots.announced.isEmpty
-    if snapshots.wantsOne(moment, of: view.revocations.count + view.keys.count, mayStore: mayStore) {
+    if snapshots.wantsOne(moment, mayStore: mayStore) {
       snapshots.began(moment, epoch: position.epoch)
       makeSnapshot { [self] in store($0) }
     }
