@@ -233,7 +233,8 @@ def test_while_redis_is_away_nothing_changes_and_afterwards_everything_can(trio)
     assert [said(node) for node in c.nodes] == ["two"] * 3
     # It comes back empty: nodes give it the revision that they run.
     c.redis.start()
-    until(lambda: revisions(c.nodes[1]) and revisions(c.nodes[1])[0][0] == 2, "the store has revision 2 again", 10)
+    for node in c.nodes:
+        until(lambda: (known := revisions(node)) and known[0][0] == 2, "the store has revision 2 again, and this node asks it", 10)
     status, out, err = verb(c.nodes[0], "apply", "--wait", path)
     assert status == 0, out + err
     assert [said(node) for node in c.nodes] == ["three"] * 3
