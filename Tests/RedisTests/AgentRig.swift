@@ -71,27 +71,29 @@ final class AgentRig {
   let loop: EventLoop
   private(set) var units: [Unit] = []
   let lease: Int64
-  private let library: StoreLibrary
+  private let storeLibrary: StoreLibrary
   /// Kept alive with the agents.
   private var redis: RealRedis?
 
   /// Agents of one cluster on a server that lives as long as they do.
   convenience init(
-    _ count: Int, on redis: RealRedis, lease: Int64 = 1_000_000_000, library: StoreLibrary = AgreementLibrary.current
+    _ count: Int, on redis: RealRedis, lease: Int64 = 1_000_000_000,
+    storeLibrary: StoreLibrary = AgreementLibrary.current
   ) throws {
-    try self.init(count, .single(RedisServer(address: .socket(redis.socket))), lease: lease, library: library)
+    try self.init(count, .single(RedisServer(address: .socket(redis.socket))), lease: lease, storeLibrary: storeLibrary)
     self.redis = redis
   }
 
   /// Agents of one cluster whose leases last `lease` nanoseconds.
   init(
-    _ count: Int, _ store: RedisStore, lease: Int64 = 1_000_000_000, library: StoreLibrary = AgreementLibrary.current
+    _ count: Int, _ store: RedisStore, lease: Int64 = 1_000_000_000,
+    storeLibrary: StoreLibrary = AgreementLibrary.current
   )
     throws
   {
     loop = try EventLoop()
     self.lease = lease
-    self.library = library
+    self.storeLibrary = storeLibrary
     for _ in 0..<count { try add(store) }
   }
 
@@ -102,7 +104,7 @@ final class AgentRig {
     var settings = AgentSettings(
       store: store, cluster: "t", secrets: ClusterSecrets(secret: Self.secret), clientName: "t-\(index)")
     settings.lease = lease
-    settings.library = library
+    settings.storeLibrary = storeLibrary
     settings.mark = mark
     let clock = ShiftedClock()
     let agent = try ClusterAgent(

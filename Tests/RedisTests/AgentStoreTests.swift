@@ -55,12 +55,13 @@ struct AgentStoreTests {
   @Test("A store that holds another version of the library serves both")
   func versions() throws {
     let redis = try RealRedis()
-    let old = AgreementLibrary.library(
-      "local function run() return redis.error_reply('OLD version') end\n" + """
-        if redis.register_function then redis.register_function('gwcl_NAME', run) else return run() end
-        """)
+    let old = AgreementLibrary.made(
+      of:
+        "local function run() return redis.error_reply('OLD version') end\n" + """
+          if redis.register_function then redis.register_function('gwcl_NAME', run) else return run() end
+          """)
     #expect(old.name != AgreementLibrary.current.name)
-    let former = try AgentRig(1, on: redis, library: old)
+    let former = try AgentRig(1, on: redis, storeLibrary: old)
     #expect(try former.call(0, "roster")?.code == "OLD")
     let rig = try AgentRig(2, on: redis)
     #expect(try agree(rig))

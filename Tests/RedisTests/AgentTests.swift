@@ -12,10 +12,10 @@ struct AgentTests {
   /// A takeover: the lease, and half a second.
   private static let bound: Int64 = lease + 500_000_000
 
-  private func rig(_ count: Int, _ redis: RealRedis, library: StoreLibrary = AgreementLibrary.current) throws
+  private func rig(_ count: Int, _ redis: RealRedis, storeLibrary: StoreLibrary = AgreementLibrary.current) throws
     -> AgentRig
   {
-    try AgentRig(count, on: redis, lease: Self.lease, library: library)
+    try AgentRig(count, on: redis, lease: Self.lease, storeLibrary: storeLibrary)
   }
 
   /// Waits for another leader than `old`; returns how long that took, in nanoseconds.
@@ -159,7 +159,7 @@ struct AgentTests {
             return (time[1] + tonumber(redis.call('GET', 'offset') or 0)) * 1000000 + time[2]
           end
           """))
-    let rig = try rig(3, try RealRedis(), library: shifted)
+    let rig = try rig(3, try RealRedis(), storeLibrary: shifted)
     #expect(try rig.lead() != nil)
     for step in [seconds, 0] {
       _ = try rig.send("SET offset \(step)")

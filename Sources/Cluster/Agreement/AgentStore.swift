@@ -24,7 +24,7 @@ public final class AgentStore {
   private let world: any World
   private let client: RedisClient
   private let listener: RedisClient
-  private let library: StoreLibrary
+  private let storeLibrary: StoreLibrary
   private let slot: Int
   private var nextTag: UInt64 = 0
   private var pending: [UInt64: (AgentReply) -> Void] = [:]
@@ -40,14 +40,14 @@ public final class AgentStore {
   }
 
   init(
-    _ store: RedisStore, cluster: String, clientName: String, library: StoreLibrary, world: any World,
+    _ store: RedisStore, cluster: String, clientName: String, storeLibrary: StoreLibrary, world: any World,
     token: @escaping (_ client: Int, _ link: Int, _ generation: UInt32) -> UInt64
   ) throws(RedisFault) {
     prefix = Self.prefix(of: cluster)
     slot = HashSlot.of(prefix)
-    self.library = library
+    self.storeLibrary = storeLibrary
     self.world = world
-    var settings = RedisLinkSettings(clientName: clientName, library: library.redis)
+    var settings = RedisLinkSettings(clientName: clientName, library: storeLibrary.redis)
     settings.limits.bytes = Self.mostBytes
     client = try RedisClient(store, settings, world: world) { token(0, $0, $1) }
     var listening = RedisLinkSettings(clientName: clientName)
@@ -80,7 +80,7 @@ public final class AgentStore {
   ) {
     let entry =
       identity?.dialect == .scripts
-      ? [Array("EVALSHA".utf8), library.scriptDigest] : [Array("FCALL".utf8), Array(library.name.utf8)]
+      ? [Array("EVALSHA".utf8), storeLibrary.scriptDigest] : [Array("FCALL".utf8), Array(storeLibrary.name.utf8)]
     send(
       entry + [Array("1".utf8), Array(prefix.utf8), Array(verb.utf8)] + arguments, within: nanoseconds, then: then)
   }

@@ -26,7 +26,7 @@ public struct AgentSettings: Sendable {
   /// How long a leader's lease lasts, in nanoseconds.
   var lease = Leadership.lease
   /// The library that is called.
-  var library = AgreementLibrary.current
+  var storeLibrary = AgreementLibrary.current
 
   /// Settings of one node.
   public init(store: RedisStore, cluster: String, secrets: ClusterSecrets, clientName: String) {
@@ -81,7 +81,7 @@ public final class ClusterAgent {
     token: @escaping (_ client: Int, _ link: Int, _ generation: UInt32) -> UInt64
   ) throws(RedisFault) {
     let store = try AgentStore(
-      settings.store, cluster: settings.cluster, clientName: settings.clientName, library: settings.library,
+      settings.store, cluster: settings.cluster, clientName: settings.clientName, storeLibrary: settings.storeLibrary,
       world: world, token: token)
     context = AgentContext(
       identity: identity, store: store, secrets: settings.secrets, world: world, clock: clock,
