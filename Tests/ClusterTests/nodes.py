@@ -19,6 +19,14 @@ def limited(limit, name="all", path="/*", **options):
 WARM = limited({"window": "1000000/1h"}, "warm", "/warm")
 
 
+def shares(redis):
+    """What each node was told last of its part in all limits: 1 where that is a share."""
+    found = redis.ask("HGETALL", "sluice:test:{members}:m")
+    members = {name: value for name, value in zip(found[::2], found[1::2]) if name != b"all"}
+    # It stands behind six numbers of a member.
+    return [struct.unpack_from("<d", value, 48)[0] for value in members.values()]
+
+
 class Cluster:
     """Three nodes on one Redis, and a kept connection to each."""
 
@@ -64,15 +72,7 @@ class Cluster:
 
     def until_counted(self):
         """Until every node has been told its share of all limits: some seconds after the first of them began."""
-
-        def are_listed():
-            found = self.redis.ask("HGETALL", "sluice:test:{members}:m")
-            members = {name: value for name, value in zip(found[::2], found[1::2]) if name != b"all"}
-            # Behind six numbers of a member stands what it was told last: 1 where that is a share.
-            states = [struct.unpack_from("<d", value, 48)[0] for value in members.values()]
-            return states == [1] * len(self.nodes)
-
-        until(are_listed, "all nodes have a share", 15)
+        until(lambda: shares(self.redis) == [1] * len(self.nodes), "all nodes have a share", 15)
 
     def apply(self, routes):
         self.nodes[0].apply(self.content(0, routes))

@@ -8,6 +8,7 @@ import os
 import pathlib
 import random
 import re
+import shutil
 from signal import SIGCONT, SIGHUP, SIGSTOP, SIGTERM
 import socket
 import subprocess
@@ -286,7 +287,9 @@ class Redis:
         return f"redis://127.0.0.1:{self.port}"
 
     def start(self):
-        command = ["redis-server", str(ROOT / "cluster/config/redis.conf"), "--port", str(self.port), "--dir", str(self.folder)]
+        # A copy: sentinels have servers write their files anew.
+        file = shutil.copy(ROOT / "cluster/config/redis.conf", self.folder / f"redis-{self.port}.conf")
+        command = ["redis-server", str(file), "--port", str(self.port), "--dir", str(self.folder)]
         with open(self.folder / f"redis-{self.port}.log", "ab") as log:
             self.process = subprocess.Popen([*command, *self.options], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         until(lambda: self.answers(), "redis-server answers")

@@ -115,7 +115,7 @@ struct StoreFacts {
           topic: .partition,
           text: "min-replicas-to-write is 0: a primary that is cut off from its replicas goes on counting for the "
             + "nodes that still reach it, beside the new one; with CONFIG SET min-replicas-to-write 1 and min-replicas-max-lag 1 it "
-            + "stops within 2 seconds",
+            + "stops within 3 seconds",
           isViolation: false))
     }
     if appends == false, replicas == 0 {
