@@ -12,9 +12,18 @@ enum ConfigurationFile {
 
   /// Reads and compiles the file at `path`; relative paths of secrets begin at its folder.
   static func read(_ path: String) -> NodeFile {
+    read(path) { text in NodeFile(text: text) { resolve($0, beside: path) } }
+  }
+
+  /// The same for a router's file.
+  static func readRouter(_ path: String) -> NodeFile {
+    read(path) { text in NodeFile(router: text) { resolve($0, beside: path) } }
+  }
+
+  private static func read(_ path: String, _ compile: ([UInt8]) -> NodeFile) -> NodeFile {
     do throws(Console.FileError) {
       let text = try Console.read(path, limit: limit)
-      let result = NodeFile(text: text) { resolve($0, beside: path) }
+      let result = compile(text)
       // What reading took is free again; kept for later, it would be a tenth of an idle node's memory.
       ProcessLimits.releaseFreeMemory()
       return result

@@ -24,14 +24,39 @@ extension Verb {
     guard arguments.operands.isEmpty else {
       throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
     }
-    return RunningNode.run(file: arguments.value("--config") ?? "sluice.json", isQuiet: arguments.has("--quiet"))
+    return RunningNode.run(
+      file: arguments.value("--config") ?? "sluice.json", isQuiet: arguments.has("--quiet"),
+      read: ConfigurationFile.read)
+  }
+
+  /// `sluice router`.
+  static let router = Verb(
+    "router", "[-c FILE]", summary: "the router before the nodes",
+    description: """
+      Shares requests out among the nodes of a cluster: those that its members' list names, or those of the file. Retries
+      elsewhere what no node has begun to answer. Keeps to the nodes that it knew last where the store is gone. The file has
+      the sections node, listeners, accessLog, admin, store and cluster as a node's has, and router. SIGTERM lets requests in
+      progress finish, SIGHUP reads the file again, SIGUSR1 opens the access log anew.
+      """,
+    options: [
+      Option("--config", "-c", value: "FILE", "the configuration; router.json unless given"),
+      Option("--quiet", "-q", "says nothing but errors"),
+    ],
+    examples: ["sluice router -c router.json"]
+  ) { (arguments: Arguments) throws(UsageError) -> ExitStatus in
+    guard arguments.operands.isEmpty else {
+      throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
+    }
+    return RunningNode.run(
+      file: arguments.value("--config") ?? "router.json", isQuiet: arguments.has("--quiet"),
+      read: ConfigurationFile.readRouter)
   }
 }
 
-/// A node as the main thread of a process.
+/// A node, or a router, as the main thread of a process.
 private enum RunningNode {
-  static func run(file: String, isQuiet: Bool) -> ExitStatus {
-    let read = ConfigurationFile.read(file)
+  static func run(file: String, isQuiet: Bool, read load: @escaping @Sendable (String) -> NodeFile) -> ExitStatus {
+    let read = load(file)
     for diagnostic in read.diagnostics where !isQuiet || diagnostic.severity == .error {
       report(diagnostic.text(file: file))
     }
@@ -40,7 +65,7 @@ private enum RunningNode {
     do throws(NetworkError) {
       let admin = try Mailbox<AdminServer.Message>()
       let sources = NodeSources(
-        file: file, read: { ConfigurationFile.read(file) }, report: { if !isQuiet { report($0) } },
+        file: file, read: { load(file) }, report: { if !isQuiet { report($0) } },
         service: { startAdmin($0, $1, mailbox: admin, started: $2) }, reloaded: { replaceAccess($0, mailbox: admin) })
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)
@@ -72,10 +97,7 @@ private enum RunningNode {
         let loop = try EventLoop()
         var server = try AdminServer(
           loop, at: settings.address, tokens: settings.tokens,
-          routes: AdminRoute.node(metrics: node.shared.metrics, facts: node.facts) + AdminRoute.inquiries(node.inquire)
-            + AdminRoute.cluster(node.agree)
-            + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree)
-            + AdminRoute.configuration(ConfigurationService(node)),
+          routes: routes(of: node, isRouter: blueprint.isRouter),
           version: Program.version, post: { mailbox.send($0) },
           audit: { entry in node.agree { agent in agent?.audit.record(entry) } })
         started(nil)
@@ -84,5 +106,13 @@ private enum RunningNode {
         started("cannot serve the admin port on \(settings.address): \(error)")
       }
     }
+  }
+
+  private static func routes(of node: Node, isRouter: Bool) -> [AdminRoute] {
+    let own = AdminRoute.node(metrics: node.shared.metrics, facts: node.facts)
+    if isRouter { return own }
+    return own + AdminRoute.inquiries(node.inquire) + AdminRoute.cluster(node.agree)
+      + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree)
+      + AdminRoute.configuration(ConfigurationService(node))
   }
 }

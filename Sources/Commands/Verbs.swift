@@ -2,6 +2,7 @@ extension Verb {
   /// Every verb, in the order of `sluice --help`.
   static let all: [Verb] = [
     run,
+    router,
     check,
     plan,
     apply,

@@ -20,6 +20,9 @@ public struct IPAddress: Hashable, Sendable, BitwiseCopyable {
   /// The four bytes of an IPv4 address, big-endian.
   public var v4: UInt32 { UInt32(truncatingIfNeeded: low) }
 
+  /// Whether it stands for all addresses of this host: 0.0.0.0 or ::.
+  public var isUnspecified: Bool { isV4 ? v4 == 0 : high == 0 && low == 0 }
+
   /// Whether it names this host itself: 127.0.0.0/8 or ::1.
   public var isLoopback: Bool { isV4 ? v4 >> 24 == 127 : high == 0 && low == 1 }
 }

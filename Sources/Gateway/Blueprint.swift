@@ -25,6 +25,8 @@ public final class Blueprint: Sendable {
   public let tenants: [String]
   /// The consumers and their keys.
   public let keyRing: KeyRing
+  /// Whether it is a router's: all requests go to nodes, which decide.
+  public let isRouter: Bool
   /// The limits of all routes, for those who ask how they stand.
   let usage: UsageCatalogue
   /// The route by which they ask.
@@ -34,9 +36,10 @@ public final class Blueprint: Sendable {
 
   init(
     _ own: NodeSections, _ shared: ClusterSections, table: RouteTable, routes: ContiguousArray<RoutePlan>,
-    keyRing: KeyRing, digest: Digest
+    keyRing: KeyRing, digest: Digest, isRouter: Bool
   ) {
     self.own = own
+    self.isRouter = isRouter
     self.table = table
     self.routes = routes
     upstreams = shared.upstreams
@@ -80,7 +83,7 @@ extension Blueprint {
   static func read(text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool)
     -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
   {
-    read(text, secrets, toleratesMissingSecrets) { options in
+    read(text, secrets, isTolerant: toleratesMissingSecrets) { options in
       let file = BlueprintFile(&options)
       return (file.own, file.shared)
     }
@@ -98,18 +101,19 @@ extension Blueprint {
   static func read(
     _ own: NodeSections, revision text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool
   ) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
-    read(text, secrets, toleratesMissingSecrets) { options in
+    read(text, secrets, isTolerant: toleratesMissingSecrets) { options in
       _ = options.optionalString("$schema", BlueprintFile.schemaHelp)
       options.ignore(NodeSections.names)
       return (own, ClusterSections(&options, limits: own.node.limits))
     }
   }
 
-  private static func read(
-    _ text: [UInt8], _ secrets: @escaping SecretResolver, _ toleratesMissingSecrets: Bool,
+  /// Reads what `sections` makes of a text.
+  static func read(
+    _ text: [UInt8], _ secrets: @escaping SecretResolver, isTolerant: Bool, isRouter: Bool = false,
     _ sections: (inout OptionReader) -> (NodeSections, ClusterSections)
   ) -> (blueprint: Blueprint?, diagnostics: [Diagnostic]) {
-    let session = OptionSession(text: text, secrets: secrets, toleratesMissingSecrets: toleratesMissingSecrets)
+    let session = OptionSession(text: text, secrets: secrets, toleratesMissingSecrets: isTolerant)
     typealias Sections = (own: NodeSections, shared: ClusterSections, table: RouteTable?)
     let read: Sections? = session.readDocument(text) { options in
       let (own, shared) = sections(&options)
@@ -124,7 +128,8 @@ extension Blueprint {
     routes.reserveCapacity(read.shared.routes.count)
     for draft in read.shared.routes { routes.append(RoutePlan(draft)) }
     let digest = SHA256().digest(of: RawSpan(text))
-    let blueprint = Blueprint(read.own, read.shared, table: table, routes: routes, keyRing: keyRing, digest: digest)
+    let blueprint = Blueprint(
+      read.own, read.shared, table: table, routes: routes, keyRing: keyRing, digest: digest, isRouter: isRouter)
     return (blueprint, session.diagnostics)
   }
 }

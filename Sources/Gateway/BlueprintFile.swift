@@ -28,6 +28,12 @@ struct ClusterSections {
   var routes: [RouteDraft] = []
   private var usedUpstreams: Set<Int32> = []
 
+  /// Those that a router makes of its own.
+  init(upstreams: ContiguousArray<UpstreamSpec>, routes: [RouteDraft]) {
+    (self.upstreams, self.routes) = (upstreams, routes)
+    usedUpstreams = Set(upstreams.indices.map { Int32($0) })
+  }
+
   /// Reads them for a node whose limits hold where a route has none of its own.
   init(_ options: inout OptionReader, limits: NodeLimits) {
     readUpstreams(&options)

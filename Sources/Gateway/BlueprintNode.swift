@@ -10,6 +10,8 @@ import Pipeline
 public struct NodeSettings: Equatable, Sendable {
   /// What the node is called in the cluster; nil for the machine's name and the first port.
   public var name: String?
+  /// Where routers reach it; nil for its listeners.
+  public var advertise: SocketAddress?
   /// Event loops; 0 for one a core.
   public var threads: Int
   /// How long a node that was told to stop lets requests finish, in nanoseconds.
@@ -27,6 +29,11 @@ public struct NodeSettings: Equatable, Sendable {
     name = options.optionalValue(
       "name", .identifier, "What the node is called in the cluster. Left out, the machine's name and the first port."
     ) { OptionFormat.identifier($0) }
+    advertise = options.optionalValue(
+      "advertise", .listenAddress,
+      "Where routers reach the node. Left out, its listeners, and for all addresses of the machine the one by which it "
+        + "reaches the store."
+    ) { SocketAddress($0) }
     threads = Int(
       options.integer("threads", in: 0...1024, default: 0, "Event loops; 0 for one a core that the process may use."))
     let seconds = options.integer(

@@ -5,40 +5,45 @@ import Traffic
 extension UpstreamSpec {
   /// Reads one member of `upstreams`.
   init(_ options: inout OptionReader, name: String) {
-    var addresses: Set<EndpointAddress> = []
-    let endpoints = options.objects(
-      "endpoints", shorthand: "address", isRequired: true,
-      "Its members: \"127.0.0.1:9001\", \"orders.internal:80\", \"unix:/run/orders.sock\", or objects with a weight."
-    ) { reader in
-      let endpoint = EndpointSpec(&reader)
-      if let endpoint, !addresses.insert(endpoint.address).inserted {
-        reader.fail(
-          "this endpoint is there for the second time", at: "address",
-          fix: "remove it; a weight gives the first one a larger share")
-      }
-      return endpoint
-    }
+    let endpoints = EndpointSpec.list(
+      &options, "endpoints", isRequired: true,
+      "Its members: \"127.0.0.1:9001\", \"orders.internal:80\", \"unix:/run/orders.sock\", or objects with a weight.")
     self.init(name: name, endpoints: endpoints)
-    (balance, hashKey) = options.balance()
-    health = options.object(
-      "health", shorthand: "path", "Asks every endpoint in turn whether it is well. Left out, none is asked."
-    ) { HealthSpec(&$0) }
+    ejection = EjectionSpec()
+    (balance, hashKey, boundPercent) = options.balance()
+    readConduct(&options)
+  }
+
+  /// Reads how its endpoints are dealt with. What is left out stays as it is.
+  mutating func readConduct(_ options: inout OptionReader) {
+    let standard = health
+    health =
+      options.object(
+        "health", shorthand: "path",
+        "Asks every endpoint in turn whether it is well."
+          + (standard == nil ? " Left out, none is asked." : " Left out, for \(standard?.path ?? "").")
+      ) { HealthSpec(&$0, standard) } ?? standard
+    let usual = ejection ?? EjectionSpec()
     ejection = options.section("ejection", "Leaves an endpoint alone for a while when requests to it keep failing.") {
-      EjectionSpec.read(&$0)
+      EjectionSpec.read(&$0, usual)
     }
+    let tries = retries
     retries = options.section(
       "retries",
       "Tries a failed request again, elsewhere if there is another endpoint. Only where that is safe: the "
         + "method is idempotent, or nothing was sent."
-    ) { RetrySpec(&$0) }
-    slowStart = options.optionalDuration(
-      "slowStart", in: .milliseconds(1)...(.seconds(86_400)),
-      "How long an endpoint that is new or back takes to get its full share. Left out, it has it at once.")
+    ) { RetrySpec(&$0, tries) }
+    slowStart =
+      options.optionalDuration(
+        "slowStart", in: .milliseconds(1)...(.seconds(86_400)),
+        "How long an endpoint that is new or back takes to get its full share. Left out, "
+          + (slowStart.map { "\($0.wholeNanoseconds / 1_000_000_000)s." } ?? "it has it at once.")) ?? slowStart
     panicPercent = Int(
       options.integer(
-        "panicPercent", in: 0...100, default: 10,
+        "panicPercent", in: 0...100, default: Int64(panicPercent),
         "If fewer percent of the endpoints than this are well, all are used: better a try than none."))
-    timeouts = options.section("timeouts", "How long an endpoint may take.") { UpstreamTimeouts(&$0) }
+    let limits = timeouts
+    timeouts = options.section("timeouts", "How long an endpoint may take.") { UpstreamTimeouts(&$0, limits) }
     resolution.interval = options.timeout(
       "resolveInterval", default: .seconds(30), "How often the host names among the endpoints are looked up again.")
     options.section("limits", "How much of the gateway a slow upstream can take.") { readLimits(&$0) }
@@ -72,6 +77,22 @@ extension UpstreamSpec {
 }
 
 extension EndpointSpec {
+  /// Reads a list of endpoints.
+  static func list(
+    _ options: inout OptionReader, _ key: String, isRequired: Bool = false, _ help: String
+  ) -> [EndpointSpec] {
+    var addresses: Set<EndpointAddress> = []
+    return options.objects(key, shorthand: "address", isRequired: isRequired, help) { reader in
+      let endpoint = EndpointSpec(&reader)
+      if let endpoint, !addresses.insert(endpoint.address).inserted {
+        reader.fail(
+          "this endpoint is there for the second time", at: "address",
+          fix: "remove it; a weight gives the first one a larger share")
+      }
+      return endpoint
+    }
+  }
+
   init?(_ options: inout OptionReader) {
     let address = options.value(
       "address", .endpoint, placeholder: EndpointAddress?.none, "Host and port, or unix:/path."
@@ -96,20 +117,24 @@ extension EndpointAddress {
 
 extension OptionReader {
   /// The option `balance`.
-  fileprivate mutating func balance() -> (Balance, HashKey) {
+  fileprivate mutating func balance() -> (Balance, HashKey, Int?) {
     let help =
       "Who gets a request: round-robin, least-request (the default), latency, consistent-hash or random; consistent-hash "
       + "also as { by: \"header:X-User\" }."
-    let read: (Balance, HashKey)? = object("balance", shorthand: "algorithm", help) { balance in
+    let read: (Balance, HashKey, Int?)? = object("balance", shorthand: "algorithm", help) { balance in
       let by = balance.optionalValue("by", .requestKey, "For consistent-hash: what is hashed.") { HashKey(text: $0) }
       let algorithm = balance.choice(
         "algorithm", default: by == nil ? Balance.leastRequest : .consistentHash, "How requests are shared out.")
       if by != nil, algorithm != .consistentHash {
         balance.fail("only consistent-hash hashes something", at: "by", fix: "remove \"by\", or the algorithm")
       }
-      return (algorithm, by ?? .consumer)
+      let bound = balance.optionalInteger(
+        "boundPercent", in: 100...10_000,
+        "For consistent-hash: an endpoint that runs more requests than so many percent of the average passes them on to the "
+          + "next one. Left out, it never does.")
+      return (algorithm, by ?? .consumer, bound.map { Int($0) })
     }
-    return read ?? (.leastRequest, .consumer)
+    return read ?? (.leastRequest, .consumer, nil)
   }
 }
 
@@ -128,8 +153,14 @@ extension HashKey {
 }
 
 extension HealthSpec {
-  init(_ options: inout OptionReader) {
-    self.init(path: options.string("path", "The path that is asked for, with GET."))
+  init(_ options: inout OptionReader, _ standard: HealthSpec? = nil) {
+    let help = "The path that is asked for, with GET."
+    if let standard {
+      self = standard
+      path = options.string("path", default: standard.path, help)
+    } else {
+      self.init(path: options.string("path", help))
+    }
     if !path.hasPrefix("/") || path.contains(" ") {
       options.fail("\"\(path)\" is not a path", at: "path", fix: "begin it with /, and write no blanks")
     }
@@ -141,9 +172,9 @@ extension HealthSpec {
         "How much of the interval is drawn anew each time, so that nodes do not ask in step."))
     timeout = options.timeout("timeout", default: timeout, "Until the answer must be there.")
     healthyThreshold = Int(
-      options.integer("healthyAfter", in: 1...100, default: 2, "Good answers in a row that bring an endpoint back."))
+      options.integer("healthyAfter", in: 1...100, default: Int64(healthyThreshold), "Good answers in a row that bring an endpoint back."))
     unhealthyThreshold = Int(
-      options.integer("unhealthyAfter", in: 1...100, default: 3, "Bad ones in a row that take an endpoint out."))
+      options.integer("unhealthyAfter", in: 1...100, default: Int64(unhealthyThreshold), "Bad ones in a row that take an endpoint out."))
     statuses = options.value(
       "statuses", .statuses, default: "200-299", placeholder: statuses, "Statuses that count as good."
     ) { text in
@@ -161,11 +192,11 @@ extension HealthSpec {
 
 extension EjectionSpec {
   /// Reads the section `ejection`; nil where it is switched off.
-  static func read(_ options: inout OptionReader) -> EjectionSpec? {
-    var spec = EjectionSpec()
+  static func read(_ options: inout OptionReader, _ standard: EjectionSpec) -> EjectionSpec? {
+    var spec = standard
     spec.consecutiveFailures = Int(
       options.integer(
-        "consecutiveFailures", in: 0...10_000, default: 5,
+        "consecutiveFailures", in: 0...10_000, default: Int64(spec.consecutiveFailures),
         "Failures in a row (no connection, a reset, a time-out, 502 to 504) that eject an endpoint; 0 for never."))
     spec.baseTime = options.timeout(
       "baseTime", default: spec.baseTime, "For how long the first time; longer by as much each further time.")
@@ -173,7 +204,7 @@ extension EjectionSpec {
       "maxTime", default: max(spec.maxTime, spec.baseTime), "For how long at most.")
     spec.maxPercent = Int(
       options.integer(
-        "maxPercent", in: 0...100, default: 50,
+        "maxPercent", in: 0...100, default: Int64(spec.maxPercent),
         "Never are more than so many percent of the endpoints ejected, and never the last one."))
     if spec.maxTime < spec.baseTime {
       options.fail("maxTime is shorter than baseTime", at: "maxTime", fix: "make it at least as long")
@@ -183,8 +214,8 @@ extension EjectionSpec {
 }
 
 extension UpstreamTimeouts {
-  init(_ options: inout OptionReader) {
-    self.init()
+  init(_ options: inout OptionReader, _ standard: UpstreamTimeouts) {
+    self = standard
     connect = options.timeout("connect", default: connect, "Until a connection stands; beyond, 504.")
     response = options.timeout(
       "response", default: response, "From the end of the request to the head of the response; beyond, 504.")
@@ -210,8 +241,8 @@ extension OptionFormat {
 }
 
 extension RetrySpec {
-  init(_ options: inout OptionReader) {
-    self.init()
+  init(_ options: inout OptionReader, _ standard: RetrySpec = RetrySpec()) {
+    self = standard
     attempts = Int(
       options.integer(
         "attempts", in: Int64(Self.attemptRange.lowerBound)...Int64(Self.attemptRange.upperBound),

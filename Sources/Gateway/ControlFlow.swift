@@ -52,6 +52,10 @@ struct ControlFlow: EventHandler {
   private var isDraining = false
   /// The node's part in what the cluster agrees on; nil where it has no cluster.
   let agent: ClusterAgent?
+  /// What a router knows the nodes by; nil in a node, and where its file says which nodes there are.
+  let router: RouterAgent?
+  /// Whichever of the two there is.
+  private let member: StoreAgent?
   private var clusterFacts = ClusterFacts()
   /// What is kept in mind about revisions; nil where there is no agent.
   let desk: RevisionDesk?
@@ -64,18 +68,20 @@ struct ControlFlow: EventHandler {
     probes = HealthProbes(world: world)
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
+    router = node.makeRouterAgent(blueprint, world)
+    member = agent ?? router
     node.shared.hasFacts = agent == nil
     desk = agent.map { node.makeDesk($0, blueprint, file, world) }
     adopt(blueprint)
     resumeRevision()
-    agent?.start()
+    member?.start()
   }
 
   // MARK: Events
 
   mutating func ready(token: UInt64, _ readiness: Readiness) {
     let known = Token(rawValue: token)
-    if known.kind == .store { _ = agent?.ready(token: token, readiness) } else { probes.ready(known) }
+    if known.kind == .store { _ = member?.ready(token: token, readiness) } else { probes.ready(known) }
   }
 
   mutating func receive(_ message: ControlMessage) {
@@ -89,10 +95,10 @@ struct ControlFlow: EventHandler {
       oneStarted()
     case .loopEnded:
       runningLoops -= 1
-      if runningLoops == 0 { agent?.stop() }
+      if runningLoops == 0 { member?.stop() }
     case .storeJudged(let remarks): judge(remarks)
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
-    case .resolvedStore(let host, let addresses): agent?.resolved(host: host, addresses)
+    case .resolvedStore(let host, let addresses): member?.resolved(host: host, addresses)
     case .agree(let action): action(agent)
     case .consult(let action): action(agent, blueprint)
     case .configured(let serial): desk?.end(serial)
@@ -100,14 +106,14 @@ struct ControlFlow: EventHandler {
   }
 
   mutating func endTurn() -> Instant {
-    agent?.work()
+    member?.work()
     if !node.shared.hasFacts { node.shared.hasFacts = agent?.factKeeper.isReady ?? true }
-    while let event = agent?.nextEvent() { handle(event) }
+    while let event = member?.nextEvent() { handle(event) }
     let next = endOwnTurn()
     noteCluster()
-    let flushed = agent?.flush() ?? .never
+    let flushed = member?.flush() ?? .never
     // The last words of the node are with the store, or have had their time.
-    if hasEnded, agent?.isStopped ?? true { isRunning = false }
+    if hasEnded, member?.isStopped ?? true { isRunning = false }
     return min(next, flushed)
   }
 
@@ -125,7 +131,9 @@ struct ControlFlow: EventHandler {
   private var nextStart: Instant { desk.map { $0.keeper.isSettled ? startsAt : $0.startsAt } ?? startsAt }
 
   /// Whether all names have been looked up.
-  private var hasResolved: Bool { resolutions.values.allSatisfy(\.isComplete) }
+  private var hasResolved: Bool {
+    resolutions.values.allSatisfy(\.isComplete) && router?.directory.isSettled ?? true
+  }
 
   private mutating func handle(_ signal: Signal) {
     switch signal {
@@ -134,8 +142,8 @@ struct ControlFlow: EventHandler {
       let nanoseconds = isDraining ? 0 : blueprint.node.drain
       isDraining = true
       node.shared.beginDraining()
-      agent?.drain()
-      if !hasStarted { agent?.stop() }
+      member?.drain()
+      if !hasStarted { member?.stop() }
       node.tell { .drain(nanoseconds: nanoseconds) }
     case .hangUp:
       node.reopenLog()
@@ -175,7 +183,7 @@ struct ControlFlow: EventHandler {
     node.tell { .drain(nanoseconds: 0) }
     guard !hasStarted else { return }
     isDraining = true
-    agent?.stop()
+    member?.stop()
   }
 
   /// Says what people should know of the store; a strict node does not serve with one that would keep limits wrong.
@@ -187,7 +195,7 @@ struct ControlFlow: EventHandler {
 
   /// Lets metrics know how the cluster stands, and the cluster whether the node takes requests.
   private mutating func noteCluster() {
-    if let agent, agent.members.own.isReady != node.shared.takesRequests { agent.members.noteNews() }
+    if let member, member.members.own.isReady != node.shared.takesRequests { member.members.noteNews() }
     guard let facts = agent?.facts, facts != clusterFacts else { return }
     clusterFacts = facts
     node.shared.cluster = facts
@@ -198,6 +206,7 @@ struct ControlFlow: EventHandler {
     case .revision(let candidate): take(candidate)
     case .remark(let text): node.sources.report("cluster: \(text)")
     case .audit(let line): node.sources.report("audit \(line)")
+    case .nodes: adoptNodes()
     }
   }
 
@@ -247,8 +256,10 @@ struct ControlFlow: EventHandler {
 
   private mutating func rebuildPlans() {
     plans = ContiguousArray(
-      blueprint.upstreams.map { spec in
-        UpstreamPlan(
+      blueprint.upstreams.map { known in
+        var spec = known
+        if let router { spec.endpoints = Self.endpoints(of: router.directory.nodes) }
+        return UpstreamPlan(
           spec: spec,
           endpoints: directory.endpoints(
             of: spec, addresses: resolutions[spec.name]?.addresses ?? [:], now: world.now))
@@ -299,9 +310,38 @@ struct ControlFlow: EventHandler {
   private mutating func resolved(_ upstream: String, _ endpoint: Int, _ addresses: [IPAddress]?) {
     let changed = resolutions[upstream]?.resolved(
       endpoint: endpoint, addresses, now: world.now, random: world.random())
-    guard changed == true else { return }
+    if changed == true { renewEndpoints(of: upstream) }
+  }
+
+  /// The endpoints of this upstream have changed.
+  private mutating func renewEndpoints(of upstream: String) {
     rebuildPlans()
     guard hasStarted, let plan = plans.first(where: { $0.spec.name == upstream }) else { return }
     node.tell { .endpoints(plan.endpoints) }
+  }
+
+  // MARK: Nodes of a router
+
+  /// The nodes that take requests are others now.
+  private mutating func adoptNodes() {
+    renewEndpoints(of: RouterSettings.name)
+    guard hasStarted, let nodes = router?.directory.nodes else { return }
+    node.sources.report("routing to \(nodes.map(\.identity.name).joined(separator: ", "))")
+  }
+
+  /// Where the nodes are reached: a unix socket or a loopback address only by a router that sees the same ones.
+  private static func endpoints(of nodes: [MemberRecord]) -> [EndpointSpec] {
+    let here = ProcessLimits.placement
+    return nodes.compactMap { node in
+      let isHere = !here.isEmpty && node.host == here
+      let addresses = node.reach.compactMap { SocketAddress($0) }.filter { address in
+        switch address {
+        case .unix: isHere
+        case .ip(let ip, _): isHere || !ip.isLoopback
+        }
+      }
+      let isUnix = addresses.first { if case .unix = $0 { true } else { false } }
+      return (isUnix ?? addresses.first).map { EndpointSpec(address: .socket($0)) }
+    }
   }
 }

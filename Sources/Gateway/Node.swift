@@ -148,7 +148,7 @@ public final class Node: Sendable {
   private func makeQuota(
     _ index: Int, _ blueprint: Blueprint, _ loop: EventLoop
   ) throws(RedisFault) -> any Quota {
-    guard case .redis(let store) = blueprint.store else {
+    guard case .redis(let store) = blueprint.store, !blueprint.isRouter else {
       return EmbeddedQuota(store: self.store, subjectKey: subjectKey)
     }
     let settings = SharedQuotaSettings(
@@ -167,29 +167,55 @@ public final class Node: Sendable {
     return quota
   }
 
-  /// What decides with other nodes: where there is a store that they share, and a secret that tells them from others. The
-  /// loops say what is wrong with a store that is of no use.
+  /// What a node agrees with other nodes by; nil for a router, and where there is no cluster.
   func makeAgent(_ blueprint: Blueprint, _ world: any World) -> ClusterAgent? {
-    guard case .redis(let store) = blueprint.store, let secrets = blueprint.cluster.secrets else { return nil }
-    var settings = AgentSettings(
-      store: store, cluster: blueprint.cluster.name, secrets: secrets, clientName: "sluice-\(name)-control")
+    guard !blueprint.isRouter, var settings = agentSettings(blueprint) else { return nil }
     settings.verification = factClock
     let leads = LeadFile(folder: StateFolder.path(of: blueprint.own, nodeName: name))
     settings.mark = leads.read()
-    let identity = NodeIdentity(nonce: world.random(), name: name, version: version)
-    let agent = try? ClusterAgent(
-      settings, identity: identity, world: world, clock: Clock.bootTime,
+    guard
+      let agent = try? ClusterAgent(
+        settings, identity: identity(world), world: world, clock: Clock.bootTime,
+        token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
+    else { return nil }
+    agent.keepMarks { leads.write($0) }
+    introduce(agent, blueprint, world)
+    introduceFacts(agent, blueprint)
+    lookUpHosts(of: agent)
+    return agent
+  }
+
+  /// What a router knows the nodes by; nil for a node, and where the file says which nodes there are.
+  func makeRouterAgent(_ blueprint: Blueprint, _ world: any World) -> RouterAgent? {
+    guard blueprint.isRouter, blueprint.upstreams[0].endpoints.isEmpty, let settings = agentSettings(blueprint) else {
+      return nil
+    }
+    let agent = try? RouterAgent(
+      settings, identity: identity(world), world: world, clock: Clock.bootTime,
       token: { Token.store(client: $0, link: $1, generation: $2).rawValue })
     if let agent {
-      agent.keepMarks { leads.write($0) }
       introduce(agent, blueprint, world)
-      introduceFacts(agent, blueprint)
-    }
-    let (resolver, control) = (resolver, control)
-    agent?.onLookUp = { host in
-      resolver.resolve(host) { answer in control.send(.resolvedStore(host: host, answer.found)) }
+      lookUpHosts(of: agent)
     }
     return agent
+  }
+
+  /// Where there is a store that nodes share, and a secret that tells them from others.
+  private func agentSettings(_ blueprint: Blueprint) -> AgentSettings? {
+    guard case .redis(let store) = blueprint.store, let secrets = blueprint.cluster.secrets else { return nil }
+    return AgentSettings(
+      store: store, cluster: blueprint.cluster.name, secrets: secrets, clientName: "sluice-\(name)-control")
+  }
+
+  private func identity(_ world: any World) -> NodeIdentity {
+    NodeIdentity(nonce: world.random(), name: name, version: version)
+  }
+
+  private func lookUpHosts(of agent: StoreAgent) {
+    let (resolver, control) = (resolver, control)
+    agent.onLookUp = { host in
+      resolver.resolve(host) { answer in control.send(.resolvedStore(host: host, answer.found)) }
+    }
   }
 
   /// What the control loop keeps in mind about the cluster's revisions.
@@ -263,7 +289,8 @@ public final class Node: Sendable {
   /// Says that the node serves.
   func announce(_ blueprint: Blueprint) {
     let ports = blueprint.listeners.map(\.address.description).joined(separator: ", ")
-    sources.report("serving \(blueprint.routes.count) routes on \(ports) with \(mailboxes.count) loops")
+    let what = blueprint.isRouter ? "routing to \(shared.upstreams[0].count) nodes" : "serving \(blueprint.routes.count) routes"
+    sources.report("\(what) on \(ports) with \(mailboxes.count) loops")
   }
 
   /// Names what a reload cannot change.

@@ -31,6 +31,12 @@ public struct NodeFile: Sendable {
     body = isSaying ? RevisionReading(text: text, for: whole.own, secrets: secrets).body : nil
   }
 
+  /// Reads a router's file.
+  public init(router text: [UInt8], secrets: @escaping SecretResolver) {
+    (blueprint, diagnostics) = Blueprint.readRouter(text: text, secrets: secrets)
+    (isPartial, body) = (false, nil)
+  }
+
   /// A file that could not be read.
   public init(unreadable diagnostic: Diagnostic) {
     (blueprint, diagnostics, isPartial, body) = (nil, [diagnostic], false, nil)

@@ -9,6 +9,13 @@ extension RequestFlow {
   mutating func matchReserved(
     _ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>
   ) -> Borrowed<RoutePlan>? {
+    let ready = Array(RouterSettings.healthPath.utf8)
+    if request.bytes(request.path).equals(RawSpan(ready)) {
+      answerReady(exchange)
+      return nil
+    }
+    // What a node would answer, the nodes answer behind a router too.
+    if configuration.with({ $0.blueprint.isRouter }) { return take(exchange, 0, configuration) }
     let path = Array((RequestHead.reservedPath + "/usage").utf8)
     guard request.bytes(request.path).equals(RawSpan(path)) else {
       refuse(exchange, ProblemCatalogue.noRoute)
@@ -25,5 +32,14 @@ extension RequestFlow {
     exchanges[exchange].hasEndHooks = route.with { $0.chain.hasEndHooks }
     exchanges[exchange].exchange.bodyLimit = route.with { $0.bodyLimit }
     return route
+  }
+
+  /// Says whether the node takes requests, for those who share them out: 200 or 503. Asked every second by everybody, it is
+  /// neither logged nor counted among the answers.
+  private mutating func answerReady(_ exchange: Int32) {
+    metrics.add(to: .requestsEnded)
+    exchanges[exchange].isRecorded = true
+    exchanges[exchange].exchange.replyStatus = node.takesRequests ? 200 : 503
+    reply(exchange)
   }
 }

@@ -204,7 +204,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
 
   /// The exchange goes by this route.
   @inline(__always)
-  private mutating func take(
+  mutating func take(
     _ exchange: Int32, _ index: Int32, _ configuration: Borrowed<LoopConfiguration>
   ) -> Borrowed<RoutePlan> {
     let route = configuration.with { Borrowed($0.blueprint.routes[Int(index)]) }

@@ -16,6 +16,7 @@ public struct Balancer {
   private let balance: Balance
   private let slowStartNanoseconds: Int64
   private let panicPercent: Int
+  private let boundPercent: Int64
 
   /// Indexes of the endpoints that get requests, their effective weights (1024 parts each) and the running sums.
   private var available: ContiguousArray<Int32> = []
@@ -40,6 +41,7 @@ public struct Balancer {
     balance = plan.spec.balance
     slowStartNanoseconds = max(0, plan.spec.slowStart?.wholeNanoseconds ?? 0)
     panicPercent = plan.spec.panicPercent
+    boundPercent = Int64(plan.spec.boundPercent ?? 0)
     endpoints = plan.endpoints
     cursor = Int(truncatingIfNeeded: random >> 33)
     reserve()
@@ -239,14 +241,30 @@ public struct Balancer {
 
   private func pickByHash(_ hash: UInt64, _ tried: TriedEndpoints) -> Int32 {
     guard let ring = endpoints.ring, !ring.hashes.isEmpty else { return -1 }
+    let bound = loadBound()
     var point = ring.firstPoint(hash)
-    // Stops where it began: then no available endpoint is untried.
+    var second: Int32 = -1
+    // Stops where it began: then no available endpoint is untried, or each runs more than its bound.
     for _ in 0..<ring.owners.count {
       let owner = ring.owners[point]
-      if isAvailable[Int(owner)], !tried.contains(endpoints.endpoints[Int(owner)].state.id) { return owner }
+      let state = endpoints.endpoints[Int(owner)].state
+      if isAvailable[Int(owner)], !tried.contains(state.id) {
+        if Int64(state.activeRequests) < bound { return owner }
+        if second < 0 { second = owner }
+      }
       point &+= 1
       if point == ring.owners.count { point = 0 }
     }
-    return -1
+    return second
+  }
+
+  /// So many requests an endpoint may run and still get one more: with this one, `boundPercent` of the average, rounded up
+  /// (consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2017).
+  private func loadBound() -> Int64 {
+    guard boundPercent > 0 else { return .max }
+    var running: Int64 = 1
+    for index in available { running += Int64(max(0, endpoints.endpoints[Int(index)].state.activeRequests)) }
+    let divisor = 100 * Int64(available.count)
+    return (running * boundPercent + divisor - 1) / divisor
   }
 }

@@ -10,6 +10,9 @@ public struct UpstreamSpec: Hashable, Sendable {
   public var balance: Balance = .roundRobin
   /// What consistent hashing hashes; other ways of balancing ignore it.
   public var hashKey: HashKey = .address
+  /// With consistent hashing: an endpoint that runs more requests than so many percent of the average, at least 100, passes
+  /// on what it would get; nil for never.
+  public var boundPercent: Int?
   /// Active checks; nil for none.
   public var health: HealthSpec?
   /// Passive ejection; nil for none.

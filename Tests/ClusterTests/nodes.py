@@ -27,6 +27,12 @@ def shares(redis):
     return [struct.unpack_from("<d", value, 48)[0] for value in members.values()]
 
 
+class Router(Gateway):
+    """`sluice router`, likewise."""
+
+    verb = "router"
+
+
 class Cluster:
     """Three nodes on one Redis, and a kept connection to each."""
 
@@ -47,9 +53,11 @@ class Cluster:
             self.streams.append(connect((node.wait() if is_up else node.wait_for_port()).port))
 
     def content(self, number, routes):
+        more = dict(self.more)
+        node = {"name": f"node-{number + 1}", **more.pop("node", {})}
         return configuration(
-            self.up, routes=routes, node={"name": f"node-{number + 1}"},
-            **{"store": self.redis.url, "cluster": {"name": "test", "secret": SECRET}, **self.more},
+            self.up, routes=routes, node=node,
+            **{"store": self.redis.url, "cluster": {"name": "test", "secret": SECRET}, **more},
         )
 
     def ask(self, node=0, path="/"):

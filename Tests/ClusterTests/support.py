@@ -140,6 +140,8 @@ def configuration(*origins, routes=None, upstream=None, threads=1, **more):
 class Gateway:
     """`sluice run` as a process of its own, with its own folder for file and logs."""
 
+    verb = "run"
+
     def __init__(self, folder, content, port=None, admin=None, environment=None, preexec=None, stdout=None):
         self.folder = pathlib.Path(folder)
         self.port = port or free_port()
@@ -172,7 +174,7 @@ class Gateway:
         assert self.process is None or self.process.poll() is not None, "it runs already, and nobody would end the first"
         with open(self.errors, "wb") as errors, open(self.stdout or self.output, "wb") as output:
             self.process = subprocess.Popen(
-                [str(SLUICE), "run", "-c", str(self.file)], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
+                [str(SLUICE), self.verb, "-c", str(self.file)], stdin=subprocess.DEVNULL, stdout=output, stderr=errors,
                 env=self.environment, preexec_fn=self.preexec, cwd=self.folder,
             )
         return self.wait() if wait else self

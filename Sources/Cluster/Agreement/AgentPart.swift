@@ -29,6 +29,8 @@ public enum AgentEvent: Equatable, Sendable {
   case audit(String)
   /// This configuration must be compiled, and taken over or refused.
   case revision(RevisionCandidate)
+  /// Other nodes take requests than before.
+  case nodes
 }
 
 /// What all parts of an agent share.

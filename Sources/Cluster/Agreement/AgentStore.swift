@@ -62,6 +62,9 @@ public final class AgentStore {
   /// The replication id of the primary that commands go to: another one after a failover. Empty while there is none.
   public var replicationID: String { identity?.replicationID ?? "" }
 
+  /// The address by which the store knows this end; nil while there is no connection.
+  public var localAddress: SocketAddress? { client.primary(of: slot).flatMap { client.localAddress(to: $0) } }
+
   private var identity: RedisIdentity? {
     guard let primary = client.primary(of: slot), client.isUp(primary) else { return nil }
     return client.identity(of: primary)

@@ -16,6 +16,8 @@ public struct ClusterView: Sendable {
   public let generation: Int64
   /// Everybody of whom the store knows, sorted by id: the dead of the last hour too.
   public let members: [Member]
+  /// The routers of which the store knows, likewise.
+  public let routers: [Member]
   /// Whether the store takes commands.
   public let isStoreUp: Bool
   /// How old ``members`` is, in nanoseconds.
@@ -28,7 +30,7 @@ extension ClusterAgent {
     ClusterView(
       own: identity, leader: leadership.leader, leaderName: leadership.leaderName, epoch: leadership.epoch,
       leaderSince: WallTime(microseconds: leadership.view.since), generation: members.generation, members: members.all,
-      isStoreUp: store.isUp, age: max(0, clock() - members.toldAt))
+      routers: members.routers, isStoreUp: store.isUp, age: max(0, clock() - members.toldAt))
   }
 }
 

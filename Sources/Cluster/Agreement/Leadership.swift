@@ -44,13 +44,16 @@ public final class Leadership: AgentPart {
   private var electAt: Int64 = .max
   private var renewAt: Int64 = .max
   private var isAsking = false
-  /// It goes: it does not come forward any more.
-  private var isWithdrawn = false
+  /// It goes, or never stands: it does not come forward.
+  private var isWithdrawn: Bool
 
-  init(_ context: AgentContext, lease: Int64 = Leadership.lease, mark: EpochMark? = nil) {
+  init(
+    _ context: AgentContext, lease: Int64 = Leadership.lease, mark: EpochMark? = nil, isCandidate: Bool = true
+  ) {
     self.context = context
     leaseTime = lease
     self.mark = mark ?? .none
+    isWithdrawn = !isCandidate
   }
 
   /// The epoch of the leader; 0 where none is known.

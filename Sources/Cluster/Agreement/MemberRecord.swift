@@ -10,6 +10,12 @@ public struct MemberRecord: Equatable, Sendable {
   public var libraries: [String] = []
   /// Where clients connect.
   public var listeners: [String] = []
+  /// The machine, network and file system that it sees, so that a router on the same ones can tell; empty where unknown.
+  public var host = ""
+  /// Where routers reach it.
+  public var reach: [String] = []
+  /// Where routers reach it that send a PROXY header first.
+  public var reachProxied: [String] = []
   /// Where its admin port is; nil where it has none.
   public var admin: String?
   /// Whether it takes requests, and whether it is about to end.
@@ -54,6 +60,12 @@ public struct MemberRecord: Equatable, Sendable {
     Self.write(libraries, to: &json)
     json.key("listeners")
     Self.write(listeners, to: &json)
+    json.key("host")
+    json.string(host)
+    json.key("reach")
+    Self.write(reach, to: &json)
+    json.key("reachProxied")
+    Self.write(reachProxied, to: &json)
     json.key("admin")
     if let admin { json.string(admin) } else { json.null() }
     json.key("ready")
@@ -88,6 +100,21 @@ public struct MemberRecord: Equatable, Sendable {
     json.endArray()
   }
 
+  private static func texts(_ value: JSONValue?) -> [String] { (value?.elements ?? []).compactMap(\.string) }
+
+  /// What routers must know at once.
+  struct News: Equatable {
+    let isTaking: Bool
+    let reach: [String]
+    let reachProxied: [String]
+  }
+
+  /// See ``News``.
+  var news: News { News(isTaking: isTaking, reach: reach, reachProxied: reachProxied) }
+
+  /// Whether it takes requests.
+  public var isTaking: Bool { isReady && !isDraining }
+
   /// The record as a JSON object.
   var encoded: [UInt8] {
     var json = JSONWriter(ByteBuffer())
@@ -105,8 +132,11 @@ public struct MemberRecord: Equatable, Sendable {
     else { return nil }
     identity = NodeIdentity(nonce: nonce, name: root["name"]?.string ?? "", version: root["version"]?.string ?? "")
     since = WallTime(microseconds: root["since"]?.integer ?? 0)
-    libraries = (root["libraries"]?.elements ?? []).compactMap(\.string)
-    listeners = (root["listeners"]?.elements ?? []).compactMap(\.string)
+    libraries = Self.texts(root["libraries"])
+    listeners = Self.texts(root["listeners"])
+    host = root["host"]?.string ?? ""
+    reach = Self.texts(root["reach"])
+    reachProxied = Self.texts(root["reachProxied"])
     admin = root["admin"]?.string
     isReady = root["ready"]?.bool ?? false
     isDraining = root["draining"]?.bool ?? false

@@ -11,6 +11,8 @@ public final class Membership: AgentPart {
   /// A sign of life has as long to be answered, and after news the next one comes so soon.
   private static let patience: Int64 = 900_000_000
   private static let newsPause: Int64 = 20_000_000
+  /// Before the id of a router; as in the library.
+  private static let routerMark = "router:"
 
   /// What parts of the agent add to the record before each sign of life.
   var contributors: [(inout MemberRecord) -> Void] = []
@@ -23,8 +25,10 @@ public final class Membership: AgentPart {
   public private(set) var own: MemberRecord
   /// Grows with every change of the list; 0 where none is known.
   public private(set) var generation: Int64 = 0
-  /// Everybody of whom the store knows, sorted by id: the dead of the last hour too.
+  /// All nodes of which the store knows, sorted by id: the dead of the last hour too.
   public private(set) var all: [Member] = []
+  /// All routers of which it knows, likewise.
+  public private(set) var routers: [Member] = []
   /// How many members the leader lists.
   public private(set) var listedCount = 0
   /// When ``all`` was told, by the boot clock in nanoseconds.
@@ -32,6 +36,10 @@ public final class Membership: AgentPart {
 
   private let context: AgentContext
   private let leadership: Leadership
+  /// What it is called in the store.
+  private let ownField: String
+  /// What of the record routers were last told at once.
+  private var toldNews: MemberRecord.News?
   private var tellAt: Int64 = .max
   private var sentAt: Int64 = 0
   private var isTelling = false
@@ -42,9 +50,11 @@ public final class Membership: AgentPart {
   private var waiting: [(Bool) -> Void] = []
   private var isLeaving = false
 
-  init(_ context: AgentContext, _ leadership: Leadership) {
+  /// The part of a node, or of a router.
+  init(_ context: AgentContext, _ leadership: Leadership, isRouter: Bool = false) {
     self.context = context
     self.leadership = leadership
+    ownField = (isRouter ? Self.routerMark : "") + context.identity.id
     own = MemberRecord(context.identity)
     own.libraries = [LaneLibrary.current.name, AgreementLibrary.current.name]
     leadership.observers.append { [weak self] _ in self?.leaderChanged() }
@@ -80,7 +90,7 @@ public final class Membership: AgentPart {
   func leave(then: @escaping () -> Void) {
     isLeaving = true
     tellAt = .max
-    context.store.call("leave", [context.identity.id]) { _ in then() }
+    context.store.call("leave", [ownField]) { _ in then() }
   }
 
   // MARK: Part
@@ -114,10 +124,13 @@ public final class Membership: AgentPart {
     isTelling = true
     sentAt = moment
     tellAt = moment + Self.interval
-    context.store.call("tell", [Array(context.identity.id.utf8), own.encoded], within: Self.patience) { [self] reply in
+    let news = own.news
+    let mark = news == toldNews ? [] : [Array("news".utf8)]
+    context.store.call("tell", [Array(ownField.utf8), own.encoded] + mark, within: Self.patience) { [self] reply in
       isTelling = false
       if case .refused(_, let reason) = reply { context.note(refusal: reason) }
       guard case .list = reply else { return }
+      toldNews = news
       context.note(refusal: nil)
       own.storeMicroseconds = max(1, (context.clock() - moment) / 1000)
       leadership.told(reply["lead"])
@@ -147,15 +160,15 @@ public final class Membership: AgentPart {
       return false
     }
     let listed = Set(nodes.split(separator: " ").map(String.init))
-    var all: [Member] = []
+    var (all, routers): ([Member], [Member]) = ([], [])
     for place in stride(from: 2, to: items.count, by: 3) {
       guard let id = items[place].text, let age = items[place + 1].number, let bytes = items[place + 2].bytes,
         let record = MemberRecord(bytes)
       else { continue }
-      all.append(
-        Member(record: record, age: min(age, Int64.max / 1000) * 1000, isListed: listed.contains(id)))
+      let member = Member(record: record, age: min(age, Int64.max / 1000) * 1000, isListed: listed.contains(id))
+      if id.hasPrefix(Self.routerMark) { routers.append(member) } else { all.append(member) }
     }
-    (self.generation, self.all, toldAt) = (generation, all, context.clock())
+    (self.generation, self.all, self.routers, toldAt) = (generation, all, routers, context.clock())
     listedCount = listed.count
     return true
   }

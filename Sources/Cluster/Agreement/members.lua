@@ -1,5 +1,6 @@
 -- The members: what each node last said of itself, in the hash `members`, and the list of those that live, which the leader
--- publishes with a number that grows whenever it changes.
+-- publishes with a number that grows whenever it changes. Routers tell of themselves there too, so that people see them; with
+-- a mark before their id, and never on the list.
 --
 -- Lives go by a time of their own, which passes only while somebody gives a sign of life, and by a little at a time: nobody
 -- is missed because Redis stood still or its clock was set. What must hold even then (the shares of limits) does not go by
@@ -9,6 +10,7 @@ local MEMBER = '<dd'
 -- Microseconds: the life of a sign of life, the most that passes between two, and when a record is of no interest any more.
 local LIFE, STEP, FORGOTTEN = 5000000, 1250000, 3600000000
 local MOST_MEMBERS, MOST_BYTES = 1024, 16384
+local ROUTER = 'router:'
 
 -- The members' time: now, after `moment` of Redis's clock.
 local function pulse(prefix, moment)
@@ -37,16 +39,16 @@ local function list_of(prefix)
   return tonumber(list[1] or 0), list[2] or ''
 end
 
--- Says that `node` lives, and what there is to say of it (`record`, a JSON object). Answers with names and values of what
--- a node must know to be up to date.
-define('tell', 2, 2, function(prefix, now, node, record)
+-- Says that `node` lives, and what there is to say of it (`record`, a JSON object), with `news` if routers should know at
+-- once. Answers with names and values of what a node must know to be up to date.
+define('tell', 2, 3, function(prefix, now, node, record, news)
   local key = prefix .. ':members'
   if #record > MOST_BYTES then return refuse('MALFORMED', 'the record is too long') end
   local is_new = redis.call('HEXISTS', key, node) == 0
   if is_new and redis.call('HLEN', key) >= MOST_MEMBERS then return refuse('FULL', 'there are too many members') end
   local age = pulse(prefix, now)
   redis.call('HSET', key, node, struct.pack(MEMBER, now, age) .. record)
-  if is_new then publish(prefix, 'member', node) end
+  if is_new or news then publish(prefix, 'member', node) end
   local generation = list_of(prefix)
   local answer = { 'now', whole(now), 'list', whole(generation) }
   for _, tell in ipairs(told) do tell(prefix, now, answer) end
@@ -70,7 +72,7 @@ define('list', 3, 3, function(prefix, now, node, epoch, seen)
   for _, member in ipairs(survey(prefix, pulse(prefix, now))) do
     if member.age > FORGOTTEN then
       redis.call('HDEL', prefix .. ':members', member.node)
-    elseif member.age <= LIFE then
+    elseif member.age <= LIFE and string.sub(member.node, 1, #ROUTER) ~= ROUTER then
       alive[#alive + 1] = member.node
     end
   end

@@ -126,6 +126,12 @@ public final class RedisClient {
   /// Whether the primary has let a command's time pass and said nothing since.
   public func isSilent(_ primary: Int) -> Bool { link(numbered: primary)?.isSilent ?? false }
 
+  /// The address by which this end of the connection to the primary is known; nil where there is none.
+  public func localAddress(to primary: Int) -> SocketAddress? {
+    guard let link = link(numbered: primary), link.isUp else { return nil }
+    return world.localAddress(of: link.socket)
+  }
+
   /// What the primary said of itself when it last came up; nil where it never did.
   public func identity(of primary: Int) -> RedisIdentity? { identities[primary] }
 
