@@ -7,8 +7,11 @@ public struct ListenerSettings: Equatable, Sendable {
   public var address: SocketAddress
   /// Whether every connection begins with a PROXY header, v1 or v2; one that does not is closed.
   public var expectsProxyHeader: Bool
+  /// Whether connections are passed on to nodes as they are, behind a PROXY header: a router's only.
+  public var passesThrough = false
 
-  init?(_ options: inout OptionReader) {
+  /// Reads a listener of a node, or of a router.
+  init?(_ options: inout OptionReader, isRouter: Bool = false) {
     let address = options.value("address", .listenAddress, placeholder: SocketAddress?.none, Self.addressHelp) {
       SocketAddress($0)
     }
@@ -16,6 +19,12 @@ public struct ListenerSettings: Equatable, Sendable {
       "proxyProtocol", default: false,
       "Whether every connection begins with a PROXY header (version 1 or 2) that names the client. Only for ports that "
         + "nobody but your load balancer can reach.")
+    if isRouter {
+      passesThrough = options.bool(
+        "passThrough", default: false,
+        "Whether connections are passed on byte by byte, behind a PROXY header (version 2), to listeners of the nodes that "
+          + "expect one: for TLS that ends on the nodes.")
+    }
     options.refuseForNow("tls", "TLS", fix: "remove it; let a load balancer before the gateway end TLS")
     guard let address, !options.hasFailed("tls") else { return nil }
     self.address = address

@@ -10,8 +10,8 @@ import Pipeline
 public struct NodeSettings: Equatable, Sendable {
   /// What the node is called in the cluster; nil for the machine's name and the first port.
   public var name: String?
-  /// Where routers reach it; nil for its listeners.
-  public var advertise: SocketAddress?
+  /// By which address routers reach listeners that are open on all; nil for the one by which it reaches the store.
+  public var advertise: IPAddress?
   /// Event loops; 0 for one a core.
   public var threads: Int
   /// How long a node that was told to stop lets requests finish, in nanoseconds.
@@ -30,10 +30,10 @@ public struct NodeSettings: Equatable, Sendable {
       "name", .identifier, "What the node is called in the cluster. Left out, the machine's name and the first port."
     ) { OptionFormat.identifier($0) }
     advertise = options.optionalValue(
-      "advertise", .listenAddress,
-      "Where routers reach the node. Left out, its listeners, and for all addresses of the machine the one by which it "
+      "advertise", .ipAddress,
+      "By which address of the machine routers reach listeners like 0.0.0.0:8080. Left out, the one by which the node "
         + "reaches the store."
-    ) { SocketAddress($0) }
+    ) { IPAddress($0) }
     threads = Int(
       options.integer("threads", in: 0...1024, default: 0, "Event loops; 0 for one a core that the process may use."))
     let seconds = options.integer(
@@ -206,6 +206,7 @@ extension OptionReader {
 
 extension OptionFormat {
   static let network = OptionFormat("an address or a CIDR block", example: "10.0.0.0/8")
+  static let ipAddress = OptionFormat("an IP address", example: "10.0.0.7")
   static let listenAddress = OptionFormat("an address to listen on", example: "0.0.0.0:8080")
   static let endpoint = OptionFormat("an address with a port", example: "127.0.0.1:9001")
   static let identifier = OptionFormat(

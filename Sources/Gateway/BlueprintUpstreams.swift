@@ -172,9 +172,13 @@ extension HealthSpec {
         "How much of the interval is drawn anew each time, so that nodes do not ask in step."))
     timeout = options.timeout("timeout", default: timeout, "Until the answer must be there.")
     healthyThreshold = Int(
-      options.integer("healthyAfter", in: 1...100, default: Int64(healthyThreshold), "Good answers in a row that bring an endpoint back."))
+      options.integer(
+        "healthyAfter", in: 1...100, default: Int64(healthyThreshold),
+        "Good answers in a row that bring an endpoint back."))
     unhealthyThreshold = Int(
-      options.integer("unhealthyAfter", in: 1...100, default: Int64(unhealthyThreshold), "Bad ones in a row that take an endpoint out."))
+      options.integer(
+        "unhealthyAfter", in: 1...100, default: Int64(unhealthyThreshold),
+        "Bad ones in a row that take an endpoint out."))
     statuses = options.value(
       "statuses", .statuses, default: "200-299", placeholder: statuses, "Statuses that count as good."
     ) { text in

@@ -124,6 +124,8 @@ struct ControlFlow: EventHandler {
     let nextLookUp = lookUpNames()
     if !hasStarted, !isDraining, knowsConfiguration(), startsAt <= world.now || hasResolved { start() }
     if probes.nextDeadline <= world.now { probes.advance() }
+    let unwell = probes.takeUnwell()
+    if !unwell.isEmpty, hasStarted { node.tell { .unwell(unwell) } }
     return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : nextStart)
   }
 
@@ -230,6 +232,10 @@ struct ControlFlow: EventHandler {
   /// Makes `fresh` the configuration, with the endpoints that are known now.
   mutating func adopt(_ fresh: Blueprint) {
     blueprint = fresh
+    if node.shared.own != fresh.own {
+      node.shared.own = fresh.own
+      member?.members.noteNews()
+    }
     node.shared.setConsumers(fresh.keyRing, tenants: fresh.tenants)
     var kept: [String: NameResolution] = [:]
     for spec in fresh.upstreams {
@@ -258,7 +264,10 @@ struct ControlFlow: EventHandler {
     plans = ContiguousArray(
       blueprint.upstreams.map { known in
         var spec = known
-        if let router { spec.endpoints = Self.endpoints(of: router.directory.nodes) }
+        if let router, known.endpoints.isEmpty {
+          spec.endpoints = Self.endpoints(
+            of: router.directory.nodes, isProxied: spec.name == RouterSettings.proxiedName)
+        }
         return UpstreamPlan(
           spec: spec,
           endpoints: directory.endpoints(
@@ -310,11 +319,7 @@ struct ControlFlow: EventHandler {
   private mutating func resolved(_ upstream: String, _ endpoint: Int, _ addresses: [IPAddress]?) {
     let changed = resolutions[upstream]?.resolved(
       endpoint: endpoint, addresses, now: world.now, random: world.random())
-    if changed == true { renewEndpoints(of: upstream) }
-  }
-
-  /// The endpoints of this upstream have changed.
-  private mutating func renewEndpoints(of upstream: String) {
+    guard changed == true else { return }
     rebuildPlans()
     guard hasStarted, let plan = plans.first(where: { $0.spec.name == upstream }) else { return }
     node.tell { .endpoints(plan.endpoints) }
@@ -324,17 +329,18 @@ struct ControlFlow: EventHandler {
 
   /// The nodes that take requests are others now.
   private mutating func adoptNodes() {
-    renewEndpoints(of: RouterSettings.name)
+    rebuildPlans()
     guard hasStarted, let nodes = router?.directory.nodes else { return }
+    for plan in plans { node.tell { .endpoints(plan.endpoints) } }
     node.sources.report("routing to \(nodes.map(\.identity.name).joined(separator: ", "))")
   }
 
   /// Where the nodes are reached: a unix socket or a loopback address only by a router that sees the same ones.
-  private static func endpoints(of nodes: [MemberRecord]) -> [EndpointSpec] {
+  private static func endpoints(of nodes: [MemberRecord], isProxied: Bool) -> [EndpointSpec] {
     let here = ProcessLimits.placement
     return nodes.compactMap { node in
       let isHere = !here.isEmpty && node.host == here
-      let addresses = node.reach.compactMap { SocketAddress($0) }.filter { address in
+      let addresses = (isProxied ? node.reachProxied : node.reach).compactMap { SocketAddress($0) }.filter { address in
         switch address {
         case .unix: isHere
         case .ip(let ip, _): isHere || !ip.isLoopback

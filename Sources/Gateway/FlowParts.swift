@@ -10,6 +10,8 @@ public enum FlowMessage: Sendable {
     Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void, done: @Sendable () -> Void = {})
   /// An upstream's names have resolved anew; the state tells which upstream it is.
   case endpoints(EndpointSet)
+  /// These endpoints, by id, do not answer when asked for their health any more.
+  case unwell([Int32])
   /// Somebody outside wants to know how limits stand.
   case inquire(Inquiry)
   /// What the name of a server of the shared store stands for; nil where that could not be found out.
@@ -69,6 +71,7 @@ struct ListenerSlot {
   /// The socket; none once the listener is closed.
   var socket: Socket
   var expectsProxyHeader: Bool
+  var passesThrough: Bool
   /// Descriptors have run out: the queue is left alone for a moment.
   var isPaused = false
   /// There was more to accept than one turn allows.

@@ -23,6 +23,8 @@ struct HealthProbes {
   private var probes: [Probe] = []
   private var nextGeneration: UInt32 = 0
   private let head = ResponseHead()
+  /// Endpoints that were found to be unwell since ``takeUnwell()`` was last called, by id.
+  private var unwell: [Int32] = []
   /// When a check is due or an answer overdue.
   private(set) var nextDeadline = Instant.never
 
@@ -60,7 +62,8 @@ struct HealthProbes {
     for index in probes.indices {
       var isSettled = false
       while !isSettled {
-        switch probes[index].check.advance(now: world.now, random: world.random()) {
+        let action = judge(index) { $0.advance(now: $1, random: $2) }
+        switch action {
         case .wait(let until):
           nextDeadline = min(nextDeadline, until)
           isSettled = true
@@ -71,6 +74,20 @@ struct HealthProbes {
     }
   }
 
+  /// The endpoints that were found to be unwell since the last call, by id.
+  mutating func takeUnwell() -> [Int32] {
+    defer { unwell = [] }
+    return unwell
+  }
+
+  /// Tells a check something, and notes what it makes of its endpoint.
+  private mutating func judge<T>(_ index: Int, _ tell: (inout HealthCheck, Instant, UInt64) -> T) -> T {
+    let endpoint = probes[index].check.endpoint
+    let wasUnwell = endpoint.health == .unhealthy
+    defer { if !wasUnwell, endpoint.health == .unhealthy { unwell.append(endpoint.id) } }
+    return tell(&probes[index].check, world.now, world.random())
+  }
+
   private mutating func ask(_ index: Int) {
     nextGeneration &+= 1
     probes[index].generation = nextGeneration
@@ -79,7 +96,7 @@ struct HealthProbes {
       probes[index].socket = try world.connect(
         to: probes[index].check.endpoint.address, token: token.rawValue)
     } catch {
-      probes[index].check.failed(now: world.now)
+      judge(index) { check, now, _ in check.failed(now: now) }
     }
   }
 
@@ -117,14 +134,15 @@ struct HealthProbes {
     case .incomplete: return
     case .refused: fail(index)
     case .complete:
-      probes[index].check.answered(status: head.status, now: world.now)
+      let status = head.status
+      judge(index) { check, now, _ in check.answered(status: status, now: now) }
       hangUp(index)
       advance()
     }
   }
 
   private mutating func fail(_ index: Int) {
-    probes[index].check.failed(now: world.now)
+    judge(index) { check, now, _ in check.failed(now: now) }
     hangUp(index)
     advance()
   }

@@ -32,7 +32,9 @@ extension Node {
 
   /// What a loop goes by; nil where the node is in no cluster that agrees on facts.
   func makeFacts(_ blueprint: Blueprint, _ quota: any Quota) -> LoopFacts? {
-    guard case .redis = blueprint.store, !blueprint.isRouter, let secrets = blueprint.cluster.secrets else { return nil }
+    guard case .redis = blueprint.store, !blueprint.isRouter, let secrets = blueprint.cluster.secrets else {
+      return nil
+    }
     return LoopFacts(
       markKey: secrets.factKey, clock: factClock, bootTime: Clock.bootTime, desk: quota as? any RevocationDesk)
   }

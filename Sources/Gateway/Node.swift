@@ -187,7 +187,7 @@ public final class Node: Sendable {
 
   /// What a router knows the nodes by; nil for a node, and where the file says which nodes there are.
   func makeRouterAgent(_ blueprint: Blueprint, _ world: any World) -> RouterAgent? {
-    guard blueprint.isRouter, blueprint.upstreams[0].endpoints.isEmpty, let settings = agentSettings(blueprint) else {
+    guard blueprint.isRouter, let settings = agentSettings(blueprint) else {
       return nil
     }
     let agent = try? RouterAgent(
@@ -289,7 +289,8 @@ public final class Node: Sendable {
   /// Says that the node serves.
   func announce(_ blueprint: Blueprint) {
     let ports = blueprint.listeners.map(\.address.description).joined(separator: ", ")
-    let what = blueprint.isRouter ? "routing to \(shared.upstreams[0].count) nodes" : "serving \(blueprint.routes.count) routes"
+    let what =
+      blueprint.isRouter ? "routing to \(shared.upstreams[0].count) nodes" : "serving \(blueprint.routes.count) routes"
     sources.report("\(what) on \(ports) with \(mailboxes.count) loops")
   }
 

@@ -7,19 +7,19 @@ import Net
 extension Node {
   /// Sees to it that `agent` says of the node what the node alone knows.
   func introduce(_ agent: StoreAgent, _ blueprint: Blueprint, _ world: any World) {
-    let listeners = blueprint.listeners.map(\.address.description)
     let admin = blueprint.admin?.address.description
     let host = ProcessLimits.placement
     var meter = LoadMeter()
     agent.contribute { [self, weak agent] record in
       record.host = host
-      if !blueprint.isRouter {
-        let own = agent?.store.localAddress?.ip
-        record.reach = Self.reach(blueprint, isProxied: false, own)
-        record.reachProxied = Self.reach(blueprint, isProxied: true, own)
+      if let sections = shared.own {
+        record.listeners = sections.listeners.map(\.address.description)
+        let own = blueprint.isRouter ? nil : sections.node.advertise ?? agent?.store.localAddress?.ip
+        record.reach = blueprint.isRouter ? [] : Self.reach(sections.listeners, isProxied: false, by: own)
+        record.reachProxied = blueprint.isRouter ? [] : Self.reach(sections.listeners, isProxied: true, by: own)
       }
       record.since = startedAt
-      (record.listeners, record.admin) = (listeners, admin)
+      record.admin = admin
       record.isDraining = shared.isDraining
       record.isReady = shared.takesRequests
       record.connections = Int64(shared.ledger.total)
@@ -29,15 +29,12 @@ extension Node {
 }
 
 extension Node {
-  /// Where routers reach a node: what it was told to say, or those of its listeners that expect a PROXY header, or do not.
-  /// One that is open on all addresses is reached by `own`, by which the node reaches the store.
-  static func reach(_ blueprint: Blueprint, isProxied: Bool, _ own: IPAddress?) -> [String] {
-    let listeners = blueprint.listeners.filter { $0.expectsProxyHeader == isProxied }
-    if let address = blueprint.node.advertise { return listeners.isEmpty ? [] : [address.description] }
-    return listeners.map { listener in
+  /// Where routers reach a node: those of its listeners that expect a PROXY header, or do not. One that is open on all
+  /// addresses is reached by `own`.
+  static func reach(_ listeners: [ListenerSettings], isProxied: Bool, by own: IPAddress?) -> [String] {
+    listeners.filter { $0.expectsProxyHeader == isProxied }.map { listener in
       guard case .ip(let ip, let port) = listener.address, ip.isUnspecified else { return listener.address.description }
-      let loopback = IPAddress(v4: 0x7f00_0001)
-      return SocketAddress.ip(own ?? loopback, port: port).description
+      return SocketAddress.ip(own ?? IPAddress(v4: 0x7f00_0001), port: port).description
     }
   }
 }

@@ -33,13 +33,14 @@ public struct NodeSections: Equatable, Sendable {
   /// sealed and signed with.
   public var hasRevisions: Bool { store != .embedded && !cluster.secret.isEmpty }
 
-  init(_ options: inout OptionReader) {
+  /// Reads those of a node, or of a router.
+  init(_ options: inout OptionReader, isRouter: Bool = false) {
     node = options.section("node", "The node itself.") { NodeSettings(&$0) }
     var addresses: Set<SocketAddress> = []
     let listeners: [ListenerSettings] = options.objects(
       "listeners", shorthand: "address", isRequired: true, "The ports that clients connect to."
     ) { reader in
-      let listener = ListenerSettings(&reader)
+      let listener = ListenerSettings(&reader, isRouter: isRouter)
       if let listener, !addresses.insert(listener.address).inserted {
         reader.fail("another listener has this address", at: "address", fix: "remove one of the two")
       }

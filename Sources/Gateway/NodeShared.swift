@@ -19,6 +19,8 @@ public final class NodeShared: Sendable {
   private let endpoints = Mutex<[EndpointSet]>([])
 
   private let clusterFacts = Mutex<ClusterFacts?>(nil)
+  /// For the control loop only; loops have their own.
+  private let ownSections = Mutex<NodeSections?>(nil)
 
   /// The shared part of a node that may hold so many connections, and so many of one address.
   public init(metrics: Metrics, limits: NodeLimits) {
@@ -66,6 +68,12 @@ public final class NodeShared: Sendable {
 
   /// Sets the endpoints of all upstreams.
   func setUpstreams(_ sets: [EndpointSet]) { endpoints.withLock { $0 = sets } }
+
+  /// The node's own sections that hold; nil before there are any.
+  var own: NodeSections? {
+    get { ownSections.withLock { $0 } }
+    set { ownSections.withLock { $0 = newValue } }
+  }
 
   /// Changes how many connections there may be.
   func setLimits(_ limits: NodeLimits) {

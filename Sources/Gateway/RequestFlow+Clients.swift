@@ -69,6 +69,7 @@ extension RequestFlow {
       return close(client: index, reset: true)
     }
     metrics.add(to: .connectionsAccepted)
+    if listeners[Int(listener)].passesThrough, !isProxied { return passThrough(index) }
     clients[index].state = isProxied ? .proxyHeader : .idle
     enqueue(index, isProxied ? .slow : .idle)
     setDeadline(client: index, after: isProxied ? limits.settings.headTimeout : limits.settings.idleTimeout)

@@ -17,6 +17,7 @@ extension RequestFlow {
     for wanted in settings {
       if let index = listeners.firstIndex(where: { $0.address == wanted.address && $0.isOpen }) {
         listeners[index].expectsProxyHeader = wanted.expectsProxyHeader
+        listeners[index].passesThrough = wanted.passesThrough
         continue
       }
       // Tokens name listeners by position, so a position is used again only once its listener is closed.
@@ -25,7 +26,8 @@ extension RequestFlow {
         let socket = try world.listen(
           wanted.address, ListenOptions(), token: Token(.listener, Int32(index), generation: 0).rawValue)
         let slot = ListenerSlot(
-          address: wanted.address, socket: socket, expectsProxyHeader: wanted.expectsProxyHeader)
+          address: wanted.address, socket: socket, expectsProxyHeader: wanted.expectsProxyHeader,
+          passesThrough: wanted.passesThrough)
         if index == listeners.count { listeners.append(slot) } else { listeners[index] = slot }
       } catch { failure = failure ?? ListenError(address: wanted.address, cause: error) }
     }
@@ -60,6 +62,7 @@ extension RequestFlow {
       for upstream in configuration.upstreams where upstream.plan.state === endpoints.state {
         upstream.adopt(endpoints)
       }
+    case .unwell(let endpoints): leave(unwell: endpoints)
     case .inquire(let inquiry): begin(inquiry)
     case .resolvedStore(let host, let addresses): sharedQuota?.resolved(host: host, addresses)
     case .facts(let view, let taken):
@@ -146,6 +149,7 @@ extension RequestFlow {
       clients[index].ledgerAddress = address
       clients[index].countsAddress = true
     }
+    if listeners[Int(clients[index].listener)].passesThrough { return passThrough(index, exchange) }
     clients[index].state = .idle
     enqueue(index, .idle)
     setDeadline(client: index, after: limits.settings.idleTimeout)

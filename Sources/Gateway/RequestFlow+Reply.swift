@@ -50,6 +50,10 @@ extension RequestFlow {
     }
     metrics.countRefusal(code: refusal.code)
     exchanges[exchange].refusal = refusal
+    if isPassedThrough(exchange) {
+      exchanges[exchange].status = refusal.status
+      return breakOff(exchange, .upstreamBroke)
+    }
     note(refusal, of: exchange)
     let body = exchanges[exchange].exchange.replyBody
     body.removeAll()

@@ -138,7 +138,8 @@ extension RequestFlow {
   private mutating func connected(_ index: Int32) {
     if world.connectFailure(servers[index].socket) != nil { return connectFailed(index, timedOut: false) }
     metrics.observe(.connect, nanoseconds: world.now.nanoseconds(since: servers[index].since))
-    use(index, for: servers[index].exchange)
+    let exchange = servers[index].exchange
+    if isPassedThrough(exchange) { beginPassage(exchange) } else { use(index, for: exchange) }
   }
 
   /// Does what can be done with the upstream's input.
@@ -215,9 +216,9 @@ extension RequestFlow {
   }
 
   private func retrySpec(_ exchange: Int32) -> RetrySpec? {
-    // A mirrored copy has no route and is sent once.
-    guard let route = exchanges[exchange].route, let group = exchanges[exchange].group else { return nil }
-    return route.with { $0.retries } ?? group.with { $0.plan.spec.retries }
+    // A mirrored copy is sent once.
+    guard !exchanges[exchange].isMirror, let group = exchanges[exchange].group else { return nil }
+    return exchanges[exchange].route?.with { $0.retries } ?? group.with { $0.plan.spec.retries }
   }
 
   /// Begins another attempt where that is allowed and safe. `isFree` marks a connection that the upstream closed while
@@ -260,6 +261,19 @@ extension RequestFlow {
       refuse(exchange, ProblemCatalogue.badGateway)
     }
     return true
+  }
+
+  /// Sends elsewhere what waits for these endpoints, where the upstream is one to do so for, nothing of an answer has come,
+  /// and it may be tried again. What must not be repeated goes on waiting.
+  mutating func leave(unwell endpoints: [Int32]) {
+    for index in exchanges.touchedIndexes {
+      guard exchanges[index].stage == .request || exchanges[index].stage == .connecting, exchanges[index].server >= 0,
+        exchanges[index].serverInput.isEmpty, !exchanges[index].isMirror,
+        exchanges[index].group?.with({ $0.plan.spec.leavesUnwell }) == true,
+        let id = exchanges[index].endpoint?.with({ $0.id }), endpoints.contains(id)
+      else { continue }
+      _ = retry(index, after: exchanges[index].stage == .connecting ? .connectFailure : .reset, isFree: false)
+    }
   }
 
   /// What a failed attempt tells of the endpoint.

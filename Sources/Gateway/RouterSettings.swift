@@ -10,21 +10,29 @@ import Traffic
 struct RouterSettings: Sendable {
   /// What the nodes are called together, as an upstream and as a route.
   static let name = "nodes"
+  /// What they are called where connections are passed on to them as they are.
+  static let proxiedName = "nodes-proxied"
   /// Where a node says whether it takes requests.
   static let healthPath = RequestHead.reservedPath + "/ready"
 
   /// The nodes; none where the store says who they are.
   var nodes: UpstreamSpec
+  /// The nodes where they expect a PROXY header before a connection that is passed on.
+  var proxied: UpstreamSpec
 
   init(_ options: inout OptionReader) {
     let endpoints = EndpointSpec.list(
       &options, "nodes",
       "The nodes: \"10.0.0.7:8080\", \"node-1.internal:8080\", \"unix:/run/sluice.sock\". Left out, all members of the "
         + "cluster that take requests, as store and cluster say.")
+    let proxiedEndpoints = EndpointSpec.list(
+      &options, "proxiedNodes",
+      "Where the nodes expect a PROXY header, for listeners with passThrough. Left out, as the members say.")
     nodes = UpstreamSpec(name: Self.name, endpoints: endpoints)
-    nodes.balance = options.choice(
-      "balance", default: Algorithm.leastRequest, "Who gets a request that has no affinity."
-    ).balance
+    nodes.balance =
+      options.choice(
+        "balance", default: Algorithm.leastRequest, "Who gets a request that has no affinity."
+      ).balance
     let affinity: (key: HashKey, bound: Int)? = options.object(
       "affinity", shorthand: "by", "Gives all requests of one caller to one node, as long as it is not too busy."
     ) { affinity in
@@ -41,6 +49,10 @@ struct RouterSettings: Sendable {
     }
     nodes.setUsual()
     nodes.readConduct(&options)
+    // Its health check could not know who asks; what fails is left alone all the same.
+    proxied = nodes
+    (proxied.name, proxied.endpoints, proxied.health) = (Self.proxiedName, proxiedEndpoints, nil)
+    proxied.hashKey = .address
   }
 
   private enum Algorithm: String, CaseIterable {
@@ -62,12 +74,14 @@ struct RouterSettings: Sendable {
 
 extension UpstreamSpec {
   /// Nodes are many of a kind, so a failure speaks against the node: it is left alone at once, briefly, and what failed goes
-  /// elsewhere. How long a request may take is the nodes' business.
+  /// elsewhere, also what waits for a node that does not answer when asked for its health. How long a request may take is the
+  /// nodes' business.
   fileprivate mutating func setUsual() {
     var health = HealthSpec(path: RouterSettings.healthPath)
-    (health.interval, health.timeout) = (.seconds(1), .milliseconds(500))
+    (health.interval, health.timeout) = (.milliseconds(500), .milliseconds(500))
     (health.healthyThreshold, health.unhealthyThreshold) = (1, 2)
     self.health = health
+    leavesUnwell = true
     var ejection = EjectionSpec()
     (ejection.consecutiveFailures, ejection.baseTime, ejection.maxTime) = (1, .seconds(1), .seconds(10))
     ejection.maxPercent = 100
@@ -91,9 +105,11 @@ struct RouterFile {
 
   init(_ options: inout OptionReader) {
     _ = options.optionalString("$schema", BlueprintFile.schemaHelp)
-    own = NodeSections(&options)
+    own = NodeSections(&options, isRouter: true)
     router = options.section("router", "The nodes, and how requests are shared out among them.") { RouterSettings(&$0) }
-    guard !options.isDescribing, router.nodes.endpoints.isEmpty, !own.hasRevisions else { return }
+    let passes = own.listeners.contains(where: \.passesThrough)
+    let needsList = router.nodes.endpoints.isEmpty || passes && router.proxied.endpoints.isEmpty
+    guard !options.isDescribing, needsList, !own.hasRevisions else { return }
     options.session.fail(
       "nothing says where the nodes are", at: options.place(of: "router"),
       fix: "add router: { nodes: […] }, or store and cluster.secret as the nodes have them")
@@ -104,7 +120,7 @@ struct RouterFile {
     var route = RouteDraft()
     route.id = RouterSettings.name
     route.action = .forward(WeightedSplit(upstream: 0), sticky: nil)
-    return ClusterSections(upstreams: [router.nodes], routes: [route])
+    return ClusterSections(upstreams: [router.nodes, router.proxied], routes: [route])
   }
 }
 

@@ -31,6 +31,32 @@ public enum ProxyHeader {
     return parseVersion1(bytes)
   }
 
+  /// Appends a header of version 2 that names a connection from `source` to `destination`, both of one family: an IPv4
+  /// address among IPv6 ones is written in its mapped form. 28 or 52 bytes.
+  public static func append(
+    source: (address: IPAddress, port: UInt16), destination: (address: IPAddress, port: UInt16), to buffer: ByteBuffer
+  ) {
+    for index in signature.indices { buffer.append(signature[index]) }
+    let isV4 = source.address.isV4 && destination.address.isV4
+    buffer.append(0x21)
+    buffer.append(isV4 ? 0x11 : 0x21)
+    append(isV4 ? 12 : 36, bytes: 2, to: buffer)
+    for address in [source.address, destination.address] {
+      if isV4 {
+        append(UInt64(address.v4), bytes: 4, to: buffer)
+      } else {
+        append(address.high, bytes: 8, to: buffer)
+        append(address.low, bytes: 8, to: buffer)
+      }
+    }
+    append(UInt64(source.port), bytes: 2, to: buffer)
+    append(UInt64(destination.port), bytes: 2, to: buffer)
+  }
+
+  private static func append(_ number: UInt64, bytes count: Int, to buffer: ByteBuffer) {
+    for place in (0..<count).reversed() { buffer.append(UInt8(truncatingIfNeeded: number >> UInt64(place * 8))) }
+  }
+
   // MARK: - Version 1, a line of text
 
   private static func parseVersion1(_ bytes: RawSpan) -> ProxyHeaderResult {

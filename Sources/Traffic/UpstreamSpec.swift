@@ -15,6 +15,8 @@ public struct UpstreamSpec: Hashable, Sendable {
   public var boundPercent: Int?
   /// Active checks; nil for none.
   public var health: HealthSpec?
+  /// Whether requests that wait for an endpoint go elsewhere once its health check fails.
+  public var leavesUnwell = false
   /// Passive ejection; nil for none.
   public var ejection: EjectionSpec?
   /// Retries.

@@ -7,7 +7,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import pytest
 
 from nodes import SECRET, WARM, Cluster, Router, limited
-from support import ask, connect, ok, sluice, until
+from support import accepts, ask, connect, free_port, ok, sluice, until
 
 PLAIN = {"id": "all", "match": {"path": "/*"}, "upstream": "origin"}
 
@@ -17,12 +17,12 @@ class Load:
 
     def __init__(self, port, clients=8, method="GET", pace=0.0):
         self.port, self.method, self.pace = port, method, pace
-        self.answers, self.failures, self.longest, self.ends = 0, [], 0.0, threading.Event()
-        self.threads = [threading.Thread(target=self.run, daemon=True) for _ in range(clients)]
+        self.answers_of, self.failures, self.longest, self.ends = [0] * clients, [], 0.0, threading.Event()
+        self.threads = [threading.Thread(target=self.run, args=(number,), daemon=True) for number in range(clients)]
         for thread in self.threads:
             thread.start()
 
-    def run(self):
+    def run(self, number):
         length = "Content-Length: 2\r\n\r\nhi" if self.method == "POST" else "\r\n"
         stream = connect(self.port)
         try:
@@ -31,7 +31,7 @@ class Load:
                 stream.send(f"{self.method} / HTTP/1.1\r\nHost: localhost\r\n{length}")
                 response = stream.response()
                 self.longest = max(self.longest, time.monotonic() - began)
-                self.answers += 1
+                self.answers_of[number] += 1
                 if response.status != 200:
                     self.failures.append(response.status)
                 if response.get("Connection") == "close":
@@ -42,6 +42,15 @@ class Load:
             self.failures.append(repr(error))
         finally:
             stream.close()
+
+    @property
+    def answers(self):
+        return sum(self.answers_of)
+
+    def everybody_goes_on(self, seconds=10):
+        """Until each client has had some more answers."""
+        before = list(self.answers_of)
+        until(lambda: all(now > then + 5 for now, then in zip(self.answers_of, before)), "each client is answered", seconds)
 
     def has_answers(self, more=50):
         before = self.answers
@@ -64,7 +73,9 @@ def routed(cluster, tmp_path):
     def start(*routes, router=None, file=None, **more):
         made = cluster(*(routes or [PLAIN]), node={"trustedProxies": ["127.0.0.1"]}, **more)
         content = {"store": made.redis.url, "cluster": {"name": "test", "secret": SECRET}, **(file or {})}
-        made.router = Router(tmp_path, {**content, "node": {"name": "router-1", "threads": 2}, "router": router or {}})
+        content = {**content, "node": {"name": "router-1", "threads": 2}, "router": router or {}}
+        made.router = Router(tmp_path, content)
+        made.router.content = content
         started.append(made.router)
         made.router.start()
         return made
@@ -104,3 +115,142 @@ def test_a_killed_node_costs_no_request(routed):
     c.nodes[1].process.send_signal(SIGKILL)
     load.has_answers(400)
     assert load.end() == []
+
+
+def test_a_draining_node_loses_no_request_that_must_not_be_repeated(routed):
+    c = routed()
+    load = Load(c.router.port, method="POST").has_answers()
+    for node in c.nodes:
+        assert node.stop(SIGTERM) == 0
+        load.has_answers()
+        node.start()
+    assert load.has_answers().end() == []
+
+
+def test_a_node_that_joins_gets_its_share(routed):
+    c = routed(router={"slowStart": "1s"})
+    c.nodes[0].stop(SIGTERM)
+    before = len(c.nodes[0].log())
+    load = Load(c.router.port).has_answers()
+    c.nodes[0].start()
+    until(lambda: len(c.nodes[0].log()) > before + 50, "the new node gets requests", 10)
+    assert load.end() == []
+
+
+def test_what_waits_for_a_stopped_node_goes_elsewhere(routed):
+    c = routed()
+    load = Load(c.router.port).has_answers()
+    c.nodes[0].signal(SIGSTOP)
+    try:
+        load.everybody_goes_on()
+    finally:
+        c.nodes[0].signal(SIGCONT)
+    assert load.end() == []
+    # Its health is asked twice in vain, half a second each.
+    assert load.longest < 2.5
+
+
+def test_without_the_store_the_router_goes_on_with_the_nodes_it_knew(routed):
+    c = routed()
+    load = Load(c.router.port, pace=0.002).has_answers()
+    c.redis.kill()
+    load.has_answers(200)
+    c.nodes[0].process.send_signal(SIGKILL)
+    load.has_answers(200)
+    # It comes back empty: nobody is lost for that.
+    c.redis.start()
+    load.has_answers(1500)
+    assert load.end() == []
+    counts = served(c)
+    assert min(counts[1:]) > 300
+
+
+def test_one_caller_has_one_node(routed):
+    c = routed(router={"affinity": "header:X-API-Key"})
+    for key in range(40):
+        before = served(c)
+        with connect(c.router.port) as stream:
+            for _ in range(10):
+                stream.send(f"GET / HTTP/1.1\r\nHost: localhost\r\nX-API-Key: key-{key}\r\n\r\n")
+                assert stream.response().status == 200
+        after = until(lambda: sum(found := served(c)) == sum(before) + 10 and found, "all requests are logged")
+        assert sorted(a - b for a, b in zip(after, before)) == [0, 0, 10]
+    assert min(served(c)) > 0, "forty keys, and a node has none"
+
+
+def test_limits_go_by_the_client_not_by_the_router(routed):
+    c = routed(limited({"window": "5/1m"}, mode="exact"))
+
+    def asked_by(address):
+        fields = [("X-Forwarded-For", address)]
+        return [ask(c.router.port, headers=fields).status for _ in range(8)]
+
+    # The router believes nobody, so both are one client.
+    assert (asked_by("192.0.2.1") + asked_by("192.0.2.2")).count(200) <= 5
+    until(lambda: sum(served(c)) == 16, "all requests are logged")
+    assert {line["client"] for node in c.nodes for line in node.log() if line["path"] == "/"} == {"127.0.0.1"}
+
+
+def test_two_routers_share_nothing_but_the_list(routed, tmp_path):
+    c = routed()
+    content = {"store": c.redis.url, "cluster": {"name": "test", "secret": SECRET}, "node": {"name": "router-2"}}
+    with Router(tmp_path, content) as second:
+        loads = [Load(c.router.port).has_answers(), Load(second.port).has_answers()]
+        c.nodes[2].process.send_signal(SIGKILL)
+        for load in loads:
+            assert load.has_answers().end() == []
+
+
+def test_the_nodes_of_the_file_need_no_store(routed, tmp_path):
+    c = routed()
+    addresses = [f"127.0.0.1:{node.port}" for node in c.nodes]
+    with Router(tmp_path, {"router": {"nodes": addresses}}) as router:
+        load = Load(router.port).has_answers()
+        c.nodes[0].process.send_signal(SIGKILL)
+        assert load.has_answers(200).end() == []
+
+
+def test_upgrades_pass_through(routed, origin):
+    def mirror(stream, request):
+        if not request.get("Upgrade"):
+            return stream.send(ok())
+        stream.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: mirror\r\nConnection: Upgrade\r\n\r\n")
+        stream.send(stream.exactly(5)[::-1])
+        return False
+
+    up = origin(mirror)
+    c = routed(upstreams={"origin": {"endpoints": [up.address]}})
+    with connect(c.router.port) as stream:
+        stream.send("GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: mirror\r\nConnection: Upgrade\r\n\r\nhello")
+        assert stream.response().status == 101
+        assert stream.exactly(5) == b"olleh"
+
+
+def test_connections_are_passed_on_as_they_are(routed):
+    c = routed()
+    for number, node in enumerate(c.nodes):
+        listeners = [f"127.0.0.1:{node.port}", {"address": f"127.0.0.1:{free_port()}", "proxyProtocol": True}]
+        node.reload({**c.content(number, [PLAIN, WARM]), "listeners": listeners})
+    port = free_port()
+    c.router.reload({**c.router.content, "listeners": [{"address": f"127.0.0.1:{port}", "passThrough": True}]})
+
+    def has_come():
+        try:
+            return asks()
+        except (OSError, EOFError):
+            return None
+
+    def asks():
+        with connect(port) as stream:
+            stream.send("GET /passed HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert stream.response().status == 200
+            return stream.socket.getsockname()
+
+    until(lambda: accepts(port), "the router listens")
+    until(lambda: has_come(), "the nodes have told where they expect a PROXY header")
+    names = [asks() for _ in range(20)]
+    assert len(set(names)) == 20
+    # What its kernel had taken for it would be lost with it.
+    c.nodes[0].stop(SIGKILL)
+    for _ in range(20):
+        asks()
