@@ -61,7 +61,8 @@ struct FlowSetup: Sendable {
     }
     return Blueprint(
       file.own, file.shared, table: try #require(table), routes: routes,
-      keyRing: try #require(file.shared.consumers.keyRing()), digest: SHA256().digest(of: RawSpan(bytes)))
+      keyRing: try #require(file.shared.consumers.keyRing()), digest: SHA256().digest(of: RawSpan(bytes)),
+      isRouter: false)
   }
 }
 
