@@ -47,7 +47,13 @@ extension AdminRoute {
     json.integer(view.age / 1_000_000)
     json.key("nodes")
     json.beginArray()
-    for member in view.members { write(member, isLeader: member.record.identity.id == view.leader, to: &json) }
+    for member in view.members {
+      write(member, role: member.record.identity.id == view.leader ? "leader" : "member", to: &json)
+    }
+    json.endArray()
+    json.key("routers")
+    json.beginArray()
+    for router in view.routers { write(router, role: "router", to: &json) }
     json.endArray()
     json.endObject()
   }
@@ -65,7 +71,7 @@ extension AdminRoute {
     json.endObject()
   }
 
-  private static func write(_ member: Member, isLeader: Bool, to json: inout JSONWriter) {
+  private static func write(_ member: Member, role: StaticString, to json: inout JSONWriter) {
     let record = member.record
     json.beginObject()
     json.key("id")
@@ -73,7 +79,7 @@ extension AdminRoute {
     json.key("name")
     json.string(record.identity.name)
     json.key("role")
-    json.literal(isLeader ? "leader" : "member")
+    json.literal(role)
     json.key("alive")
     json.bool(member.isAlive)
     json.key("listed")

@@ -192,7 +192,7 @@ struct OpenAPIDocument {
     "required":["id","name","role","alive","listed","ageMilliseconds","since","version","libraries","listeners","admin",
     "ready","draining","revision","digest","facts","load","storeMicroseconds"],
     "properties":{"id":{"type":"string","pattern":"^[0-9a-f]{16}$"},"name":{"type":"string"},
-    "role":{"enum":["leader","member"]},"alive":{"type":"boolean"},"listed":{"type":"boolean"},
+    "role":{"enum":["leader","member","router"]},"alive":{"type":"boolean"},"listed":{"type":"boolean"},
     "ageMilliseconds":{"type":"integer","minimum":0},"since":{"type":"string","format":"date-time"},
     "version":{"type":"string"},"libraries":{"type":"array","items":{"type":"string"}},
     "listeners":{"type":"array","items":{"type":"string"}},"admin":{"type":["string","null"]},
@@ -203,14 +203,15 @@ struct OpenAPIDocument {
     "properties":{"requestsPerSecond":{"type":"number"},"connections":{"type":"integer"}}},
     "storeMicroseconds":{"type":"integer","minimum":0}}},
     "Nodes":{"type":"object","additionalProperties":false,
-    "required":["node","time","leader","generation","storeUp","ageMilliseconds","nodes"],
+    "required":["node","time","leader","generation","storeUp","ageMilliseconds","nodes","routers"],
     "properties":{"node":{"type":"string"},"time":{"type":"string","format":"date-time"},
     "leader":{"type":["object","null"],"required":["id","name","epoch","since"],
     "properties":{"id":{"type":"string"},"name":{"type":"string"},"epoch":{"type":"integer","minimum":0},
     "since":{"type":["string","null"],"format":"date-time"}}},
     "generation":{"type":"integer","minimum":0},"storeUp":{"type":"boolean"},
     "ageMilliseconds":{"type":"integer","minimum":0},
-    "nodes":{"type":"array","items":{"$ref":"#/components/schemas/Member"}}}}
+    "nodes":{"type":"array","items":{"$ref":"#/components/schemas/Member"}},
+    "routers":{"type":"array","items":{"$ref":"#/components/schemas/Member"}}}}
     """#
 
   /// Keys and revocations.

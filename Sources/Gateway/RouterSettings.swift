@@ -38,7 +38,7 @@ struct RouterSettings: Sendable {
     ) { affinity in
       let key = affinity.value(
         "by", .affinityKey, placeholder: HashKey?.none, "What tells callers apart: header:NAME, cookie:NAME or address."
-      ) { HashKey(text: $0) }
+      ) { $0 == "consumer" ? nil : HashKey(text: $0) }
       let bound = affinity.integer(
         "boundPercent", in: 100...10_000, default: 125,
         "A node that runs more requests than so many percent of the average passes them on to the next one.")

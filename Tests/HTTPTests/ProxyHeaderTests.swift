@@ -101,3 +101,23 @@ struct ProxyHeaderTests {
     }
   }
 }
+
+@Suite("ProxyHeader, written")
+struct ProxyHeaderWritingTests {
+  @Test(
+    "What is written is read again, byte for byte as long as the protocol says",
+    arguments: [
+      ("192.0.2.1", "198.51.100.2", 28), ("2001:db8::1", "2001:db8::2", 52), ("192.0.2.1", "2001:db8::2", 52),
+      ("0.0.0.0", "255.255.255.255", 28),
+    ])
+  func roundTrip(source: String, destination: String, length: Int) throws {
+    let (from, to) = (try #require(IPAddress(source)), try #require(IPAddress(destination)))
+    let buffer = ByteBuffer()
+    ProxyHeader.append(source: (from, 56_324), destination: (to, 443), to: buffer)
+    #expect(
+      ProxyHeader.parse(buffer.bytes)
+        == .complete(
+          byteCount: length, source: .ip(from, port: 56_324), destination: .ip(to, port: 443)))
+    #expect(buffer.count == length)
+  }
+}

@@ -56,6 +56,19 @@ struct MemberListTests {
     #expect(rig.call("list", "a", rig.call("tell", "a", "{}").leadEpoch, "0").text == "1" && nodes == "a b c")
   }
 
+  @Test("A router is known to all and on nobody's list; news are published, signs of life are not")
+  func routers() {
+    tell("a", "router:r")
+    #expect(list() == "1" && nodes == "a")
+    #expect(rig.call("roster").texts.contains("router:r"))
+    rig.forget()
+    tell("a", "router:r")
+    #expect(rig.published.isEmpty)
+    _ = rig.call("tell", "a", "{}", "news")
+    #expect(rig.published == ["member a"])
+    #expect(rig.call("leave", "router:r").text == "1" && list() == "1")
+  }
+
   @Test("A list that a failover has lost comes back with a higher number")
   func lostList() {
     tell("a", "b")

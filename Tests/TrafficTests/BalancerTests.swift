@@ -170,4 +170,38 @@ struct BalancerTests {
     #expect(balancer.shares(100, now: .at(2.5))[0] < 20)
     #expect(balancer.shares(100, now: .at(13)) == [50, 50])
   }
+
+  @Test("A key keeps its endpoint until that runs more than its bound, and then has a second one")
+  func boundedLoads() {
+    var spec = spec(.consistentHash, weights: [1, 1, 1, 1])
+    spec.boundPercent = 125
+    let plan = plan(spec)
+    var balancer = Balancer(plan, random: 0)
+    let home = pick(&balancer)
+    var given: [Int32] = []
+    // Of the nth request in all, nobody may run more than a quarter and a quarter of that, rounded up.
+    for count in 1...100 {
+      let index = pick(&balancer)
+      plan.endpoints.endpoints[Int(index)].state.requestStarted()
+      given.append(index)
+      let most = plan.endpoints.endpoints.map { Int($0.state.activeRequests) }.max() ?? 0
+      #expect(most <= (count * 125 + 399) / 400)
+    }
+    #expect(given[0] == home && Set(given).count == 4)
+    for index in given { plan.endpoints.endpoints[Int(index)].state.requestEnded() }
+    #expect(pick(&balancer) == home)
+  }
+
+  @Test("Where all run more than their bound, an endpoint is chosen all the same")
+  func boundNeverRefuses() {
+    var spec = spec(.consistentHash, weights: [1, 1])
+    spec.boundPercent = 100
+    let plan = plan(spec)
+    var balancer = Balancer(plan, random: 0)
+    var tried = TriedEndpoints()
+    let first = pick(&balancer)
+    tried.insert(plan.endpoints.endpoints[Int(first)].state.id)
+    for _ in 0..<50 { plan.endpoints.endpoints[Int(1 - first)].state.requestStarted() }
+    #expect(pick(&balancer, tried: tried) == 1 - first)
+  }
 }

@@ -5,9 +5,10 @@ extension Verb {
   static let status = Verb(
     "status", "[OPTIONS]", summary: "nodes, leader, revisions",
     description: """
-      Shows the members of a node's cluster: who leads, and for each how long it runs, which revision and which facts are in
-      force on it, how far the store is from it, and its load. Then what policies in shadow would have refused on the node
-      that is asked. A node without a cluster shows itself. Exit status 1 where a member is missing, or nobody leads.
+      Shows the members of a node's cluster and its routers: who leads, and for each how long it runs, which revision and
+      which facts are in force on it, how far the store is from it, and its load. Then what policies in shadow would have
+      refused on the node that is asked. A node without a cluster shows itself. Exit status 1 where a member is missing, or
+      nobody leads.
       \(AdminClient.note)
       """,
     options: [AdminClient.option, Option("--json", nil, "the node's answer as it is")],
@@ -54,7 +55,7 @@ struct StatusText {
       "NODE", "ROLE", "STATE", ">UP", ">REVISION", ">LAG", ">LOAD", ">CONNECTIONS", "FACTS", "VERSION",
     ])
     let nodes = Self.shown(root["nodes"]?.elements ?? [])
-    for node in nodes {
+    for node in nodes + Self.shown(root["routers"]?.elements ?? []) {
       table.add(Self.row(node, now))
       if node["alive"]?.bool != true { isWhole = false }
     }
