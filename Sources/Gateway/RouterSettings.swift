@@ -38,7 +38,7 @@ struct RouterSettings: Sendable {
     ) { affinity in
       let key = affinity.value(
         "by", .affinityKey, placeholder: HashKey?.none, "What tells callers apart: header:NAME, cookie:NAME or address."
-      ) { $0 == "consumer" ? nil : HashKey(text: $0) }
+      ) { HashKey(affinity: $0) }
       let bound = affinity.integer(
         "boundPercent", in: 100...10_000, default: 125,
         "A node that runs more requests than so many percent of the average passes them on to the next one.")
@@ -89,6 +89,14 @@ extension UpstreamSpec {
     (retries.attempts, retries.budgetPercent, retries.budgetMinimum) = (3, 100, 100)
     (timeouts.connect, timeouts.response, timeouts.idle) = (.milliseconds(500), .seconds(3600), .seconds(3600))
     slowStart = .seconds(3)
+  }
+}
+
+extension HashKey {
+  /// Reads what a router can tell callers apart by: it knows no consumers.
+  fileprivate init?(affinity text: String) {
+    guard text != "consumer" else { return nil }
+    self.init(text: text)
   }
 }
 
