@@ -182,3 +182,15 @@ struct MemberTests {
     }
   }
 }
+
+@Suite("What a node knows of the others") struct NodeQuotaTests {
+  @Test("A store that has lost its list does not make a node forget how many there were a moment ago")
+  func participants() {
+    let (node, second) = (NodeQuota(loops: 2), Int64(1_000_000_000))
+    node.noteParticipants(8, at: 100 * second)
+    node.noteParticipants(2, at: 101 * second)
+    #expect(node.participants == 8)
+    for moment in 102...112 { node.noteParticipants(2, at: Int64(moment) * second) }
+    #expect(node.participants == 2)
+  }
+}

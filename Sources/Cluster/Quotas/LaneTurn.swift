@@ -100,8 +100,10 @@ struct Watermarks {
     batch.forEachWatermark { recent[$0.name] = $0 }
   }
 
-  /// All of them, each once.
+  /// All of them, each once, in an order that follows from what they are: equal runs send equal bytes.
   var all: ContiguousArray<LaneWatermark> {
-    ContiguousArray(former.merging(recent) { _, new in new }.values)
+    var all = ContiguousArray(former.merging(recent) { _, new in new }.values)
+    all.sort { ($0.name.field.low, $0.name.field.high) < ($1.name.field.low, $1.name.field.high) }
+    return all
   }
 }

@@ -10,7 +10,7 @@ public final class NodeQuota: Sendable {
   let shares = CounterStore()
   private let told = Mutex<MemberStanding?>(nil)
   private let lastBeat = Atomic<Int64>(.max)
-  private let heardOf = Atomic<Int>(0)
+  private let heardOf = Mutex(Peak())
   private let areBeatsClaimed = Atomic<Bool>(false)
 
   /// A node of so many loops that has not heard of any other yet.
@@ -35,9 +35,22 @@ public final class NodeQuota: Sendable {
     moment - lastBeat.load(ordering: .relaxed) > MemberBeat.life * 1000
   }
 
-  /// So many loops were alive when the store last said so, also while the list of members settles.
-  func noteParticipants(_ count: Int) { heardOf.store(count, ordering: .relaxed) }
+  /// So many loops are alive, says the store at this moment of the boot clock, also while the list of members settles.
+  func noteParticipants(_ count: Int, at moment: Int64) { heardOf.withLock { $0.note(count, at: moment) } }
 
-  /// Loops of all live nodes, as far as this one knows.
-  var participants: Int { max(loops, standing?.participants ?? 0, heardOf.load(ordering: .relaxed)) }
+  /// Loops of all live nodes, as far as this one knows: the most that there were in the last lives. A store that has just lost
+  /// its list knows of fewer than there are, and must not open its lanes before all have said what they know.
+  var participants: Int { max(loops, standing?.participants ?? 0, heardOf.withLock { max($0.recent, $0.former) }) }
+
+  /// The most that was told in the running life, and in the one before.
+  private struct Peak {
+    var recent = 0
+    var former = 0
+    var began: Int64 = 0
+
+    mutating func note(_ count: Int, at moment: Int64) {
+      if moment - began >= MemberBeat.life * 1000 { (former, recent, began) = (recent, 0, moment) }
+      recent = max(recent, count)
+    }
+  }
 }

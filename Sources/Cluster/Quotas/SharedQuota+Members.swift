@@ -36,7 +36,7 @@ extension SharedQuota {
     guard tag == Self.tag(.beat, 0, generation: beatNumber), reply.error == nil else { return }
     switch beats?.read(reply.value.bytes) {
     case .standing(_, let told)?, .keeping(_, let told)?, .settling(_, let told)?:
-      node.noteParticipants(told.participants)
+      node.noteParticipants(told.participants, at: clock())
     case .malformed?, nil: break
     }
     node.standing = beats?.standing
