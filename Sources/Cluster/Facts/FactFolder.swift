@@ -2,9 +2,17 @@ import Core
 import Crypto
 import Net
 
+/// Where a node keeps its snapshot. Calls come from any thread, one behind the other, and may block.
+protocol FactShelf: Sendable {
+  /// Keeps a snapshot instead of the one before; answers with what went wrong.
+  func write(_ snapshot: FactSnapshot) -> String?
+  /// The snapshot; nil where there is none, or where anything of it is not as this cluster signed it.
+  func read(cluster: String, secrets: ClusterSecrets) -> FactSnapshot.Content?
+}
+
 /// The folder in which a node keeps its snapshot: `manifest`, and chunks by their digests. Calls block for as long as the
 /// disk takes.
-struct FactFolder: Sendable {
+struct FactFolder: FactShelf {
   private static let manifestBytes = 1 << 20
   private static let suffix = ".facts"
 
@@ -28,7 +36,7 @@ struct FactFolder: Sendable {
     } catch { return "\(error)" }
   }
 
-  /// The snapshot; nil where there is none, or where anything of it is not as this cluster signed it.
+  /// See ``FactShelf``.
   func read(cluster: String, secrets: ClusterSecrets) -> FactSnapshot.Content? {
     do throws(DurableFile.Failure) {
       let manifest = try DurableFile.read("\(path)/manifest", limit: Self.manifestBytes)

@@ -20,6 +20,14 @@ public struct FactPosition: Equatable, Sendable {
     self.chain = chain
   }
 
+  /// The place that the store tells of what it was given.
+  init?(added reply: [AgentReply]) {
+    guard reply.count == 4, let epoch = reply[0].number, let last = reply[1].number, let chain = reply[3].bytes else {
+      return nil
+    }
+    self.init(epoch: epoch, sequence: last, chain: chain)
+  }
+
   /// Whether whoever is here has the entry at `other` too.
   func covers(_ other: FactPosition) -> Bool { epoch == other.epoch && sequence >= other.sequence }
 
@@ -65,6 +73,9 @@ struct FactHistory {
       next = (next + 1) % Self.capacity
     }
   }
+
+  /// The records, in their order.
+  var records: [[UInt8]] { (entries[next...] + entries[..<next]).map(\.record).filter { !$0.isEmpty } }
 
   /// Drops what is behind a place, and hands it out in its order.
   mutating func takeEntries(behind sequence: Int64) -> [Entry] {

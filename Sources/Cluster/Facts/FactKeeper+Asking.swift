@@ -45,8 +45,6 @@ extension FactKeeper {
   private static let positionPause: Int64 = 4_000_000
   /// The most that wait at the same time.
   static let waiterLimit = 64
-  /// The most additions that are kept until they have been read from the log.
-  private static let ownLimit = 1024
   /// How long an addition is tried, in nanoseconds.
   private static let additionTime: Int64 = 3_000_000_000
 
@@ -61,17 +59,17 @@ extension FactKeeper {
   }
 
   private func add(_ records: [[UInt8]], until deadline: Int64, _ then: @escaping (FactAnswer) -> Void) {
-    guard context.store.isUp, context.clock() < deadline else { return then(.unavailable) }
+    guard context.store.isUp, !unread.isFull, context.clock() < deadline else { return then(.unavailable) }
     // Without an epoch of its own the node learns the running one first.
     let epoch = isAligned ? position.epoch : highestEpoch
     context.store.call("fact-add", [Array("\(epoch)".utf8)] + records) { [self] reply in
       switch reply {
       case .list(let items):
-        guard items.count == 3, let epoch = items[0].number, let last = items[1].number else {
-          return then(.unavailable)
-        }
-        keep(records, until: FactPosition(epoch: epoch, sequence: last, chain: []))
-        then(.added(FactPosition(epoch: epoch, sequence: last, chain: [])))
+        guard let place = FactPosition(added: items) else { return then(.unavailable) }
+        // It holds here at once.
+        unread.append(records, at: place)
+        apply(records.compactMap { FactRecord($0) })
+        then(.added(place))
       case .refused(let code, let reason):
         guard code == "EPOCH" else {
           context.remark("the store refuses facts: \(reason)")
@@ -85,18 +83,6 @@ extension FactKeeper {
       }
     }
   }
-
-  /// What was added holds here at once, and is given back like everything else if the log loses it before it was read.
-  private func keep(_ records: [[UInt8]], until position: FactPosition) {
-    if !self.position.covers(position) {
-      own.append((position, records))
-      if own.count > Self.ownLimit { own.removeFirst() }
-    }
-    apply(records.compactMap { FactRecord($0) })
-  }
-
-  /// Drops what has been read from the log.
-  func forgetOwn() { own.removeAll { position.covers($0.position) } }
 
   /// Looks at the log first: there is another epoch.
   private func retry(_ records: [[UInt8]], until deadline: Int64, _ then: @escaping (FactAnswer) -> Void) {
@@ -167,6 +153,14 @@ extension FactKeeper {
   func moveWaiters(to sequence: Int64) {
     for index in waiters.indices where waiters[index].position.epoch != position.epoch {
       waiters[index].position = FactPosition(epoch: position.epoch, sequence: sequence, chain: [])
+    }
+  }
+
+  /// What was waited for at this place is not there any more.
+  func recallWaiters(of place: FactPosition) {
+    for index in waiters.indices
+    where waiters[index].position.epoch == place.epoch && waiters[index].position.sequence == place.sequence {
+      waiters[index].position = .none
     }
   }
 

@@ -28,7 +28,7 @@ extension FactKeeper {
   /// One look at the log, or the next step to where one can be had.
   func look(_ moment: Int64) {
     if !isAligned { return ask("fact-head", [String]()) { [self] in compareHead($0) } }
-    if let records = lost.next() { return giveBack(records) }
+    if !unread.isFull, let records = lost.next() { return giveBack(records) }
     let arguments = ["\(position.epoch)", "\(position.sequence)", "\(Self.page)"]
     ask("fact-read", arguments) { [self] reply in
       if case .refused(let code, _) = reply {
@@ -62,7 +62,7 @@ extension FactKeeper {
       if let known = FactRecord(record) { records.append(known) }
     }
     apply(records)
-    forgetOwn()
+    settle()
     if position.sequence == head.sequence, position.chain == head.chain { return confirm(moment) }
     if head.sequence > position.sequence, items.count > 4 {
       lookAt = 0
@@ -76,6 +76,13 @@ extension FactKeeper {
   /// Makes records this node's own, and the loops'.
   func apply(_ records: [FactRecord]) {
     guard !records.isEmpty else { return }
+    if insert(records) { publishView() } else { notePosition() }
+    snapshots.note(records.count)
+  }
+
+  /// Makes records this node's own; whether any is new.
+  @discardableResult
+  func insert(_ records: [FactRecord]) -> Bool {
     var revoked: [Revocation] = []
     var changed: [IssuedKey] = []
     for record in records {
@@ -85,8 +92,7 @@ extension FactKeeper {
       }
     }
     let isNew = revocations.insert(revoked)
-    if !keys.put(changed).isEmpty || isNew { publishView() } else { notePosition() }
-    snapshots.note(records.count)
+    return !keys.put(changed).isEmpty || isNew
   }
 
   // MARK: Losses
@@ -98,7 +104,8 @@ extension FactKeeper {
       return
     }
     snapshots.heard(head.snapshot)
-    if head.epoch == 0 || head.epoch < highestEpoch { return open(head) }
+    let isOfAnother = reply.items.count > 4 && reply.items[4].number == 1
+    if head.epoch == 0 || head.epoch < highestEpoch || isOfAnother { return open(head, isOfAnother: isOfAnother) }
     highestEpoch = head.epoch
     if position == .none {
       // Whoever knows nothing begins with a snapshot, or with the first entry.
@@ -131,13 +138,11 @@ extension FactKeeper {
 
   /// The log and this node agree up to a place: what this node has beyond is added again, and it reads on from there.
   private func align(_ epoch: Int64, at sequence: Int64, _ chain: [UInt8]) {
-    let missing =
-      history.takeEntries(behind: sequence).map(\.record).filter { !$0.isEmpty } + own.flatMap(\.records)
-    own = []
-    if !missing.isEmpty { context.remark("the store has lost \(missing.count) facts; they are added again") }
-    lost.records += missing
+    let missing = history.takeEntries(behind: sequence).map(\.record).filter { !$0.isEmpty }
+    addAgain(missing)
     position = FactPosition(epoch: epoch, sequence: sequence, chain: chain)
     highestEpoch = max(highestEpoch, epoch)
+    settle()
     isAligned = true
     lookAt = 0
     snapshots.isDue = true
@@ -149,18 +154,37 @@ extension FactKeeper {
   /// snapshot, or from the beginning where there is none.
   private func alignNowhere(_ head: FactHead) {
     context.remark("the store's facts are not those that this node knows: all of them are added again")
-    lost.records += own.flatMap(\.records)
-    own = []
+    lost.records += unread.takeAll()
     position = FactPosition(epoch: head.epoch, sequence: 0, chain: [])
     history.restart(at: position)
     snapshots.loaded = []
     isAligned = true
-    isBusy = true
+    lookAt = 0
+    addAllAgain()
+  }
+
+  private func addAllAgain() {
+    lost.underWay += 1
     makeSnapshot { [self] snapshot in
+      lost.underWay -= 1
       lost.chunks += snapshot.chunks.map(\.bytes)
-      isBusy = false
-      lookAt = 0
+      lookAt = context.store.isUp ? 0 : .max
     }
+  }
+
+  private func addAgain(_ records: [[UInt8]]) {
+    guard !records.isEmpty else { return }
+    context.remark("the store has lost \(records.count) facts; they are added again")
+    lost.records += records
+  }
+
+  /// Compares what was added with what has been read. An addition that is not in the log by now was lost before anybody read
+  /// it, though a failover may have gone by unnoticed: others may have written behind what was left, under the same numbers.
+  func settle() {
+    let gone = unread.takeRead(position).filter { !history.holds($0.place.sequence, $0.place.chain) }
+    for addition in gone { recallWaiters(of: addition.place) }
+    addAgain(gone.flatMap { $0.records ?? [] })
+    if gone.contains(where: { $0.records == nil }) { addAllAgain() }
   }
 
   /// After everything was lost: puts back what the store itself is asked for.
@@ -168,7 +192,7 @@ extension FactKeeper {
     guard view.keys.count + view.revocations.count > 0 else { return }
     makeSnapshot { [self] snapshot in
       lost.fillings += snapshot.chunks.map(\.bytes)
-      lookAt = 0
+      lookAt = context.store.isUp ? 0 : .max
     }
   }
 
@@ -181,17 +205,20 @@ extension FactKeeper {
         isAligned = false
         return
       }
+      let isOfChunk = lost.isOfChunk
       lost.removeTaken()
-      if lost.isEmpty, let last = reply.items.dropFirst().first?.number { moveWaiters(to: last) }
+      guard let place = FactPosition(added: reply.items) else { return }
+      unread.append(isOfChunk ? nil : records, at: place)
+      if lost.isEmpty { moveWaiters(to: place.sequence) }
     }
   }
 
   /// Ends an epoch of which something was lost, and begins another one. Whoever does so first decides; the others learn of it
   /// and compare, as this node does then.
-  private func open(_ head: FactHead) {
+  private func open(_ head: FactHead, isOfAnother: Bool = false) {
     let milliseconds = context.world.wallTime.microseconds / 1000
     let epoch = max(max(highestEpoch, head.epoch) + 1, milliseconds)
-    if head.epoch != 0 || position != .none {
+    if !isOfAnother, head.epoch != 0 || position != .none {
       context.remark("the store has lost facts: epoch \(head.epoch) is over")
     }
     isAligned = false
@@ -228,46 +255,5 @@ struct FactHead {
     self.sequence = sequence
     self.chain = chain
     self.snapshot = snapshot
-  }
-}
-
-/// Facts that a log has lost, as they wait to be given back: in batches, of which the next one is taken out when it has
-/// arrived.
-struct LostFacts {
-  /// Records to be added.
-  var records: [[UInt8]] = []
-  /// Chunks of a snapshot, to be added.
-  var chunks: [[UInt8]] = []
-  /// Chunks of a snapshot, to be put where the store is asked, but not into the log.
-  var fillings: [[UInt8]] = []
-  private var filling: [[UInt8]] = []
-  private var taken = 0
-  /// Whether what ``next()`` answered last is no addition.
-  private(set) var isFilling = false
-
-  var isEmpty: Bool { records.isEmpty && chunks.isEmpty && fillings.isEmpty && filling.isEmpty }
-
-  /// The next batch; nil where there is none.
-  mutating func next() -> [[UInt8]]? {
-    if records.isEmpty, let chunk = chunks.popLast() { records = Self.records(of: chunk) }
-    isFilling = records.isEmpty
-    if isFilling, filling.isEmpty, let chunk = fillings.popLast() { filling = Self.records(of: chunk) }
-    let batch = Array((isFilling ? filling : records).prefix(FactKeeper.batch))
-    taken = batch.count
-    return batch.isEmpty ? nil : batch
-  }
-
-  /// The last batch has arrived.
-  mutating func removeTaken() {
-    if isFilling { filling.removeFirst(taken) } else { records.removeFirst(taken) }
-    taken = 0
-  }
-
-  private static func records(of chunk: [UInt8]) -> [[UInt8]] {
-    var revocations: [Revocation] = []
-    var keys: [IssuedKey] = []
-    guard FactSnapshot.read(chunk, &revocations, &keys) else { return [] }
-    return keys.map { FactRecord.key($0).encoded }
-      + revocations.map { FactRecord.revocation(RevocationRecord($0)).encoded }
   }
 }

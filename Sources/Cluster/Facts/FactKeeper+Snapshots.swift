@@ -6,14 +6,18 @@ import Pipeline
 
 /// How a keeper stands with snapshots.
 struct FactSnapshots {
-  /// Nanoseconds between two of them, if anything has changed.
+  /// Nanoseconds between two of the store's, if anything has changed; and the most between two of a node's own.
   static let interval: Int64 = 300_000_000_000
-  /// Facts after which the next one does not wait.
+  /// Nanoseconds between two of a node's own, for each fact that is written anew: a thousandth of a processor.
+  private static let costPerFact: Int64 = 100_000
+  /// The least between two of a node's own: what it knew that long before it ended it knows again without the store.
+  static let shortest: Int64 = 2_000_000_000
+  /// Facts after which the store's next one does not wait.
   static let deltas = 100_000
   private static let lookInterval: Int64 = 1_000_000_000
 
   /// Where this node keeps its own; nil where it has no place.
-  var folder: FactFolder?
+  var shelf: (any FactShelf)?
   /// Whether the store's is to be made anew as soon as this node may.
   var isDue = true
   /// Whether this node began the running epoch: it may make the first snapshot of it.
@@ -27,21 +31,38 @@ struct FactSnapshots {
   var nextAt: Int64 = 0
   /// How much the store is swept, and where.
   var sweep = FactSweep()
-  private(set) var changes = 0
+  /// Facts since the store's last one, and since the last one on disk.
+  private var changes = 0
+  private var unsaved = 0
   private var madeAt: Int64 = 0
+  private var savedAt: Int64 = .min
+  /// The store's, other than usual in tests.
+  var storeInterval = Self.interval
 
   mutating func heard(_ digest: [UInt8]) { announced = digest }
-  mutating func note(_ count: Int) { changes += count }
+  mutating func note(_ count: Int) {
+    changes += count
+    unsaved += count
+  }
 
   mutating func began(_ moment: Int64, epoch: Int64) {
     (madeAt, madeEpoch, changes, isDue, isWorking) = (moment, epoch, 0, false, true)
+    saved(moment)
   }
 
-  /// Whether one is to be made now, by a node that may make the store's or may not.
-  func wantsOne(_ moment: Int64, mayStore: Bool) -> Bool {
-    if isWorking { return false }
-    if mayStore, announced.isEmpty || isDue { return true }
-    return changes >= Self.deltas || changes > 0 && moment - madeAt >= Self.interval
+  mutating func saved(_ moment: Int64) { (savedAt, unsaved) = (moment, 0) }
+
+  /// Whether the store's is to be made now, by a node that may make it.
+  func isStoreDue(_ moment: Int64) -> Bool {
+    if announced.isEmpty || isDue { return true }
+    return changes >= Self.deltas || changes > 0 && moment - madeAt >= storeInterval
+  }
+
+  /// Whether a node that knows so many facts is to write its own now.
+  func isOwnDue(_ moment: Int64, facts: Int) -> Bool {
+    guard shelf != nil, unsaved > 0 else { return false }
+    let pause = min(Self.interval, max(Self.shortest, Int64(facts) * Self.costPerFact))
+    return savedAt == .min || moment - savedAt >= pause
   }
 
   mutating func schedule(_ moment: Int64) { nextAt = moment + Self.lookInterval }
@@ -65,23 +86,29 @@ extension FactKeeper {
   func advanceSnapshots(_ moment: Int64) {
     guard snapshots.nextAt <= moment else { return }
     snapshots.schedule(moment)
-    guard isAligned, context.store.isUp, lost.isEmpty, position.sequence > 0 else { return }
-    let fence = leadership.fence(at: moment)
-    let mayStore = fence != nil || snapshots.isOpener && snapshots.announced.isEmpty
-    if snapshots.wantsOne(moment, mayStore: mayStore) {
+    // A snapshot holds what led to its place, and nothing that others may not have: that would never be given back.
+    guard lost.isEmpty, unread.isEmpty, position.sequence > 0, !snapshots.isWorking else { return }
+    let isUp = isAligned && context.store.isUp
+    let fence = isUp ? leadership.fence(at: moment) : nil
+    let mayStore = isUp && (fence != nil || snapshots.isOpener && snapshots.announced.isEmpty)
+    if mayStore, snapshots.isStoreDue(moment) {
       snapshots.began(moment, epoch: position.epoch)
-      makeSnapshot { [self] in store($0) }
+      makeSnapshot(isKept: true) { [self] in store($0) }
+    } else if snapshots.isOwnDue(moment, facts: view.revocations.count + view.keys.count) {
+      snapshots.isWorking = true
+      snapshots.saved(moment)
+      makeSnapshot(isKept: true) { [self] _ in snapshots.isWorking = false }
     }
     if let fence, snapshots.sweep.at <= moment, !snapshots.sweep.isBusy { sweep(fence, moment) }
   }
 
-  /// Makes a snapshot of what is known now, on another thread, and puts it on the disk.
-  func makeSnapshot(_ then: @escaping (FactSnapshot) -> Void) {
+  /// Makes a snapshot of what is known now, on another thread, and puts it on the disk where it is to be kept.
+  func makeSnapshot(isKept: Bool = false, _ then: @escaping (FactSnapshot) -> Void) {
     let (view, position, now) = (view, position, seconds)
-    let (prefix, secrets, folder) = (context.store.prefix, context.secrets, snapshots.folder)
+    let (prefix, secrets, shelf) = (context.store.prefix, context.secrets, isKept ? snapshots.shelf : nil)
     perform({
       let snapshot = FactSnapshot(view, at: position, now: now, cluster: prefix, secrets: secrets)
-      return .made(snapshot, failure: folder?.write(snapshot))
+      return .made(snapshot, failure: shelf?.write(snapshot))
     }) { [weak self] done in
       guard let self, case .made(let snapshot, let failure) = done else { return }
       if let failure { context.remark("the copy of the facts on disk cannot be written: \(failure)") }
@@ -174,13 +201,18 @@ extension FactKeeper {
       guard let self, case .merged(let merger) = done else { return }
       guard let merger else { return rejectSnapshot(name, .null) }
       snapshots.loaded = name
+      // Whether the log still has what led here nobody compares any more.
+      unread.append(history.records, at: position)
       adopt(merger)
+      settle()
     }
   }
 
   /// Takes what a snapshot and this node knew together, and goes on where the snapshot ends.
   private func adopt(_ merger: FactSnapshot.Merger) {
-    (revocations, keys) = (merger.revocations, merger.keys)
+    merger.merge(into: &revocations, &keys)
+    // What was added while they were put together.
+    insert(unread.records.compactMap { FactRecord($0) })
     let place = merger.position
     // The log goes on through epochs: whether it still has this place, its chain tells.
     position = FactPosition(
@@ -194,14 +226,15 @@ extension FactKeeper {
   // MARK: The disk
 
   /// Begins with what this node has on its disk, before it connects.
-  public func restore(from path: String) {
-    let folder = FactFolder(path: path)
-    snapshots.folder = folder
+  public func restore(from path: String) { restore(from: FactFolder(path: path)) }
+
+  func restore(from shelf: any FactShelf) {
+    snapshots.shelf = shelf
     isBusy = true
     let (prefix, secrets, now) = (context.store.prefix, context.secrets, seconds)
     perform({
       .merged(
-        folder.read(cluster: prefix, secrets: secrets).map {
+        shelf.read(cluster: prefix, secrets: secrets).map {
           FactSnapshot.Merger($0, RevocationBook(), IssuedKeyBook(), now: now)
         })
     }) { [weak self] done in
@@ -240,9 +273,11 @@ extension FactKeeper {
 extension FactSnapshot {
   /// What a node knew and what a snapshot holds, together: work of a second for millions.
   public struct Merger: Sendable {
-    private(set) var revocations: RevocationBook
-    private(set) var keys: IssuedKeyBook
     let position: FactPosition
+    /// What is put in when they are adopted: few.
+    private var few: Content?
+    private var revocations: RevocationBook
+    private var keys: IssuedKeyBook
 
     /// From so many on they are packed at once.
     private static let packedFrom = 20_000
@@ -251,12 +286,22 @@ extension FactSnapshot {
       self.revocations = revocations
       self.keys = keys
       position = content.position
-      if content.revocations.count >= Self.packedFrom {
+      if content.revocations.count + content.keys.count >= Self.packedFrom {
         self.revocations.load(content, now: now)
+        _ = self.keys.put(content.keys)
       } else {
-        _ = self.revocations.insert(content.revocations)
+        few = content
       }
-      _ = self.keys.put(content.keys)
+    }
+
+    /// Makes the books those of both.
+    func merge(into revocations: inout RevocationBook, _ keys: inout IssuedKeyBook) {
+      if let few {
+        _ = revocations.insert(few.revocations)
+        _ = keys.put(few.keys)
+      } else {
+        (revocations, keys) = (self.revocations, self.keys)
+      }
     }
   }
 }

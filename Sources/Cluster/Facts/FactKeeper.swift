@@ -59,8 +59,8 @@ public final class FactKeeper: AgentPart {
   var positionsAt: Int64 = .max
   /// How far the nodes were when last asked.
   var positionsOfAll: [String: FactPosition] = [:]
-  /// What this node has added and has not read from the log yet, with the place at which it will be read.
-  var own: [(position: FactPosition, records: [[UInt8]])] = []
+  /// What this node has added and has not read from the log yet.
+  var unread = UnreadFacts()
   /// What the log has lost: added before anything else.
   var lost = LostFacts()
 

@@ -3,8 +3,9 @@
 --
 -- Each entry has a number, one more than the one before, and a chain: SHA-1 of the chain before and the entry. A node
 -- computes the chain itself, so that it notices whatever is missing, repeated, changed, or from another past. An epoch is a
--- stretch of the log that nothing was lost of. Whoever finds that something was (a failover lost the last writes, or all
--- of it is gone) opens another one; then every node compares the log with what it holds and adds again what the log lacks.
+-- stretch of the log that nothing was lost of, so it ends with the primary that it began on: what follows in the log of the
+-- next one may have the numbers of what is lost. Whoever finds another primary, or that something is missing, opens another
+-- epoch; then every node compares the log with what it holds and adds again what the log lacks.
 -- To add is harmless however often it is done: a revocation is known by its mark, a key by its id, and of two records the
 -- stronger one holds. So it does not matter who opens an epoch, as long as only one of them does: the one who names the
 -- epoch that is to end.
@@ -17,14 +18,23 @@
 local FACT_LOG = 200000
 local FACT_BATCH, FACT_BYTES, FACT_READ, FACT_CHUNKS = 512, 4096, 2000, 4096
 
+-- What names the history of writes of the primary that runs this; empty where the user may not know.
+local function primary()
+  local info = redis.pcall('INFO', 'replication')
+  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+end
+
 local function fact_meta(prefix)
-  local all = redis.call('HMGET', prefix .. ':facts:meta', 'epoch', 'seq', 'chain', 'snapshot')
-  return { epoch = tonumber(all[1] or 0), seq = tonumber(all[2] or 0), chain = all[3] or '', snapshot = all[4] or '' }
+  local all = redis.call('HMGET', prefix .. ':facts:meta', 'epoch', 'seq', 'chain', 'snapshot', 'primary')
+  return {
+    epoch = tonumber(all[1] or 0), seq = tonumber(all[2] or 0), chain = all[3] or '', snapshot = all[4] or '',
+    is_other = (all[5] or '') ~= primary(),
+  }
 end
 
 -- Nil where `epoch` is the running one, otherwise the refusal: the caller must look at the log anew.
 local function fact_epoch(meta, epoch)
-  if meta.epoch > 0 and meta.epoch == tonumber(epoch) then return nil end
+  if meta.epoch > 0 and meta.epoch == tonumber(epoch) and not meta.is_other then return nil end
   return refuse('EPOCH', whole(meta.epoch))
 end
 
@@ -42,10 +52,11 @@ local function stronger(kind, new, old)
   return string.sub(new, 1, 9) .. both .. string.sub(new, 18)
 end
 
--- How far the log goes: epoch, number, chain, and the digest of the newest snapshot's manifest.
+-- How far the log goes: epoch, number, chain, the digest of the newest snapshot's manifest, and whether the epoch is another
+-- primary's (1).
 define('fact-head', 0, 0, function(prefix)
   local meta = fact_meta(prefix)
-  return { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot }
+  return { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot, meta.is_other and 1 or 0 }
 end)
 
 -- Nil where all are records.
@@ -59,8 +70,8 @@ local function fact_check(records)
   return nil
 end
 
--- Adds records, each of them unless one that is as strong is there. Answers with the epoch, the number of the last entry, and
--- how many were added.
+-- Adds records, each of them unless one that is as strong is there. Answers with the epoch, the number of the last entry, how
+-- many were added, and the chain there: the number alone may be another entry's after a failover.
 define('fact-add', 2, FACT_BATCH + 1, function(prefix, now, epoch, ...)
   local meta = fact_meta(prefix)
   local records, added = { ... }, 0
@@ -81,14 +92,16 @@ define('fact-add', 2, FACT_BATCH + 1, function(prefix, now, epoch, ...)
     redis.call('HSET', prefix .. ':facts:meta', 'seq', whole(meta.seq), 'chain', meta.chain)
     publish(prefix, 'facts', whole(meta.epoch) .. ' ' .. whole(meta.seq))
   end
-  return { whole(meta.epoch), whole(meta.seq), added }
+  return { whole(meta.epoch), whole(meta.seq), added, meta.chain }
 end)
 
--- Entries behind `from`, at most `count`: the head, then number, record and chain of each.
+-- Entries behind `from`, at most `count`: the head, then number, record and chain of each. Something is written, so that a
+-- primary that has lost its replicas, and beside which there may be another one, does not vouch for its log being all.
 define('fact-read', 3, 3, function(prefix, now, epoch, from, count)
   local meta = fact_meta(prefix)
   local refusal = fact_epoch(meta, epoch)
   if refusal then return refusal end
+  redis.call('HSET', prefix .. ':facts:meta', 'read', whole(now))
   local most = math.min(tonumber(count), FACT_READ)
   local answer = { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot }
   local found = redis.call('XRANGE', prefix .. ':facts:log', whole(tonumber(from) + 1) .. '-0', '+', 'COUNT', most)
@@ -135,7 +148,7 @@ define('fact-open', 4, 4, function(prefix, now, former, epoch, seq, chain)
     if last then
       redis.call('HSET', prefix .. ':facts:meta', 'seq', string.match(last[1], '^%d+'), 'chain', last[2][4])
     end
-    redis.call('HSET', prefix .. ':facts:meta', 'epoch', whole(tonumber(epoch)))
+    redis.call('HSET', prefix .. ':facts:meta', 'epoch', whole(tonumber(epoch)), 'primary', primary())
     meta = fact_meta(prefix)
     publish(prefix, 'facts', whole(meta.epoch) .. ' ' .. whole(meta.seq))
   end
