@@ -29,17 +29,23 @@ public final class ModelRedis {
   /// What the store of every life has run.
   public var commandCount: Int { formerCount + store.commandCount }
 
-  private final class Connection {
+  final class Connection {
     let peer: Peer
+    /// Whether it is to the primary of before a split.
+    var isFormer: Bool
     var input: [UInt8] = []
     var channels: [[UInt8]] = []
-    init(_ peer: Peer) { self.peer = peer }
+    init(_ peer: Peer, isFormer: Bool) { (self.peer, self.isFormer) = (peer, isFormer) }
   }
 
-  private let world: SimulatedWorld
+  let world: SimulatedWorld
   private var random: SeededGenerator
-  private var server: ScriptedServer?
-  private var connections: [Connection] = []
+  var server: ScriptedServer?
+  var connections: [Connection] = []
+  /// The primary of before a split, and the hosts that reach it and not the new one.
+  var former: (store: ModelStore, hosts: [IPAddress])?
+  /// Whether the command that is being answered came to the former primary.
+  public private(set) var isAnsweringAsFormer = false
   private var isFrozen = false
   private var replica = Keyspace()
   private var replicaLibraries: [[UInt8]] = []
@@ -48,6 +54,12 @@ public final class ModelRedis {
   private var formerUnknown: [String] = []
   private var formerFailures: [String] = []
   private var formerCount = 0
+
+  /// Whether there are two primaries, or one that only some reach.
+  public var isSplit: Bool { former != nil }
+
+  /// Takes Functions away: a server before 7.0. Before anybody connects.
+  public func beOld() { store.standing.hasFunctions = false }
 
   /// An empty server at `address` whose replication ids follow from `seed`.
   public init(_ world: SimulatedWorld, at address: SocketAddress, seed: UInt64, lag: Duration = .milliseconds(5)) {
@@ -74,16 +86,18 @@ public final class ModelRedis {
     let standing = store.standing
     store = ModelStore { [unowned self] in clock }
     store.standing = standing
+    store.standing.lacksReplicas = false
     store.standing.replicationID = String(
       (0..<5).map { _ in String(random.next() >> 32 | 1 << 32, radix: 16).suffix(8) }.joined())
     store.keyspace = keyspace
     for source in libraries { _ = try? store.load(source) }
-    store.publish = { [unowned self] in publish($0, $1) }
+    store.publish = { [unowned self] in publish($0, $1, asFormer: false) }
     replica = keyspace
     replicaLibraries = libraries
     log = []
     isFrozen = false
     isAlive = true
+    server?.close()
     server = world.serve(address) { [unowned self] in changed($0) }
   }
 
@@ -93,9 +107,15 @@ public final class ModelRedis {
     replicate()
     isAlive = false
     server?.close()
-    server = nil
-    for connection in connections { connection.peer.reset() }
-    connections = []
+    // Whoever reaches the former primary still does.
+    server = former == nil ? nil : world.serve(address) { [unowned self] in changed($0) }
+    reset { !$0.isFormer }
+  }
+
+  /// Tears connections down.
+  func reset(_ which: (Connection) -> Bool) {
+    for connection in connections where which(connection) { connection.peer.reset() }
+    connections.removeAll(where: which)
   }
 
   /// Starts again, and has forgotten everything.
@@ -123,8 +143,7 @@ public final class ModelRedis {
 
   /// Tears all connections down.
   public func cutConnections() {
-    for connection in connections { connection.peer.reset() }
-    connections = []
+    reset { _ in true }
   }
 
   /// Forgets functions and scripts.
@@ -136,7 +155,7 @@ public final class ModelRedis {
   // MARK: Replication
 
   /// Brings the replica to where it is by now.
-  private func replicate() {
+  func replicate() {
     let heard = world.now.advanced(byNanoseconds: -lag.wholeNanoseconds)
     let count = log.firstIndex { $0.time > heard } ?? log.count
     for entry in log[..<count] {
@@ -155,7 +174,10 @@ public final class ModelRedis {
     } else if peer.isOver {
       return
     } else {
-      connection = Connection(peer)
+      var isFormer = false
+      if let former, case .ip(let host, port: _) = peer.remote { isFormer = former.hosts.contains(host) }
+      guard isFormer || isAlive else { return peer.reset() }
+      connection = Connection(peer, isFormer: isFormer)
       connections.append(connection)
     }
     if !isFrozen { serve(connection) }
@@ -187,19 +209,29 @@ public final class ModelRedis {
       return
     }
     onCommand(words)
-    let reply = store.run(words)
-    if !store.changes.isEmpty {
-      log.append((world.now, store.changes))
-      store.changes = []
-      if log.count >= 512 { replicate() }
+    isAnsweringAsFormer = connection.isFormer
+    let reply = (connection.isFormer ? former?.store ?? store : store).run(words)
+    if connection.isFormer {
+      former?.store.changes = []
+    } else {
+      noteChanges()
     }
     onAnswer(words, reply)
     reply.encode(into: &output)
   }
 
-  private func publish(_ channel: [UInt8], _ payload: [UInt8]) -> Int {
+  func noteChanges() {
+    if !store.changes.isEmpty {
+      log.append((world.now, store.changes))
+      store.changes = []
+      if log.count >= 512 { replicate() }
+    }
+  }
+
+  func publish(_ channel: [UInt8], _ payload: [UInt8], asFormer isFormer: Bool) -> Int {
     var count = 0
-    for connection in connections where connection.channels.contains(channel) && !connection.peer.isOver {
+    for connection in connections where connection.isFormer == isFormer && !connection.peer.isOver {
+      guard connection.channels.contains(channel) else { continue }
       var bytes: [UInt8] = []
       ModelReply.list([.text("message"), .bytes(channel), .bytes(payload)]).encode(into: &bytes)
       connection.peer.send(bytes)

@@ -199,6 +199,8 @@ extension ModelStore {
     guard let engine = functionEngine, libraries.contains(where: { $0.functions.contains(name) }) else {
       throw ModelFault("ERR Function not found")
     }
+    // None of ours says that it writes nothing, so none runs.
+    if standing.lacksReplicas { throw ModelFault(Self.noReplicas) }
     return try running(engine, name, words)
   }
 

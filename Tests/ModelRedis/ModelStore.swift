@@ -15,6 +15,8 @@ public final class ModelStore {
     public var isReplica = false
     /// Whether it has Functions: versions before 7.0 do not.
     public var hasFunctions = true
+    /// Whether it has fewer replicas than it needs to take writes (`min-replicas-to-write`).
+    public var lacksReplicas = false
   }
 
   /// What is known of a key after a write; nil where it is gone.
@@ -71,6 +73,7 @@ public final class ModelStore {
     if command.isWrite, standing.isReplica {
       return .error("READONLY You can't write against a read only replica.")
     }
+    if command.isWrite, standing.lacksReplicas { return .error(Self.noReplicas) }
     do throws(ModelFault) {
       return try command.run(self, ModelArguments(all: words))
     } catch {
@@ -80,6 +83,13 @@ public final class ModelStore {
 
   /// Names of all keys, in order.
   public var keys: [[UInt8]] { keyspace.keys(milliseconds) }
+
+  static let noReplicas = "NOREPLICAS Not enough good replicas to write."
+
+  /// The text under a key, for whoever looks from outside; nil where there is none.
+  public func value(of key: String) -> [UInt8]? {
+    if case .string(let bytes)? = entry(Array(key.utf8))?.value { bytes } else { nil }
+  }
 
   // MARK: Keys
 

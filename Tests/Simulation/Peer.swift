@@ -43,6 +43,9 @@ public final class Peer: StreamOwner {
   /// The peer's own address.
   public var address: SocketAddress { stream.local }
 
+  /// The address of the other end.
+  public var remote: SocketAddress { stream.peer }
+
   /// What was received and not taken, as text.
   public var text: String { String(decoding: received, as: UTF8.self) }
 

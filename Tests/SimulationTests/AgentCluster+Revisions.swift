@@ -6,6 +6,7 @@ import Simulation
 /// The disk of a machine, as far as revisions are on it: it outlives the processes there.
 final class SimulatedShelf: RevisionShelf {
   private var files: [(name: String, bytes: [UInt8])] = []
+  let facts = SimulatedFactShelf()
 
   func load() -> [(name: String, bytes: [UInt8])] { files }
 
@@ -57,9 +58,20 @@ extension AgentCluster {
         ? .rollBack(to: random.number(in: 1...10)) : .apply(Self.body("\(isBad ? "bad" : "good") \(proposals)"))
       proposals += 1
       let base = random.chance(0.3) ? runs[number].revision : nil
-      sockets[number].send(.propose(RevisionDraft(wish, base: base, author: "a", message: "m"), proposals))
+      var draft = RevisionDraft(wish, base: base, author: "a", message: "m")
+      if random.chance(0.2) {
+        (draft.stage, draft.holdMilliseconds) = (random.number(in: 1...current.count), random.number(in: 0...4000))
+      }
+      sockets[number].send(.propose(draft, proposals))
     }
     world.after(pause * random.number(in: 1...3)) { [unowned self] in propose(every: pause, until: end) }
+  }
+
+  /// Lets a life propose something good that all nodes are to have at once.
+  func propose(at life: Int) {
+    proposals += 1
+    let draft = RevisionDraft(.apply(Self.body("good \(proposals)")), base: nil, author: "a", message: "m")
+    sockets[life].send(.propose(draft, proposals))
   }
 
   /// What became of a proposal.

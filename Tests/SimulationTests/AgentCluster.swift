@@ -17,6 +17,8 @@ final class AgentLoop: EventHandler {
     case compiled(RevisionCandidate)
     /// The loops go by this view.
     case taken(FactView, Int)
+    /// What took long is done.
+    case done(Int, FactWork)
     /// To go, in good order.
     case leave
   }
@@ -39,7 +41,10 @@ final class AgentLoop: EventHandler {
       UInt64($0) << 56 | UInt64($1) << 32 | UInt64($2)
     }
     agent.factKeeper.onView = { [unowned cluster] in cluster.deliver($0, $1, to: life) }
+    agent.factKeeper.onWork = { [unowned cluster] in cluster.work($0, $1, for: life) }
+    agent.factKeeper.snapshots.storeInterval = 1_000_000_000
     cluster.prepare(agent, life: life, place: place)
+    agent.factKeeper.restore(from: cluster.shelves[place].facts)
     agent.start()
   }
 
@@ -50,8 +55,9 @@ final class AgentLoop: EventHandler {
   func receive(_ message: Message) {
     switch message {
     case .revoke(let number):
-      let record = FactRecord.revocation(RevocationRecord(Revocation(cluster.facts[number].mark)))
-      agent.factKeeper.add([record]) { [unowned cluster] in if case .added = $0 { cluster.stored(number) } }
+      agent.factKeeper.add([cluster.facts[number].record]) { [unowned self] in
+        if case .added(let place) = $0 { cluster.stored(number, at: place, by: agent.factKeeper) }
+      }
     case .propose(let draft, let number):
       agent.revisions.propose(draft) { [unowned cluster] in cluster.decided(number, $0) }
     case .compiled(let candidate):
@@ -63,6 +69,7 @@ final class AgentLoop: EventHandler {
     case .taken(let view, let number):
       cluster.went(by: view, life)
       agent.factKeeper.taken(number)
+    case .done(let number, let result): agent.factKeeper.done(number, result)
     case .leave:
       agent.drain()
       agent.stop()
@@ -98,6 +105,8 @@ final class AgentCluster: NodeCluster {
   var proposals = 0
   var outcomes: [RevisionOutcome] = []
   var published: [Int64: Int] = [:]
+  /// Receipts that said that all have a fact.
+  var receipts = 0
   var texts: [Int64: String] = [:]
   /// How often each verb with arguments was called.
   var calls: [String: Int] = [:]
@@ -110,6 +119,8 @@ final class AgentCluster: NodeCluster {
   private var owners: [Int64: String] = [:]
   /// The highest epoch that the store has accepted a leader's write of, since it last forgot anything.
   private var highest: Int64 = 0
+  /// The same of the store that was cut off.
+  private var formerHighest: Int64 = 0
   /// When somebody led, by what the store accepted.
   private(set) var leadTimes: [Instant] = []
   /// When a leader gave the lead back.
@@ -132,6 +143,8 @@ final class AgentCluster: NodeCluster {
     runs.append(SimulatedRun())
     return NodeLife([node.loop], host: host, began: world.now) { node.send(.leave) }
   }
+
+  override func trimLog() { trimFactLog() }
 
   // MARK: At the store
 
@@ -163,12 +176,13 @@ final class AgentCluster: NodeCluster {
       problems.append("\(world.now.nanoseconds / 1_000_000) ms: \(owner) and \(node) lead in epoch \(epoch)")
     }
     owners[epoch] = node
-    if let last = failures.last, last.to > (leadTimes.last ?? Instant(nanoseconds: 0)) { highest = 0 }
-    if epoch < highest {
-      problems.append(
-        "\(world.now.nanoseconds / 1_000_000) ms: \(verb) of epoch \(epoch) is accepted behind \(highest)")
+    let isFormer = redis.isAnsweringAsFormer
+    if restored > (leadTimes.last ?? Instant(nanoseconds: 0)), !isFormer { highest = 0 }
+    let before = isFormer ? formerHighest : highest
+    if epoch < before {
+      problems.append("\(world.now.nanoseconds / 1_000_000) ms: \(verb) of epoch \(epoch) is accepted behind \(before)")
     }
-    highest = max(highest, epoch)
+    if isFormer { formerHighest = max(before, epoch) } else { highest = max(before, epoch) }
     if verb == "resign" { resignations.append(world.now) } else { leadTimes.append(world.now) }
   }
 
@@ -198,7 +212,7 @@ final class AgentCluster: NodeCluster {
 
   var summary: String {
     "\(lives.count) lives, \(leadTimes.count) accepted writes of leaders in \(owners.count) epochs, "
-      + "\(facts.count { $0.stored != nil }) of \(facts.count) facts stored, "
+      + "\(facts.count { $0.stored != nil }) of \(facts.count) facts stored, \(receipts) receipts, "
       + "\(runs.map(\.revision).max() ?? 0) revisions of \(proposals) proposals, \(redis.commandCount) commands, \(calls.sorted { $0.key < $1.key })\n"
       + agents.indices.map { "node \($0): \(agents[$0].remarks)" }.joined(separator: "\n")
   }

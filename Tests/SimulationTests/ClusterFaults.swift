@@ -4,10 +4,10 @@ import Simulation
 /// What can go wrong with a cluster.
 enum ClusterFault: CaseIterable {
   case jitter, pause, sleep, kill, leave, freeze, disconnect, cut, cutOneWay, failover, wipe, forgetScripts, wallClock
-  case redisClock
+  case redisClock, split, trim
 
   /// Whether a store may have forgotten what it said.
-  var losesWrites: Bool { self == .failover || self == .wipe }
+  var losesWrites: Bool { self == .failover || self == .wipe || self == .split }
 }
 
 extension NodeCluster {
@@ -42,11 +42,12 @@ extension NodeCluster {
       guard redis.isAlive else { return }
       note(fault == .wipe ? "redis is lost" : "redis fails over, \(redis.lag) behind")
       redis.crash()
+      let failure = failures.count
       failures.append((world.now, world.now))
       world.after(short) { [unowned self] in
         note("redis is back")
         if fault == .wipe { redis.restartEmpty() } else { redis.promoteReplica() }
-        failures[failures.count - 1].to = world.now
+        failures[failure].to = world.now
       }
     case .forgetScripts:
       note("redis forgets its scripts")
@@ -56,6 +57,13 @@ extension NodeCluster {
       note("the wall clock of node \(current[place]) is set by \(step) µs")
       for loop in life(at: place).loops { loop.clocks.wallOffsetMicroseconds += step }
     case .redisClock: stepClock()
+    case .split:
+      let promotion = Duration.milliseconds(random.number(in: 1...longest))
+      let writes = Duration.milliseconds(random.number(in: 1...2000))
+      split(
+        place, promotion: promotion, writes: writes,
+        for: promotion + .milliseconds(random.number(in: 1...max(2500, longest))))
+    case .trim: trimLog()
     }
   }
 

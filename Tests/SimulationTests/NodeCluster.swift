@@ -38,6 +38,8 @@ class NodeCluster {
   private(set) var events: [String] = []
   /// When a store was away, and came back without all that it had said.
   var failures: [(from: Instant, to: Instant)] = []
+  /// When a primary was cut off with a node, when it took its last writes, and when it was gone.
+  var splits: [ClusterSplit] = []
   /// When Redis's clock was set, and by how many microseconds.
   var clockSteps: [(at: Instant, by: Int64)] = []
   /// When the store or the way to it was out of order for some or all, for whatever reason.
@@ -52,6 +54,7 @@ class NodeCluster {
     drift = random.chance(0.5)
     self.conditions = conditions
     redis = ModelRedis(world, at: Self.address, seed: seed, lag: lag)
+    if random.chance(0.25) { redis.beOld() }
     for place in 0..<nodes {
       current.append(0)
       try start(place)
@@ -62,6 +65,9 @@ class NodeCluster {
   func makeLife(_ number: Int, place: Int, host: IPAddress, _ clocks: MachineClocks) throws -> NodeLife {
     preconditionFailure("a cluster has nodes of a kind")
   }
+
+  /// Drops from the store's log what it keeps in another form, if this kind of cluster has one.
+  func trimLog() {}
 
   func note(_ event: String) { events.append("\(world.now.nanoseconds / 1_000_000) ms: \(event)") }
 
