@@ -202,9 +202,10 @@ class Server:
         self.stop()
 
 
-def upstream():
+def upstream(name="upstream"):
     port = free_port()
-    return Server("upstream", ["nginx", "-c", str(fill("nginx-upstream.conf", UPSTREAM=port))], port, OTHER_CORES)
+    path = fill("nginx-upstream.conf", name, UPSTREAM=port, NAME=name)
+    return Server(name, ["nginx", "-c", str(path)], port, OTHER_CORES)
 
 
 def nginx(work, upstream_port, prefix=()):
