@@ -39,6 +39,16 @@ enum Console {
     }
   }
 
+  /// The words of the command line behind the program's name. The runtime looks for them beside the environment and finds
+  /// none where a preloaded library has moved that; then the kernel is asked.
+  static var arguments: [String] {
+    let words = CommandLine.arguments
+    guard words.isEmpty, let bytes = try? read("/proc/self/cmdline", limit: 4 << 20) else { return Array(words.dropFirst()) }
+    return bytes.split(separator: 0, omittingEmptySubsequences: false).dropFirst().dropLast().map {
+      String(decoding: $0, as: UTF8.self)
+    }
+  }
+
   /// Writes a file whole, replacing what was there; `-` is standard output.
   static func write(_ text: String, to path: String) throws(FileError) {
     let descriptor = path == "-" ? 1 : unsafe open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o644)

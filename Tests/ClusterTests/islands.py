@@ -1,37 +1,21 @@
-"""A part of the machine that can be cut off from the rest: a network namespace, and one wire to it."""
+"""Islands for tests: what cluster/lib/islands.py makes, and what to do where this user may make none."""
 
-import ctypes
-import itertools
+import importlib.util
 import os
-import random
+import pathlib
 import subprocess
 import sys
 
 import pytest
 
-CLONE_NEWNET = 0x40000000
-# Nobody has this address, so that nobody takes what is sent to it: a cut wire says nothing, as a firewall or a dead switch.
-NOBODY = "02:00:00:00:00:01"
+_file = pathlib.Path(__file__).resolve().parent.parent.parent / "cluster" / "lib" / "islands.py"
+_spec = importlib.util.spec_from_file_location("cluster_islands", _file)
+_made = importlib.util.module_from_spec(_spec)
+_spec.loader.exec_module(_made)
+Island, ip, why_not = _made.Island, _made.ip, _made.why_not
+
 # Set for tests that have been run again in namespaces of their own.
 NESTED = "SLUICE_NESTED_TESTS"
-
-_libc = ctypes.CDLL(None, use_errno=True)
-_numbers = itertools.count(random.randrange(1 << 12))
-
-
-def ip(*words):
-    return subprocess.run(["ip", *words], check=True, capture_output=True, text=True).stdout
-
-
-def why_not():
-    """Why there can be no island here; nothing where there can."""
-    name = f"sluice-{os.getpid()}-x"
-    try:
-        ip("netns", "add", name)
-        ip("netns", "del", name)
-        return ""
-    except (OSError, subprocess.CalledProcessError) as error:
-        return f"no network namespaces here: {getattr(error, 'stderr', None) or error}".strip()
 
 
 def pass_elsewhere(file, reason):
@@ -43,53 +27,3 @@ def pass_elsewhere(file, reason):
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, NESTED: "1"}, timeout=120)
     assert done.returncode == 0, done.stdout
     pytest.skip(f"passed in namespaces of its own ({reason})")
-
-
-class Island:
-    """`with island:` opens sockets and starts processes on it, by the calling thread alone."""
-
-    def __init__(self):
-        number = next(_numbers)
-        self.name = f"sluice-{os.getpid()}-{number}"
-        self.wire = f"sl{os.getpid() % 100_000}n{number % 1000}"
-        # Addresses for tests of networks (RFC 2544).
-        net = f"198.18.{number // 64 % 256}.{number % 64 * 4}".rsplit(".", 1)
-        self.shore, self.address = (f"{net[0]}.{int(net[1]) + n}" for n in (1, 2))
-        ip("netns", "add", self.name)
-        try:
-            ip("link", "add", self.wire, "type", "veth", "peer", "name", "wire", "netns", self.name)
-            ip("addr", "add", f"{self.shore}/30", "dev", self.wire)
-            ip("link", "set", self.wire, "up")
-            ip("-n", self.name, "addr", "add", f"{self.address}/30", "dev", "wire")
-            for device in ("wire", "lo"):
-                ip("-n", self.name, "link", "set", device, "up")
-            self.file = os.open(f"/run/netns/{self.name}", os.O_RDONLY | os.O_CLOEXEC)
-        except BaseException:
-            ip("netns", "del", self.name)
-            raise
-        self.home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-
-    def move(self, file):
-        if _libc.setns(file, CLONE_NEWNET) != 0:
-            raise OSError(ctypes.get_errno(), "setns")
-
-    def __enter__(self):
-        self.move(self.file)
-        return self
-
-    def __exit__(self, *_):
-        self.move(self.home)
-
-    def cut(self):
-        """From now on nothing arrives on either side."""
-        ip("neigh", "replace", self.address, "lladdr", NOBODY, "dev", self.wire, "nud", "permanent")
-        ip("-n", self.name, "neigh", "replace", self.shore, "lladdr", NOBODY, "dev", "wire", "nud", "permanent")
-
-    def heal(self):
-        ip("neigh", "del", self.address, "dev", self.wire)
-        ip("-n", self.name, "neigh", "del", self.shore, "dev", "wire")
-
-    def close(self):
-        os.close(self.file)
-        os.close(self.home)
-        ip("netns", "del", self.name)
