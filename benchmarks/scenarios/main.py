@@ -10,7 +10,7 @@ import sys
 import harness as h
 
 SCENARIOS = [
-    "proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas", "revisions", "facts", "router",
+    "proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas", "revisions", "facts", "router", "affinity",
 ]
 PARTS = ["quotas_latency"]  # of another, on their own
 RESULTS = h.HERE.parent / "results"
