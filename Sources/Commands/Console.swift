@@ -43,7 +43,9 @@ enum Console {
   /// none where a preloaded library has moved that; then the kernel is asked.
   static var arguments: [String] {
     let words = CommandLine.arguments
-    guard words.isEmpty, let bytes = try? read("/proc/self/cmdline", limit: 4 << 20) else { return Array(words.dropFirst()) }
+    guard words.isEmpty, let bytes = try? read("/proc/self/cmdline", limit: 4 << 20) else {
+      return Array(words.dropFirst())
+    }
     return bytes.split(separator: 0, omittingEmptySubsequences: false).dropFirst().dropLast().map {
       String(decoding: $0, as: UTF8.self)
     }
