@@ -57,9 +57,8 @@ struct SignedHeadTests {
   func refusesOthers() {
     let other = ClusterSecrets(secret: Array("the secret of someone else".utf8))
     #expect(RevisionSample.fault(SignedHead(RevisionSample.head(), other).bytes) == .signature)
-    var encoder = RevisionEncoder()
-    RevisionSample.head().encode(into: &encoder)
-    let wrong = encoder.bytes + RevisionSample.secrets.sign(encoder.bytes, for: .snapshot)
+    let content = RevisionSample.head().content
+    let wrong = content + RevisionSample.secrets.sign(content, for: .snapshot)
     #expect(RevisionSample.fault(wrong) == .signature)
   }
 
@@ -85,11 +84,8 @@ struct SignedHeadTests {
     var head = RevisionSample.head()
     head.stage = ["b", "a"]
     #expect(RevisionSample.fault(SignedHead(head, RevisionSample.secrets).bytes) == .malformed)
-    var encoder = RevisionEncoder()
-    RevisionSample.head().encode(into: &encoder)
-    encoder.number(UInt8(0))
-    let longer = encoder.bytes + RevisionSample.secrets.sign(encoder.bytes, for: .head)
-    #expect(RevisionSample.fault(longer) == .malformed)
+    let longer = RevisionSample.head().content + [0]
+    #expect(RevisionSample.fault(longer + RevisionSample.secrets.sign(longer, for: .head)) == .malformed)
   }
 
   @Test("nothing but the next of the chain, under an epoch that is not over, follows a head")

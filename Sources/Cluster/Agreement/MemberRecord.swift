@@ -116,7 +116,7 @@ public struct MemberRecord: Equatable, Sendable {
   public var isTaking: Bool { isReady && !isDraining }
 
   /// The record as a JSON object.
-  var encoded: [UInt8] {
+  public var encoded: [UInt8] {
     var json = JSONWriter(ByteBuffer())
     json.beginObject()
     write(to: &json)
@@ -126,7 +126,7 @@ public struct MemberRecord: Equatable, Sendable {
 
   /// Reads a record; nil where it is none. What a later version of the program adds is not read, what an earlier one lacks
   /// has its default.
-  init?(_ bytes: [UInt8]) {
+  public init?(_ bytes: [UInt8]) {
     guard let root = JSONDocument.parse(bytes, dialect: .strict).document?.root, let id = root["id"]?.string,
       let nonce = UInt64(id, radix: 16), id.utf8.count == 16
     else { return nil }

@@ -17,7 +17,7 @@ public struct LastGood: Equatable, Sendable {
   }
 
   /// What is written to a file. The head's signature covers the body through its name.
-  var bytes: [UInt8] {
+  public var bytes: [UInt8] {
     var encoder = RevisionEncoder()
     encoder.mark("SLG1")
     encoder.block(head.bytes)
@@ -26,7 +26,7 @@ public struct LastGood: Equatable, Sendable {
   }
 
   /// Reads and verifies a file.
-  init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
+  public init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
     guard bytes.count <= Self.limit else { throw .tooLarge }
     var decoder = RevisionDecoder(bytes)
     guard decoder.mark("SLG1"), let head = decoder.block(limit: SignedHead.limit),

@@ -32,7 +32,7 @@ public struct RevisionAck: Equatable, Sendable {
   }
 
   /// Reads what is published of one: the node's name, and what the library keeps.
-  init?(published text: String) {
+  public init?(published text: String) {
     guard let space = text.firstIndex(of: " ") else { return nil }
     self.init(node: String(text[..<space]), String(text[text.index(after: space)...]))
   }

@@ -48,7 +48,7 @@ public struct RevisionBody: Equatable, Sendable {
   }
 
   /// Reads what ``sealed(_:)`` made; the caller has verified the bytes.
-  init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
+  public init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
     guard bytes.count <= Self.limit else { throw .tooLarge }
     var decoder = RevisionDecoder(bytes)
     guard decoder.mark("SLB1"), let text = decoder.block(limit: Self.longestText),

@@ -72,7 +72,9 @@ public struct RevisionHead: Equatable, Sendable {
   /// Whether the node of this name should run it.
   public func isFor(_ node: String) -> Bool { stage.isEmpty || stage.contains(node) }
 
-  func encode(into encoder: inout RevisionEncoder) {
+  /// What is signed of it: exactly one way to write it.
+  public var content: [UInt8] {
+    var encoder = RevisionEncoder()
     encoder.mark("SLH1")
     encoder.number(revision)
     encoder.number(epoch)
@@ -88,6 +90,7 @@ public struct RevisionHead: Equatable, Sendable {
     for node in stage { encoder.text(node) }
     encoder.number(holdMilliseconds)
     encoder.number(tolerance)
+    return encoder.bytes
   }
 
   init?(_ decoder: inout RevisionDecoder) {
@@ -148,16 +151,14 @@ public struct SignedHead: Equatable, Sendable {
 
   /// Signs `head`.
   init(_ head: RevisionHead, _ secrets: ClusterSecrets) {
-    var encoder = RevisionEncoder()
-    head.encode(into: &encoder)
-    encoder.plain(secrets.sign(encoder.bytes, for: .head))
+    let content = head.content
     self.head = head
-    bytes = encoder.bytes
+    bytes = content + secrets.sign(content, for: .head)
     name = RevisionName(of: bytes)
   }
 
   /// Reads and verifies a head.
-  init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
+  public init(_ bytes: [UInt8], _ secrets: ClusterSecrets) throws(RevisionFault) {
     guard bytes.count <= Self.limit else { throw .tooLarge }
     let end = bytes.count - Self.signatureBytes
     guard end > 0, secrets.verifies(Array(bytes[..<end]), Array(bytes[end...]), for: .head) else { throw .signature }

@@ -81,7 +81,7 @@ public enum RevisionOutcome: Equatable, Sendable {
 }
 
 /// A draft on its way through the store to the leader, with a code that proves that a member made it.
-struct RevisionProposal: Equatable {
+public struct RevisionProposal: Equatable {
   enum Kind: UInt8 { case apply = 1, seed, rollBack, restore }
 
   var id: String
@@ -111,7 +111,8 @@ struct RevisionProposal: Equatable {
     (stage, holdMilliseconds, tolerance) = (Int64(draft.stage), draft.holdMilliseconds, draft.tolerance)
   }
 
-  func encoded(_ secrets: ClusterSecrets) -> [UInt8] {
+  /// What is stored: its fields and the code.
+  public func encoded(_ secrets: ClusterSecrets) -> [UInt8] {
     var encoder = RevisionEncoder()
     encoder.mark("SLP1")
     encoder.text(id)
@@ -129,7 +130,7 @@ struct RevisionProposal: Equatable {
   }
 
   /// Reads a proposal; nil for what no member made.
-  init?(_ bytes: [UInt8], _ secrets: ClusterSecrets) {
+  public init?(_ bytes: [UInt8], _ secrets: ClusterSecrets) {
     let end = bytes.count - 32
     guard end > 0, bytes.count <= 2 * SignedHead.limit else { return nil }
     let content = Array(bytes[..<end])
