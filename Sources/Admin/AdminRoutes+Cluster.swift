@@ -104,6 +104,8 @@ extension AdminRoute {
     json.integer(record.revision)
     json.key("digest")
     json.string(record.digest)
+    json.key("kept")
+    json.bool(record.isKept)
     writeFacts(record, to: &json)
     json.key("storeMicroseconds")
     json.integer(record.storeMicroseconds)

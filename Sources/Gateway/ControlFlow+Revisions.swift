@@ -40,12 +40,19 @@ extension ControlFlow {
     return true
   }
 
-  /// Compiles a revision and takes it over, or refuses it.
-  mutating func take(_ candidate: RevisionCandidate) {
+  /// Compiles a revision and has it kept, or refuses it.
+  func take(_ candidate: RevisionCandidate) {
     guard let desk else { return }
     let (compiled, fault) = desk.compile(candidate.body)
     node.shared.metrics.countReload(succeeded: compiled != nil, at: world.wallTime)
     guard let compiled else { return desk.keeper.refused(candidate, because: fault) }
+    desk.hold(compiled, for: candidate)
+    desk.keeper.keep(candidate)
+  }
+
+  /// Takes over a revision that is on the disk, or will never be.
+  mutating func swap(to candidate: RevisionCandidate) {
+    guard let desk, let compiled = desk.release(candidate) else { return }
     adopt(compiled)
     let head = candidate.head.head
     guard hasStarted else { return desk.keeper.adopted(candidate) }

@@ -206,6 +206,7 @@ struct ControlFlow: EventHandler {
   private mutating func handle(_ event: AgentEvent) {
     switch event {
     case .revision(let candidate): take(candidate)
+    case .kept(let candidate): swap(to: candidate)
     case .remark(let text): node.sources.report("cluster: \(text)")
     case .audit(let line): node.sources.report("audit \(line)")
     case .nodes: adoptNodes()

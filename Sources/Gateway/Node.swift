@@ -228,6 +228,10 @@ public final class Node: Sendable {
     let sources = sources
     shelf.onFault = { sources.report("the revision is in force, but not kept over a restart: \($0)") }
     keeper.shelf = shelf
+    let control = control
+    keeper.deliver = { action in
+      control.send(.agree { agent in if let agent { action(agent.revisions) } })
+    }
     keeper.seed = file?.body
     let hasGood = !shelf.isEmpty
     let grace = hasGood ? RevisionDesk.shortGrace : RevisionDesk.grace

@@ -11,7 +11,8 @@ final class RevisionDesk {
 
   let keeper: RevisionKeeper
   /// The node's own sections, as of the last reading of its file.
-  var own: NodeSections
+  var own: NodeSections { didSet { reading += 1 } }
+  private var reading = 0
   /// What the node's own file says in the cluster's place; nil where it says nothing.
   var file: RevisionBody?
   /// When the node serves at the latest.
@@ -21,6 +22,10 @@ final class RevisionDesk {
   /// Candidates that loops are taking over.
   private var pending: [UInt64: RevisionCandidate] = [:]
   private var serial: UInt64 = 0
+  /// What is compiled and not yet on the disk.
+  private var held: [(candidate: RevisionCandidate, blueprint: Blueprint, reading: Int)] = []
+  /// The newest revision that was released.
+  private var newest: Int64 = 0
 
   init(_ keeper: RevisionKeeper, own: NodeSections, file: RevisionBody?, isPartial: Bool, startsAt: Instant) {
     (self.keeper, self.own, self.file) = (keeper, own, file)
@@ -31,6 +36,20 @@ final class RevisionDesk {
   func compile(_ body: RevisionBody) -> (blueprint: Blueprint?, fault: String) {
     let (blueprint, diagnostics) = Blueprint.read(own, revision: body.text, secrets: body.resolver)
     return (blueprint, diagnostics.firstError(in: "revision") ?? "")
+  }
+
+  /// Keeps what `candidate` compiles to until the disk has it.
+  func hold(_ blueprint: Blueprint, for candidate: RevisionCandidate) { held.append((candidate, blueprint, reading)) }
+
+  /// What `candidate` compiles to; nil where a later one was faster.
+  func release(_ candidate: RevisionCandidate) -> Blueprint? {
+    guard let index = held.firstIndex(where: { $0.candidate == candidate }) else { return nil }
+    let (_, blueprint, reading) = held.remove(at: index)
+    let revision = candidate.head.head.revision
+    guard revision > max(newest, keeper.running?.head.head.revision ?? 0) else { return nil }
+    newest = revision
+    // The node's own sections may have been read again meanwhile.
+    return reading == self.reading ? blueprint : compile(candidate.body).blueprint ?? blueprint
   }
 
   /// Loops begin to take `candidate` over; returns the number by which they tell that they have.

@@ -10,7 +10,7 @@ public struct RevisionStanding: Sendable {
     public let state: RevisionAck.State?
     /// How long after the publication it said so, in milliseconds.
     public let milliseconds: Int64
-    /// Why it refuses.
+    /// Why it refuses, or what is to be said although it is in force.
     public let reason: String
   }
 

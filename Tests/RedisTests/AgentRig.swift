@@ -58,6 +58,7 @@ final class AgentRig {
           switch event {
           case .remark(let text): unit.remarks.append(text)
           case .revision(let candidate): unit.take(unit.agent.revisions, candidate)
+          case .kept(let candidate): unit.agent.revisions.adopted(candidate)
           default: break
           }
         }

@@ -31,6 +31,8 @@ public enum AgentEvent: Equatable, Sendable {
   case revision(RevisionCandidate)
   /// Other nodes take requests than before.
   case nodes
+  /// This configuration compiles, the disk has it as far as it can be had, and it must be taken over.
+  case kept(RevisionCandidate)
 }
 
 /// What all parts of an agent share.

@@ -26,6 +26,8 @@ public struct MemberRecord: Equatable, Sendable {
   public var revision: Int64 = 0
   /// SHA-256 of that revision in hexadecimal digits; empty for its own file.
   public var digest = ""
+  /// Whether that revision is on its disk, as far as the node knows.
+  public var isKept = true
   /// The epoch and the number of the last fact that it applied.
   public var factsEpoch: Int64 = 0
   /// See ``factsEpoch``.
@@ -76,6 +78,10 @@ public struct MemberRecord: Equatable, Sendable {
     json.integer(revision)
     json.key("digest")
     json.string(digest)
+    if !isKept {
+      json.key("kept")
+      json.bool(false)
+    }
     json.key("factsEpoch")
     json.integer(factsEpoch)
     json.key("factsSequence")
@@ -142,6 +148,7 @@ public struct MemberRecord: Equatable, Sendable {
     isDraining = root["draining"]?.bool ?? false
     revision = root["revision"]?.integer ?? 0
     digest = root["digest"]?.string ?? ""
+    isKept = root["kept"]?.bool ?? true
     factsEpoch = root["factsEpoch"]?.integer ?? 0
     factsSequence = root["factsSequence"]?.integer ?? 0
     requestsPerSecond = root["requestsPerSecond"]?.number ?? 0

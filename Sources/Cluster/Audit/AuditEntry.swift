@@ -100,7 +100,10 @@ struct AuditLine {
   init?(_ line: [UInt8]) {
     let end = Array("\"}".utf8)
     let mark = Array(Self.signatureMark.utf8)
-    guard line.suffix(end.count).elementsEqual(end), let start = line.lastIndex(of: mark) else { return nil }
+    // The mark ends as the line does, with a quotation mark: they may be one.
+    guard line.suffix(end.count).elementsEqual(end), let start = line.lastIndex(of: mark),
+      start + mark.count <= line.count - end.count
+    else { return nil }
     let text = String(decoding: line[(start + mark.count)..<(line.count - end.count)], as: UTF8.self)
     guard let signature = Base64.decode(text), let root = JSONDocument.parse(line, dialect: .strict).document?.root,
       let sequence = root["sequence"]?.integer, sequence > 0, let previous = root["previous"]?.string

@@ -18,7 +18,7 @@ public struct RevisionAck: Equatable, Sendable {
   public let time: Int64
   /// What it does with it.
   public let state: State
-  /// Why it refuses; empty otherwise.
+  /// Why it refuses, or what is to be said of a revision that is in force: that it is not on the node's disk. Empty otherwise.
   public let reason: String
 
   /// Reads what the library keeps for a node; nil for anything else.

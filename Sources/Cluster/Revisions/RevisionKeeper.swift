@@ -2,10 +2,11 @@
 //
 // The head in the store names the body. A node that hears of a head (it is published with its bytes; once a second the answer
 // to a sign of life tells its number, should that have been lost) verifies it, fetches the body, verifies that, and hands it to
-// its owner, who compiles it and takes it over or refuses it. What was taken over goes to the disk, and every node says in the
-// store what it does.
+// its owner, who compiles it and refuses it, or has it written to the disk and takes it over. Every node says in the store
+// what it does.
 //
 //   keeper      heads, bodies, acks                        (this file)
+//   keeping     the disk                                   (+Keeping)
 //   proposals   what somebody wants, on its way            (+Proposals)
 //   leading     the leader decides, publishes, goes back   (+Leading)
 //   history     what was                                   (+History)
@@ -38,6 +39,8 @@ public final class RevisionKeeper: AgentPart {
   public var seed: RevisionBody?
   /// Set by the owner before the agent starts: where revisions are kept over a restart; nil for nowhere.
   public var shelf: (any RevisionShelf)?
+  /// Set by the owner, if it waits for ``AgentEvent/kept(_:)``: how other threads reach the keeper.
+  public var deliver: Delivery?
 
   /// The newest head that was verified; what the cluster runs, unless it is staged.
   public internal(set) var current: SignedHead?
@@ -51,6 +54,10 @@ public final class RevisionKeeper: AgentPart {
   let members: Membership
   var leading = Leading()
   var waiters: [String: ProposalWaiter] = [:]
+  var filings = RevisionFilings()
+  /// The last head that was given to the disk, and the last that was given to the owner and not yet answered.
+  var filed: SignedHead?
+  private var handed: SignedHead?
 
   /// The head whose body is wanted, and a number that is another one for every attempt to get it.
   private var target: SignedHead?
@@ -78,6 +85,7 @@ public final class RevisionKeeper: AgentPart {
     members.contributors.append { [weak self] record in
       record.revision = self?.running?.head.head.revision ?? 0
       record.digest = self?.running.map { "\($0.head.name)" } ?? ""
+      record.isKept = self?.filings.fault == nil
     }
     members.observers.append { [weak self] in self?.told($0) }
     leadership.observers.append { [weak self] _ in self?.leaderChanged() }
@@ -111,9 +119,12 @@ public final class RevisionKeeper: AgentPart {
   public func adopted(_ candidate: RevisionCandidate) {
     // Of two on their way the later one counts.
     if let running, running.head.head.revision > candidate.head.head.revision { return }
+    if filed != candidate.head, let shelf {
+      let bytes = LastGood(candidate.head, body: candidate.bytes).bytes
+      shelf.keep(bytes, revision: candidate.head.head.revision) { _ in }
+    }
     running = candidate
-    keep(candidate)
-    settle(.active, candidate.head, "")
+    settle(.active, candidate.head, remarkOnKeeping)
   }
 
   /// The node cannot run `candidate`, and stays on what it has.
@@ -129,14 +140,9 @@ public final class RevisionKeeper: AgentPart {
     if context.store.isUp { ask() }
   }
 
-  private func keep(_ candidate: RevisionCandidate) {
-    guard let shelf else { return }
-    let bytes = LastGood(candidate.head, body: candidate.bytes).bytes
-    shelf.keep(bytes, revision: candidate.head.head.revision) { _ in }
-  }
-
   private func settle(_ state: RevisionAck.State, _ head: SignedHead, _ reason: String) {
     if target == head { target = nil }
+    if handed == head { handed = nil }
     isSettled = true
     unsaid = Ack(revision: head.head.revision, state: state, reason: RevisionDraft.cut(reason, to: 500))
     sayAt = 0
@@ -166,7 +172,8 @@ public final class RevisionKeeper: AgentPart {
     if askAt <= moment { ask() }
     if retryAt <= moment, let target { fetch(target) }
     if sayAt <= moment { say() }
-    return min(min(askAt, retryAt, isSaying ? .max : sayAt), min(advanceWaiters(moment), lead(moment)))
+    let next = min(advanceFilings(moment), min(advanceWaiters(moment), lead(moment)))
+    return min(min(askAt, retryAt, isSaying ? .max : sayAt), next)
   }
 
   /// The answer to a sign of life.
@@ -247,9 +254,9 @@ public final class RevisionKeeper: AgentPart {
   }
 
   private func run(_ next: SignedHead) {
-    if let running, running.head.head.body == next.head.body {
+    if let running, handed == nil, running.head.head.body == next.head.body {
       let same = RevisionCandidate(head: next, body: running.body, bytes: running.bytes)
-      return adopted(same)
+      return deliver == nil ? adopted(same) : keep(same, isRunning: true)
     }
     fetch(next)
   }
@@ -264,6 +271,8 @@ public final class RevisionKeeper: AgentPart {
       guard self.attempt == attempt, target == next else { return }
       switch outcome {
       case .success(let content):
+        // Who takes a revision over within the event has none on its way.
+        if deliver != nil { handed = next }
         context.emit(.revision(RevisionCandidate(head: next, body: content.body, bytes: content.bytes)))
       case .failure(let fault) where fault != .missing:
         context.remark("revision \(next.head.revision) is not used: \(fault)")

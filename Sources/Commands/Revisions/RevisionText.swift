@@ -66,7 +66,9 @@ enum RevisionText {
     let name = node["node"]?.string ?? ""
     let milliseconds = node["milliseconds"]?.integer ?? 0
     switch node["state"]?.string {
-    case "active": return "\(name): in force after \(milliseconds) ms\n"
+    case "active":
+      let remark = node["reason"]?.string ?? ""
+      return "\(name): in force after \(milliseconds) ms\(remark.isEmpty ? "" : "; \(remark)")\n"
     case "staged": return "\(name): waits, others have it first\n"
     case "refused": return "\(name): refused after \(milliseconds) ms: \(node["reason"]?.string ?? "")\n"
     default: return "\(name): has not answered\n"

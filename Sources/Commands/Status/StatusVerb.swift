@@ -113,7 +113,7 @@ struct StatusText {
     return [
       node["name"]?.string ?? "", node["role"]?.string ?? "",
       isAlive ? state(node) : "gone for \(InquiryText.span(age))", isAlive ? up.map(InquiryText.span) ?? "" : "",
-      revision(node["revision"]?.integer ?? 0), lag(node["storeMicroseconds"]?.integer ?? 0),
+      revision(node), lag(node["storeMicroseconds"]?.integer ?? 0),
       "\(node["load"]?["requestsPerSecond"]?.number ?? 0)/s", "\(node["load"]?["connections"]?.integer ?? 0)",
       epoch == 0 ? "-" : "\(epoch)-\(sequence)", node["version"]?.string ?? "",
     ]
@@ -124,7 +124,10 @@ struct StatusText {
     return node["ready"]?.bool == true ? "ready" : "starting"
   }
 
-  private static func revision(_ number: Int64) -> String { number > 0 ? "\(number)" : "-" }
+  private static func revision(_ node: JSONValue) -> String {
+    guard let number = node["revision"]?.integer, number > 0 else { return "-" }
+    return node["kept"]?.bool == false ? "\(number) (not on disk)" : "\(number)"
+  }
 
   private static func lag(_ microseconds: Int64) -> String {
     if microseconds == 0 { return "-" }
