@@ -45,6 +45,7 @@ public final class ClusterAgent: StoreAgent {
   public let audit: AuditKeeper
   /// What is revoked, and which keys there are.
   public let factKeeper: FactKeeper
+  let libraries: LibrarySweep
 
   /// An agent that does nothing before ``StoreAgent/start()``. `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
   /// `token` makes event tokens out of a client's and a link's number and a number that is another one for every attempt.
@@ -58,7 +59,8 @@ public final class ClusterAgent: StoreAgent {
     revisions = RevisionKeeper(base.context, base.leadership, base.members)
     audit = AuditKeeper(base.context, base.members)
     factKeeper = FactKeeper(base.context, base.leadership, base.members, settings.verification)
-    super.init(base, [revisions, audit, factKeeper])
+    libraries = LibrarySweep(base.context, base.leadership, base.members)
+    super.init(base, [revisions, audit, factKeeper, libraries])
   }
 
   /// Has `keep` called with each higher epoch of a leader, for ``AgentSettings/mark`` of the next life.
