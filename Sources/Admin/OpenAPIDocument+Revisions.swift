@@ -29,7 +29,9 @@ extension OpenAPIDocument {
     "new":{"type":["string","null"]},"secret":{"type":"boolean"}}}}}}},
     "consequences":{"type":"array","items":{"type":"object","required":["code","subject","message","serious"],
     "properties":{"code":{"type":"string"},"subject":{"type":"string"},"message":{"type":"string"},
-    "serious":{"type":"boolean"}}}}}},
+    "serious":{"type":"boolean"}}}},"survey":{"type":"object","additionalProperties":false,
+    "required":["consumers","of","over"],"properties":{"consumers":{"type":"integer","minimum":0},
+    "of":{"type":"integer","minimum":0},"over":{"type":"integer","minimum":0}}}}},
     "Applied":{"type":"object","properties":{"revision":{"type":"integer","minimum":0},"changed":{"type":"boolean"},
     "proposal":{"type":"string"},"changes":{"type":"array"},"consequences":{"type":"array"}}},
     "ConfigurationProblem":{"allOf":[{"$ref":"#/components/schemas/Problem"},{"type":"object","properties":{

@@ -9,6 +9,18 @@ public struct ConfigurationPlan: Sendable {
   public private(set) var consequences: [PlanConsequence]
   /// Limits that are lowered.
   public let lowered: [LoweredLimit]
+  /// How many were asked about who is over them; nil where nobody was.
+  public internal(set) var survey: Survey?
+
+  /// A look at consumers while somebody waited for it.
+  public struct Survey: Equatable, Sendable {
+    /// How many were looked at.
+    public let consumers: Int
+    /// How many there are.
+    public let of: Int
+    /// How many of those that were looked at are over a new limit.
+    public let over: Int
+  }
 
   /// One side: a configuration that was read without errors, and what it was read from.
   public struct Side: Sendable {
@@ -65,7 +77,7 @@ public struct ConfigurationPlan: Sendable {
         message: "has used \(used) of \"\(limit.policy)/\(limit.name)\", which will allow \(limit.limit)"))
   }
 
-  /// Its members, in the object that is open: `changes` and `consequences`.
+  /// Its members, in the object that is open: `changes`, `consequences` and, where there was one, `survey`.
   public func write(to json: inout JSONWriter) {
     json.key("changes")
     json.beginArray()
@@ -101,5 +113,12 @@ public struct ConfigurationPlan: Sendable {
       json.endObject()
     }
     json.endArray()
+    guard let survey else { return }
+    json.key("survey")
+    json.beginObject()
+    json.member("consumers", Int64(survey.consumers))
+    json.member("of", Int64(survey.of))
+    json.member("over", Int64(survey.over))
+    json.endObject()
   }
 }

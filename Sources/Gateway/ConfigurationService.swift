@@ -77,8 +77,14 @@ public struct ConfigurationService: Sendable {
   public func plan(_ text: Text, _ reply: @escaping Reply<(revision: Int64, plan: ConfigurationPlan)>) {
     draft(text) { result in
       guard let (present, draft) = result.value(else: reply) else { return }
-      LimitSurvey(node, draft.plan, consumers: draft.consumers).run { plan in
-        reply(.success((present.revision, plan)))
+      node.agree { agent in
+        let keys = agent?.factKeeper.view.keys
+        work {
+          let consumers = draft.consumers + (keys?.ownConsumers ?? [])
+          LimitSurvey(node, draft.plan, consumers: consumers).run { plan in
+            reply(.success((present.revision, plan)))
+          }
+        }
       }
     }
   }

@@ -28,14 +28,20 @@ extension RequestFlow {
       if isClosed, caller == nil { return inquiry.answer(.consumerNeeded) }
     }
     if let consumer {
-      guard let index = ring.consumers.firstIndex(where: { $0.id == consumer }) else {
+      let index = ring.consumers.firstIndex { $0.id == consumer }.map { Int32($0) }
+      guard let number = index ?? configuration.services.ownConsumer(named: consumer) else {
         return inquiry.answer(.unknown("consumer"))
       }
-      subject.consumer = Int32(index)
-      let keys = ring.consumers[index].keys
+      subject.consumer = number
+      let keys = configuration.services.consumer(number).keys
       if let key {
-        guard let position = keys.firstIndex(where: { $0.id == key }) else { return inquiry.answer(.unknown("key")) }
-        subject.key = Int32(position)
+        if let position = keys.firstIndex(where: { $0.id == key }) {
+          subject.key = Int32(position)
+        } else if let issued = configuration.services.issuedKey(key, of: number) {
+          (subject.key, subject.issuedKey) = (Exchange.issuedKeyMark, issued)
+        } else {
+          return inquiry.answer(.unknown("key"))
+        }
       } else if route >= 0, !keys.isEmpty {
         subject.key = 0
       }

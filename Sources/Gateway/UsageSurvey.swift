@@ -54,7 +54,7 @@ struct UsageSurvey {
     let consumer = subject.consumer >= 0 ? services.consumer(subject.consumer) : nil
     for entry in catalogue.entries where route < 0 || entry.routes.contains(route) {
       guard entry.gates.isEmpty || consumer.map(entry.admits) ?? false else { continue }
-      guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key == -1, let consumer else {
+      guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key == -1, let consumer, !consumer.keys.isEmpty else {
         add(entry, subject, key: subject.key, services, civil)
         continue
       }

@@ -203,6 +203,7 @@ def test_while_redis_is_away_each_route_does_what_its_policy_says(cluster):
         until(lambda: c.call(0, STATIC, "/closed")[:2] == (503, "revocations-stale"), "the node knows that it may miss something")
         status, _, answer = c.call(0, STATIC, "/open")
         assert status == 200 and answer.get("Sluice-Degraded") == "revocations"
+        assert c.verb("status", "--json").returncode == c.verb("status").returncode == 1
         assert c.call(0, STATIC, "/ask")[:2] == (503, "revocations-stale")
     finally:
         c.redis.resume()
@@ -238,3 +239,33 @@ def test_a_route_that_asks_hears_from_the_store_what_its_node_missed(cluster):
     raw(c.redis, "HSET", "sluice:test:{cluster}:facts:r", *revoked)
     assert c.call(0, STATIC, "/ask")[:2] == REVOKED
     assert c.call(0, STATIC, "/open")[:2] == PASSES
+
+
+def test_a_consumer_that_exists_through_its_keys_alone_can_be_asked_about(cluster):
+    limit = {"type": "rate-limit", "mode": "exact", "limits": [{"per": "consumer", "window": "100/1d"}]}
+    respond = {"type": "respond", "status": 200}
+    routes = [route("limited", "/limited", policies=[{"type": "api-key"}, limit, respond])]
+    c = cluster(routes=routes)
+    own = c.create(consumer={"id": "visitor", "tenant": "acme"})
+    for _ in range(5):
+        until(lambda: c.call(1, own["key"], "/limited")[0] == 200, "the visitor is served")
+    assert c.verb("usage", "nobody").returncode == 1
+
+    def used():
+        told = json.loads(c.verb("usage", "visitor", "--json", node=1).stdout)
+        return told["tenant"] == "acme" and [limit["used"] for limit in told["limits"]] == [5]
+
+    until(used, "the node knows what it has used")
+    for words in (["--consumer", "visitor"], ["--consumer", "visitor", "--key", own["id"]]):
+        told = c.verb("explain", "--route", "limited", *words, "--json")
+        assert json.loads(told.stdout)["consumer"] == "visitor", told
+    other = c.create(consumer="app")
+    assert c.verb("explain", "--route", "limited", "--consumer", "visitor", "--key", other["id"]).returncode == 1
+    # A plan that lowers the limit looks at them too, and says at how many.
+    content = json.loads(c.nodes[0].file.read_text())
+    content["routes"][0]["policies"][1]["limits"][0]["window"] = "3/1d"
+    path = c.nodes[0].folder / "lower.json"
+    path.write_text(json.dumps(content))
+    told = c.verb("plan", path, node=1).stdout
+    assert "visitor: has used 5 of \"limited/rate-limit/consumer\", which will allow 3" in told, told
+    assert "looked at all 2 consumers: 1 of them are over a new limit now" in told, told

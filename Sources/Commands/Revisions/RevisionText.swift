@@ -23,7 +23,15 @@ enum RevisionText {
       let subject = consequence["subject"]?.string ?? ""
       text += "\(mark) \(subject.isEmpty ? "" : "\(subject): ")\(consequence["message"]?.string ?? "")\n"
     }
-    return text
+    return text + survey(json["survey"])
+  }
+
+  /// How many consumers were looked at.
+  private static func survey(_ json: JSONValue?) -> String {
+    guard let json, let looked = json["consumers"]?.integer, let all = json["of"]?.integer else { return "" }
+    let over = json["over"]?.integer ?? 0
+    let extent = looked < all ? "\(looked) of \(all) consumers in 2 s" : "all \(all) consumers"
+    return "looked at \(extent): \(over) of them are over a new limit now\n"
   }
 
   private static func line(_ option: JSONValue) -> String {

@@ -21,8 +21,11 @@ extension Verb {
       let hasCluster = members.status != 409
       guard !hasCluster || members.status == 200 else { throw client.failure(members) }
       if hasCluster, arguments.has("--json") {
+        guard let cluster = members.json else {
+          throw AdminClient.Failure(message: "the answer of \(client.place) is not JSON")
+        }
         Console.output(String(decoding: members.body, as: UTF8.self))
-        return .done
+        return StatusText(cluster: cluster).isWhole ? .done : .failed
       }
       let own = try client.get("/v1/status")
       if arguments.has("--json") {
@@ -60,12 +63,13 @@ struct StatusText {
       if node["alive"]?.bool != true { isWhole = false }
     }
     text = table.text
-    if let leader = root["leader"]?["name"]?.string {
+    if let name = root["leader"]?["name"]?.string {
+      // Its name comes a moment later than its id.
+      let leader = name.isEmpty ? root["leader"]?["id"]?.string ?? "" : name
       let epoch = root["leader"]?["epoch"]?.integer ?? 0
       let alive = nodes.count { $0["alive"]?.bool == true }
       let others = "\(alive == nodes.count ? "" : "\(alive) of ")\(nodes.count) \(nodes.count == 1 ? "node" : "nodes")"
-      text +=
-        "\(others), list \(root["generation"]?.integer ?? 0); \(leader.isEmpty ? "?" : leader) leads in epoch \(epoch)\n"
+      text += "\(others), list \(root["generation"]?.integer ?? 0); \(leader) leads in epoch \(epoch)\n"
     } else {
       isWhole = false
       text += "nobody leads: nothing is published until somebody does; requests do not depend on it\n"

@@ -127,6 +127,9 @@ public final class IssuedKeys: Sendable {
     forEach(after: id.map { Self.mix($0) } ?? 0) { body($1) }
   }
 
+  /// The consumers that exist through keys of the cluster alone, or have. Linear in all consumers.
+  public var ownConsumers: [String] { consumers.ownNames }
+
   /// Bytes of memory, as far as they grow with the number of keys.
   public var byteCount: Int {
     shards.reduce(0) { $0 + $1.byteCount } + consumers.byteCount

@@ -65,6 +65,23 @@ struct KeyConsumers: Sendable {
     KeyConsumer(id: withName(of: index) { String(decoding: $0) }, own: profile(of: index).own)
   }
 
+  /// The names of consumers that the configuration does not know, each once. Linear in all consumers.
+  var ownNames: [String] {
+    var seen: Set<String> = []
+    let names = (0..<count).filter(isOwn).map { withName(of: $0) { String(decoding: $0) } }
+    return names.filter { seen.insert($0).inserted }
+  }
+
+  /// The last number of a consumer of this name that the configuration does not know; nil where there is none. Looks through
+  /// all names: some milliseconds for a million.
+  func own(named name: String) -> Int32? {
+    let name = Array(name.utf8)
+    for index in (0..<count).reversed() where isOwn(index) {
+      if withName(of: index, { $0.equals(RawSpan(name)) }) { return index }
+    }
+    return nil
+  }
+
   private mutating func append(_ name: [UInt8], _ profile: UInt32) {
     if Int(count) & Self.chunkMask == 0 { chunks.append(Chunk()) }
     chunks[chunks.count - 1].append(name, profile)

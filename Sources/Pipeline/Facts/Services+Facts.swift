@@ -56,6 +56,17 @@ extension Services {
     return Consumer(id: known.id, tenant: known.own?.tenant, groups: known.own?.groups ?? [])
   }
 
+  /// The number of a consumer that exists through keys of the cluster alone; nil where there is none of this name.
+  public func ownConsumer(named name: String) -> Int32? {
+    facts?.view.keys.consumers.own(named: name).map { Self.firstOwnConsumer + $0 }
+  }
+
+  /// The number of a key of the cluster by its id, where it is this consumer's; nil for any other.
+  public func issuedKey(_ id: String, of consumer: Int32) -> UInt64? {
+    guard let id = KeyID(id), let key = facts?.view.keys.key(id) else { return nil }
+    return key.consumer.id == self.consumer(consumer).id ? id.number : nil
+  }
+
   /// What a key is called, by the numbers that an exchange has; nil where it has none.
   public func keyName(_ key: Int32, of consumer: Int32, issued: UInt64) -> String? {
     if key == Exchange.issuedKeyMark { return KeyID(number: issued)?.text }
