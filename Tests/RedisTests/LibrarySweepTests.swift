@@ -16,7 +16,7 @@ struct LibrarySweepTests {
   /// A leader and a follower who look often, and a store with libraries of others.
   private func rig(on redis: RealRedis, _ names: [String]) throws -> AgentRig {
     let rig = try AgentRig(2, on: redis)
-    for unit in rig.units { (unit.agent.libraries.pause, unit.agent.libraries.patience) = (20_000_000, 200_000_000) }
+    for unit in rig.units { (unit.agent.libraries.pause, unit.agent.libraries.patience) = (20_000_000, 3_000_000_000) }
     #expect(try rig.run { rig.leaders.count == 1 && rig.units[0].agent.members.all.count == 2 })
     for name in names {
       let source = "#!lua name=\(name)\nredis.register_function('\(name)', function() return 1 end)"
@@ -37,7 +37,7 @@ struct LibrarySweepTests {
   }
 
   private func isGone(_ name: String, on rig: AgentRig) throws -> Bool {
-    for _ in 0..<300 {
+    for _ in 0..<900 {
       if !(try names(on: rig).contains(name)) { return true }
       try rig.run(milliseconds: 10)
     }
@@ -70,7 +70,7 @@ struct LibrarySweepTests {
     settings.channels = ["sluice:other:lanes"]
     let other = try RealLink(RedisServer(address: .socket(redis.socket)), settings)
     #expect(try other.run { !$0.ups.isEmpty })
-    try rig.run(milliseconds: 600)
+    try rig.run(milliseconds: 4500)
     #expect(try names(on: rig).contains("gwcl_00000001"))
     other.owner.link.stop()
     #expect(try isGone("gwcl_00000001", on: rig))
