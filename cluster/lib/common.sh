@@ -3,7 +3,8 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 run="$root/cluster/run"
-sluice="$root/.build/release/sluice"
+# Another binary, a debug build for one, is taken as it is.
+sluice="${SLUICE_BINARY:-$root/.build/release/sluice}"
 
 say() { printf '%s\n' "$*"; }
 
@@ -81,22 +82,36 @@ need_build_tools() {
   fi
 }
 
-# Builds the optimised binary; quiet and quick when nothing changed. Linked with the Swift runtime, it needs no toolchain where it runs,
+# Builds the optimised binary; at once when nothing changed. Linked with the Swift runtime, it needs no toolchain where it runs,
 # and a few MiB less memory.
 build_release() {
-  local log="$root/.build/release-build.log"
+  local log="$root/.build/release-build.log" stamp="$root/.build/release-build.began"
+  if [[ -n ${SLUICE_BINARY:-} ]]; then
+    [[ -x $sluice ]] || die "SLUICE_BINARY names $sluice, which cannot be run"
+    return
+  fi
+  # Asking the compiler whether there is something to do takes it longer than a cluster takes to start.
+  [[ ! -x $sluice || -n $(find "$root/Package.swift" "$root/Sources" -newer "$stamp" -print -quit 2>&1) ]] || return 0
+  need_build_tools
   mkdir -p "$root/.build"
   [[ -x $sluice ]] || say "building sluice in release (some minutes the first time)"
+  touch "$stamp.new"
   if ! swift build --package-path "$root" -c release --product sluice --static-swift-stdlib >"$log" 2>&1; then
     grep -E 'error:' "$log" | sort -u | head -n 30 >&2 || true
     tail -n 5 "$log" >&2
     die "the build failed; all of it is in .build/release-build.log"
   fi
+  mv "$stamp.new" "$stamp"
 }
 
 # The kernel's start time of a process: with the pid it names one process for ever, where a pid alone may be reused. Nothing for one that
 # has ended and that nobody has asked how.
-start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | awk '$1 !~ /[ZX]/ { print $20 }'; }
+start_time() {
+  local line fields
+  { read -r line <"/proc/$1/stat"; } 2>/dev/null || return 0
+  read -ra fields <<<"${line##*) }"
+  [[ ${fields[0]} == [ZX] ]] || printf '%s\n' "${fields[19]}"
+}
 
 # launch NAME COMMAND… starts it in the background, output to run/NAME.log, and records pid and start time.
 launch() {
@@ -139,31 +154,48 @@ stop() {
   for name in "$@"; do rm -f "$run/$name.pid"; done
 }
 
-# stop_all stops what is recorded: gateways first, since they give back to Redis what they hold. Sets `stopped` to the names.
+# stop_all stops what is recorded: the router first, so that nothing is under way, and nodes before Redis, to which they give back what
+# they hold. Sets `stopped` to the names.
 stopped=()
 stop_all() {
-  local file name later=() gateways=()
-  stopped=()
+  local file name router=() nodes=() rest=()
   for file in "$run"/*.pid; do
     [[ -e $file ]] || continue
     name=$(basename "$file" .pid)
-    if [[ $name == redis || $name == upstream-* ]]; then later+=("$name"); else gateways+=("$name"); fi
+    case $name in
+      router) router+=("$name") ;;
+      node-* | gateway) nodes+=("$name") ;;
+      *) rest+=("$name") ;;
+    esac
   done
-  ((${#gateways[@]} == 0)) || stop "${gateways[@]}"
-  ((${#later[@]} == 0)) || stop "${later[@]}"
+  stop "${router[@]}"
+  stop "${nodes[@]}"
+  stop "${rest[@]}"
   # shellcheck disable=SC2034  # read by whoever called
-  stopped=("${gateways[@]}" "${later[@]}")
+  stopped=("${router[@]}" "${nodes[@]}" "${rest[@]}")
 }
 
-# redis_answers PORT: does a Redis there answer a PING within a second?
-redis_answers() {
-  local line=""
+# What listens where: everything at its distance from the port that clients use. A node is reached on the port after the router's
+# (node-1), the second after it (node-2) and so on, its admin port on one twenty higher.
+# shellcheck disable=SC2034  # read by whoever called
+admin_offset=20 redis_offset=40 replica_offset=41 sentinel_offset=41 upstream_offset=50 ports_used=53
+
+# answers PORT PATH: with 2xx?
+answers() { "$root/cluster/lib/healthy" "$@"; }
+
+# redis_says PORT COMMAND START: does a Redis there answer with a line that begins so, within a second?
+redis_says() {
+  local line found=1
   { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
-  printf 'PING\r\n' >&3
-  read -r -t 1 line <&3 || true
+  printf '%s\r\nQUIT\r\n' "$2" >&3
+  while read -r -t 1 line <&3; do
+    [[ $line != "$3"* ]] || { found=0 && break; }
+  done
   exec 3>&-
-  [[ $line == +PONG* ]]
+  return "$found"
 }
+
+redis_answers() { redis_says "$1" PING +PONG; }
 
 # port_taken PORT: does something listen there? (A connection is the test that needs no tool.)
 port_taken() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
