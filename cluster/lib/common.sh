@@ -175,6 +175,12 @@ stop_all() {
   stopped=("${router[@]}" "${nodes[@]}" "${rest[@]}")
 }
 
+# Nothing is left of what cluster/up made; the reports of scenarios, if there are any, stay.
+clear_run() {
+  find "$run" -mindepth 1 -maxdepth 1 ! -name scenarios -exec rm -rf {} +
+  rmdir "$run" 2>/dev/null || true
+}
+
 # What listens where: everything at its distance from the port that clients use. A node is reached on the port after the router's
 # (node-1), the second after it (node-2) and so on, its admin port on one twenty higher.
 # shellcheck disable=SC2034  # read by whoever called
