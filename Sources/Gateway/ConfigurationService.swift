@@ -228,7 +228,9 @@ public struct ConfigurationService: Sendable {
   }
 
   /// Runs `action` where nobody waits for it.
-  private func work(_ action: @escaping @Sendable () -> Void) { OSThread.run(name: "configuration", action) }
+  private func work(_ action: @escaping @Sendable () -> Void) {
+    OSThread.run(name: "configuration", givesWay: true, action)
+  }
 
   private struct Draft: Sendable {
     let body: RevisionBody

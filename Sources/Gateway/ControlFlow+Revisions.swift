@@ -2,6 +2,7 @@
 
 import Cluster
 import Core
+import Net
 import Pipeline
 
 extension ControlFlow {
@@ -40,12 +41,25 @@ extension ControlFlow {
     return true
   }
 
-  /// Compiles a revision and has it kept, or refuses it.
+  /// Has a revision compiled; see ``finish(_:)``.
   func take(_ candidate: RevisionCandidate) {
+    if let work = desk?.beginCompiling(candidate) { start(work) }
+  }
+
+  private func start(_ work: RevisionWork) {
+    let control = node.control
+    OSThread.run(name: "configuration", givesWay: true) { control.send(.compiled(work.run())) }
+  }
+
+  /// Has what was compiled kept on the disk, or refuses it.
+  func finish(_ result: CompiledRevision) {
     guard let desk else { return }
-    let (compiled, fault) = desk.compile(candidate.body)
-    node.shared.metrics.countReload(succeeded: compiled != nil, at: world.wallTime)
-    guard let compiled else { return desk.keeper.refused(candidate, because: fault) }
+    let (isCurrent, next) = desk.endCompiling(result)
+    defer { if let next { start(next) } }
+    let candidate = result.work.candidate
+    guard isCurrent, desk.keeper.isWanted(candidate) else { return }
+    node.shared.metrics.countReload(succeeded: result.blueprint != nil, at: world.wallTime)
+    guard let compiled = result.blueprint else { return desk.keeper.refused(candidate, because: result.fault) }
     desk.hold(compiled, for: candidate)
     desk.keeper.keep(candidate)
   }

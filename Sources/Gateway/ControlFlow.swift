@@ -28,6 +28,10 @@ enum ControlMessage: Sendable {
   case consult(@Sendable (ClusterAgent?, Blueprint) -> Void)
   /// All loops serve under a revision, by the number that it was handed to them with.
   case configured(UInt64)
+  /// A revision was compiled, or found wrong.
+  case compiled(CompiledRevision)
+  /// A loop goes by this configuration no more.
+  case retired(Blueprint, BlueprintShared)
 }
 
 /// The control loop's logic.
@@ -102,6 +106,10 @@ struct ControlFlow: EventHandler {
     case .agree(let action): action(agent)
     case .consult(let action): action(agent, blueprint)
     case .configured(let serial): desk?.end(serial)
+    case .compiled(let compiled): finish(compiled)
+    // Perhaps the last reference to millions of names: freed where nobody waits for it.
+    case .retired(let blueprint, let shared):
+      OSThread.run(name: "configuration", givesWay: true) { withExtendedLifetime((blueprint, shared)) {} }
     }
   }
 
@@ -289,9 +297,11 @@ struct ControlFlow: EventHandler {
     let (blueprint, node) = (blueprint, node)
     node.shared.setLimits(blueprint.node.limits)
     let last = LastOfLoops(runningLoops, done)
+    let control = node.control
     node.tell {
       .configure(
-        blueprint, shared, report: { error in node.sources.report(node.describe(error)) }, done: { last.count() })
+        blueprint, shared, report: { error in node.sources.report(node.describe(error)) }, done: { last.count() },
+        retire: { control.send(.retired($0, $1)) })
     }
   }
 

@@ -5,9 +5,11 @@ import Traffic
 
 /// What the node tells its loops.
 public enum FlowMessage: Sendable {
-  /// Serve new requests under this configuration; a port that cannot be opened is reported, and that it is done.
+  /// Serve new requests under this configuration; a port that cannot be opened is reported, and that it is done. What the
+  /// loop has no use for any more is given to `retire`, from now on: to be freed where nobody waits for it.
   case configure(
-    Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void, done: @Sendable () -> Void = {})
+    Blueprint, BlueprintShared, report: @Sendable (ListenError) -> Void, done: @Sendable () -> Void = {},
+    retire: @Sendable (Blueprint, BlueprintShared) -> Void = { _, _ in })
   /// An upstream's names have resolved anew; the state tells which upstream it is.
   case endpoints(EndpointSet)
   /// These endpoints, by id, do not answer when asked for their health any more.

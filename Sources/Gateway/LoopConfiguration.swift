@@ -9,6 +9,7 @@ final class LoopConfiguration {
   /// How many exchanges go by it. Counted by hand, since that is all that keeps a configuration which has been replaced.
   var users = 0
   let blueprint: Blueprint
+  let shared: BlueprintShared
   let services: Services
   let names: AccessNames
   /// The loop's view of each upstream, by its index in the blueprint.
@@ -25,6 +26,7 @@ final class LoopConfiguration {
   /// The blueprint for one loop; `lines` numbers upstreams by name, new ones are added.
   init(_ blueprint: Blueprint, _ shared: BlueprintShared, _ services: Services, lines: inout [String: Int32]) {
     self.blueprint = blueprint
+    self.shared = shared
     self.services = services
     names = shared.names
     routeSeries = shared.routeSeries

@@ -240,8 +240,7 @@ public final class Node: Sendable {
       startsAt: world.now.advanced(byNanoseconds: grace))
     keeper.judge = { [weak desk] body in
       guard let desk else { return "the node ends" }
-      let (compiled, fault) = desk.compile(body)
-      return compiled == nil ? fault : nil
+      return desk.judge(body)
     }
     let metrics = shared.metrics
     agent.contribute { record in

@@ -54,7 +54,8 @@ extension RequestFlow {
   /// See ``EventHandler/receive(_:)``.
   public mutating func receive(_ message: FlowMessage) {
     switch message {
-    case .configure(let blueprint, let shared, let report, let done):
+    case .configure(let blueprint, let shared, let report, let done, let retire):
+      self.retire = retire
       configure(blueprint, shared)
       do throws(ListenError) { try listen(drain.isDraining ? [] : blueprint.listeners) } catch { report(error) }
       done()
@@ -75,11 +76,21 @@ extension RequestFlow {
   /// Serves new requests under another blueprint; those in progress end under the one they began with.
   private mutating func configure(_ blueprint: Blueprint, _ shared: BlueprintShared) {
     limits = FlowLimits(blueprint.node)
-    if configuration.users > 0 { former.append(configuration) }
+    former.append(configuration)
     configuration = LoopConfiguration(
       blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
       lines: &lines)
+    dropFormer()
     closeUnwantedIdle()
+  }
+
+  /// Gives away the configurations under which nothing is in progress any more.
+  mutating func dropFormer() {
+    former.removeAll { configuration in
+      guard configuration.users == 0 else { return false }
+      retire(configuration.blueprint, configuration.shared)
+      return true
+    }
   }
 
   /// Closes idle connections to endpoints that no upstream has any more.

@@ -45,6 +45,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   var configuration: LoopConfiguration
   /// Earlier configurations, as long as exchanges that began under them last.
   var former: ContiguousArray<LoopConfiguration> = []
+  /// Takes what is not needed any more.
+  var retire: @Sendable (Blueprint, BlueprintShared) -> Void = { _, _ in }
   var limits: FlowLimits
 
   var listeners: ContiguousArray<ListenerSlot> = []
@@ -308,7 +310,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     expireTimers()
     moveQueues()
     sendPosted()
-    if !former.isEmpty { former.removeAll { $0.users == 0 } }
+    if !former.isEmpty { dropFormer() }
     log?.flush(now: world.now)
     if !listed.isEmpty || !movingLines.isEmpty { return world.now }
     return nextWake()

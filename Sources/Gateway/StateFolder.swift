@@ -76,7 +76,7 @@ public final class RevisionFolder: RevisionShelf {
       if let fault { onFault(fault) }
       done(fault)
     }
-    if bytes.count > Self.longestPause { OSThread.run(name: "state", write) } else { write() }
+    if bytes.count > Self.longestPause { OSThread.run(name: "state", givesWay: true, write) } else { write() }
   }
 
   private static func write(_ bytes: [UInt8], _ revision: Int64, _ path: String) -> String? {

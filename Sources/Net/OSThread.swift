@@ -18,10 +18,21 @@ public struct OSThread: Sendable {
   }
 
   /// Runs `body` on a thread that nobody waits for; where the system refuses another thread, on the calling one.
-  public static func run(name: String, _ body: @escaping @Sendable () -> Void) {
-    guard let thread = start(name: name, body) else { return body() }
+  ///
+  /// With `givesWay` the thread has the least weight there is: a core that loops want is theirs within a few microseconds,
+  /// and where they leave nothing it still gets some hundredth of it. It must hold no lock that a loop takes.
+  public static func run(name: String, givesWay: Bool = false, _ body: @escaping @Sendable () -> Void) {
+    let started = start(name: name) {
+      // 0 is the calling thread; lowering it is permitted to everybody, and all that a failure costs is some delay.
+      if givesWay { _ = setpriority(Int32(PRIO_PROCESS.rawValue), 0, leastWeight) }
+      body()
+    }
+    guard let thread = started else { return body() }
     _ = pthread_detach(thread.handle)
   }
+
+  /// The nice value of least weight.
+  private static let leastWeight: Int32 = 19
 
   /// Has the calling thread do nothing for so long.
   public static func pause(microseconds: UInt32) { _ = usleep(microseconds) }

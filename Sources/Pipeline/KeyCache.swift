@@ -1,6 +1,5 @@
 import Core
 import Crypto
-import Glibc
 
 /// Keys that a loop has seen to be somebody's, so that the next request with one needs no SHA-256.
 ///
@@ -42,6 +41,7 @@ final class KeyCache {
   /// How far the mixed fingerprint is shifted to be the number of a group of slots.
   private let shift: UInt64
   // Owned: allocated in `init`, freed in `deinit`, never handed out.
+  private let pages: ZeroedPages
   private let slots: UnsafeMutablePointer<Slot>
   private let secret: UnsafeMutablePointer<UInt64>
 
@@ -50,10 +50,9 @@ final class KeyCache {
     var groups = 2
     while groups < keyCount && groups < Self.maximumCount / Self.ways { groups *= 2 }
     shift = UInt64(64 - groups.trailingZeroBitCount)
-    // Cleared by the kernel as it is used: an idle cache takes no memory.
-    // Made once a loop at its start, where Swift's own allocations would end the process likewise.
-    guard let memory = unsafe calloc(groups * Self.ways, MemoryLayout<Slot>.stride) else { fatalError("out of memory") }
-    unsafe slots = memory.bindMemory(to: Slot.self, capacity: groups * Self.ways)
+    // Cleared by the kernel as it is used: an idle cache takes no memory, and a new configuration no time for it.
+    pages = ZeroedPages(byteCount: groups * Self.ways * MemoryLayout<Slot>.stride)
+    unsafe slots = pages.start.bindMemory(to: Slot.self, capacity: groups * Self.ways)
     unsafe secret = UnsafeMutablePointer<UInt64>.allocate(capacity: Self.secretCount)
     let seed = key.hash(0x7320_6579_206b_6e6f, 0x6765_6e65_7261_7465)
     let generator = SipKey(low: seed.low, high: seed.high)
@@ -63,7 +62,6 @@ final class KeyCache {
   }
 
   deinit {
-    unsafe free(slots)
     unsafe secret.deallocate()
   }
 

@@ -69,9 +69,12 @@ public final class Services {
   @inline(never)
   private func holder(ofUnseen key: RawSpan, _ known: Int32) -> KeyMatch {
     if known == KeyCache.issuedMark, let match = holder(ofIssued: key) { return match }
+    // What the cluster knows of the id comes from memory while the digest is reckoned: it takes as long.
+    let id = facts == nil ? nil : KeyText.id(in: key)
+    let location = id.flatMap { id in facts?.keys.with { $0.locate(id) } }
     let digest = hasher.digest(of: key)
     let entry = keyRing.entry(of: digest)
-    if entry < 0 { return holder(ofIssued: key, digest) }
+    if entry < 0 { return id.map { holder(ofIssued: key, $0, location, digest) } ?? .unknown }
     if key.byteCount <= KeyCache.longestText { keyCache.remember(keyCache.fingerprint(of: key), entry) }
     return keyRing.match(entry, at: world.wallTime)
   }

@@ -46,6 +46,17 @@ private func key(_ number: Int, version: UInt64 = 1, consumer: KeyConsumer = Key
     }
   }
 
+  @Test("consumers keep what they are, whether their neighbours are alike or not", arguments: [0, 1, 700, 1024, 3000])
+  func consumers(alike: Int) throws {
+    var book = IssuedKeyBook()
+    func consumer(_ number: Int) -> KeyConsumer {
+      KeyConsumer(id: "developer-\(number)", own: .init(tenant: number < alike ? "all" : "tenant-\(number % 7)"))
+    }
+    let keys = try (0..<2500).map { try key($0, consumer: consumer($0)) }
+    for start in stride(from: 0, to: keys.count, by: 900) { _ = book.put(Array(keys[start...].prefix(900))) }
+    for (number, key) in keys.enumerated() { #expect(book.current.key(key.id)?.consumer == consumer(number)) }
+  }
+
   @Test("of two records made in the same moment the one that allows less holds")
   func ties() throws {
     var disabled = try key(1)

@@ -109,6 +109,23 @@ struct RevisionKeeperTests {
     #expect(try rig.run { texts(rig) == ["2 two", "2 two", "2 two"] })
   }
 
+  @Test("What is running is taken over anew where another revision was on its way to the loops")
+  func goesBackInTime() throws {
+    let redis = try RealRedis()
+    let rig = try cluster(1, on: redis)
+    let keeper = rig.units[0].agent.revisions
+    var taken: [RevisionCandidate] = []
+    rig.units[0].take = { taken.append($1) }
+    #expect(try propose("two", on: rig) == .published(2))
+    #expect(try rig.run { taken.count == 1 })
+    #expect(try propose("one", on: rig) == .published(3))
+    #expect(try rig.run { taken.count == 2 })
+    #expect(taken.allSatisfy { keeper.isWanted($0) })
+    for candidate in taken { keeper.adopted(candidate) }
+    #expect(texts(rig) == ["3 one"])
+    #expect(!taken.contains { keeper.isWanted($0) })
+  }
+
   @Test("Where a node refuses, all go back to what was before, and the history says why", arguments: [1, 2])
   func goesBack(tolerance: Int64) throws {
     let redis = try RealRedis()

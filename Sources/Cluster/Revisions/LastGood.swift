@@ -38,6 +38,11 @@ public struct LastGood: Equatable, Sendable {
   }
 }
 
+extension RevisionCandidate {
+  /// What a shelf keeps of it.
+  public var lastGood: [UInt8] { LastGood(head, body: bytes).bytes }
+}
+
 /// Where a node keeps revisions over a restart. Called on the control loop.
 public protocol RevisionShelf: AnyObject {
   /// The contents of all files, at most a dozen, of at most ``LastGood/limit`` bytes each; in any order.

@@ -31,7 +31,7 @@ extension RevisionKeeper {
     let deadline = context.clock() + Self.diskPatience
     filings.pending.append(Filing(serial: serial, candidate: candidate, isRunning: isRunning, deadline: deadline))
     guard let shelf else { return kept(serial, nil) }
-    let bytes = LastGood(candidate.head, body: candidate.bytes).bytes
+    let bytes = candidate.lastGood
     guard let deliver else {
       shelf.keep(bytes, revision: candidate.head.head.revision) { _ in }
       return kept(serial, nil)

@@ -120,11 +120,15 @@ public final class RevisionKeeper: AgentPart {
     // Of two on their way the later one counts.
     if let running, running.head.head.revision > candidate.head.head.revision { return }
     if filed != candidate.head, let shelf {
-      let bytes = LastGood(candidate.head, body: candidate.bytes).bytes
-      shelf.keep(bytes, revision: candidate.head.head.revision) { _ in }
+      shelf.keep(candidate.lastGood, revision: candidate.head.head.revision) { _ in }
     }
     running = candidate
     settle(.active, candidate.head, remarkOnKeeping)
+  }
+
+  /// Whether the owner should still take `candidate` over: it, or a later one behind it, is what the node is to run.
+  public func isWanted(_ candidate: RevisionCandidate) -> Bool {
+    target.map { $0.head.revision >= candidate.head.head.revision } ?? false
   }
 
   /// The node cannot run `candidate`, and stays on what it has.

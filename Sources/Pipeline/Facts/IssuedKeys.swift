@@ -94,6 +94,27 @@ public final class IssuedKeys: Sendable {
     return places[shardNumber(of: mix)].entry(of: mix, sharing: shardBits)
   }
 
+  /// Where an id is, before what there is of it.
+  struct Location: BitwiseCopyable {
+    fileprivate let place: KeyShard.Place
+    fileprivate let index: Int
+  }
+
+  /// Where an id is, and has what there is of it fetched: see ``entry(at:)``, which must be asked of the same object.
+  @inline(__always)
+  func locate(_ id: KeyID) -> Location? {
+    let mix = Self.mix(id)
+    let place = places[shardNumber(of: mix)]
+    let index = place.index(of: mix, sharing: shardBits)
+    guard index >= 0 else { return nil }
+    place.expect(entry: index)
+    return Location(place: place, index: index)
+  }
+
+  /// What there is at a location.
+  @inline(__always)
+  func entry(at location: Location) -> Entry { location.place.entry(location.index) }
+
   /// Whether this is the digest of a key that can be used at a second: a look at the table alone.
   public func isValid(_ id: KeyID, _ digest: Digest, at seconds: UInt32) -> Bool {
     guard let entry = entry(of: id) else { return false }

@@ -12,20 +12,32 @@ struct KeyConsumers: Sendable {
   private struct Chunk: Sendable {
     /// Where each name begins in ``bytes``, and where the last one ends.
     var starts: ContiguousArray<UInt32> = []
-    var profiles: ContiguousArray<UInt32> = []
     var bytes: ContiguousArray<UInt8> = []
+    /// The profile of all; of the first one where they have several.
+    private var profile: UInt32 = 0
+    /// Empty as long as all have the same.
+    private(set) var profiles: ContiguousArray<UInt32> = []
 
-    init() {
+    /// With room for names of so many bytes: growing leaves holes between the chunks, as large as these.
+    init(room: Int) {
       starts.reserveCapacity(chunkMask + 2)
-      profiles.reserveCapacity(chunkMask + 1)
+      bytes.reserveCapacity(room)
       starts.append(0)
     }
 
+    func profile(_ place: Int) -> UInt32 { profiles.isEmpty ? profile : profiles[place] }
+
     mutating func append(_ name: [UInt8], _ profile: UInt32) {
+      let count = starts.count - 1
+      if count == 0 { self.profile = profile }
+      if profiles.isEmpty && profile != self.profile {
+        profiles.reserveCapacity(chunkMask + 1)
+        profiles.append(contentsOf: repeatElement(self.profile, count: count))
+      }
+      if !profiles.isEmpty { profiles.append(profile) }
       bytes.append(contentsOf: name)
       starts.append(UInt32(bytes.count))
-      profiles.append(profile)
-      if profiles.count > chunkMask {
+      if count == chunkMask && bytes.capacity - bytes.count > bytes.count / 8 {
         // Full: without the room for more.
         var exact: ContiguousArray<UInt8> = []
         exact.reserveCapacity(bytes.count)
@@ -41,7 +53,7 @@ struct KeyConsumers: Sendable {
   private(set) var count: Int32 = 0
 
   private func profileNumber(of index: Int32) -> UInt32 {
-    chunks[Int(index) >> Self.chunkBits].profiles[Int(index) & Self.chunkMask]
+    chunks[Int(index) >> Self.chunkBits].profile(Int(index) & Self.chunkMask)
   }
 
   /// Whether the configuration does not say what the consumer is. Counts no reference.
@@ -83,7 +95,10 @@ struct KeyConsumers: Sendable {
   }
 
   private mutating func append(_ name: [UInt8], _ profile: UInt32) {
-    if Int(count) & Self.chunkMask == 0 { chunks.append(Chunk()) }
+    if Int(count) & Self.chunkMask == 0 {
+      let usual = chunks.last?.bytes.count ?? 0
+      chunks.append(Chunk(room: usual + usual / 32))
+    }
     chunks[chunks.count - 1].append(name, profile)
     count += 1
   }
@@ -110,7 +125,7 @@ struct KeyConsumers: Sendable {
         {
           return index
         }
-        place = (place + 1) & (table.count - 1)
+        place = self.place(after: place)
       }
       let index = consumers.count
       consumers.append(name, profile)
@@ -130,15 +145,20 @@ struct KeyConsumers: Sendable {
 
     private func place(of name: RawSpan, _ profile: UInt32) -> Int {
       let name = QuotaKey(configured: "", span: name)
-      return Int(truncatingIfNeeded: name.low &+ UInt64(profile)) & (table.count - 1)
+      // Below the number of places, since the other factor is below 2⁶⁴.
+      return Int(
+        (name.low &+ UInt64(profile) &* 0x9e37_79b9_7f4a_7c15).multipliedFullWidth(by: UInt64(table.count)).high)
     }
 
+    private func place(after place: Int) -> Int { place + 1 == table.count ? 0 : place + 1 }
+
     private mutating func grow(_ consumers: KeyConsumers) {
-      table = ContiguousArray(repeating: -1, count: table.count * 2)
+      // By a quarter: doubling would leave half of a million's places empty.
+      table = ContiguousArray(repeating: -1, count: table.count + table.count / 4)
       for index in 0..<consumers.count {
         let profile = consumers.profileNumber(of: index)
         var place = consumers.withName(of: index) { self.place(of: $0, profile) }
-        while table[place] >= 0 { place = (place + 1) & (table.count - 1) }
+        while table[place] >= 0 { place = self.place(after: place) }
         table[place] = index
       }
     }

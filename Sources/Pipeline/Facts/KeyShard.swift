@@ -1,3 +1,5 @@
+import Core
+
 /// Some keys whose mixes have the same first bits, sorted by them, in one piece of memory: first all mixes, then the entries.
 /// Immutable.
 ///
@@ -17,19 +19,35 @@ final class KeyShard: @unchecked Sendable {
     }
 
     @inline(__always)
-    fileprivate func entry(_ index: Int) -> IssuedKeys.Entry {
+    func entry(_ index: Int) -> IssuedKeys.Entry {
       unsafe memory.load(
         fromByteOffset: count &* 8 &+ index &* MemoryLayout<IssuedKeys.Entry>.stride, as: IssuedKeys.Entry.self)
     }
 
-    /// The entry of a mix; nil where there is none. `bits` are those that all mixes here have in common.
+    /// The index of a mix; −1 where there is none. `bits` are those that all mixes here have in common.
     @inline(__always)
-    func entry(of mix: UInt64, sharing bits: Int) -> IssuedKeys.Entry? {
+    func index(of mix: UInt64, sharing bits: Int) -> Int {
       // Mixes are spread evenly, so it lies about here: some steps off.
       var index = Int(truncatingIfNeeded: (mix &<< UInt64(bits)).multipliedFullWidth(by: UInt64(count)).high)
       while index < count && self.mix(index) < mix { index &+= 1 }
       while index > 0 && self.mix(index &- 1) >= mix { index &-= 1 }
-      return index < count && self.mix(index) == mix ? entry(index) : nil
+      return index < count && self.mix(index) == mix ? index : -1
+    }
+
+    /// The entry of a mix; nil where there is none.
+    @inline(__always)
+    func entry(of mix: UInt64, sharing bits: Int) -> IssuedKeys.Entry? {
+      let index = index(of: mix, sharing: bits)
+      return index < 0 ? nil : entry(index)
+    }
+
+    /// Has an entry fetched, which lies in one line of the cache or in two.
+    @inline(__always)
+    func expect(entry index: Int) {
+      let stride = MemoryLayout<IssuedKeys.Entry>.stride
+      let start = unsafe memory + (count &* 8 &+ index &* stride)
+      unsafe prefetch(start)
+      unsafe prefetch(start + (stride &- 1))
     }
   }
 

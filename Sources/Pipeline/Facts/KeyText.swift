@@ -85,10 +85,13 @@ public struct KeyID: Hashable, Sendable, BitwiseCopyable {
   public init?(_ text: RawSpan) {
     guard text.byteCount == Self.letterCount else { return nil }
     var number: UInt64 = 0
+    var all: UInt8 = 0
     for offset in 0..<Self.letterCount {
-      guard let digit = Base62.value(text[byte: offset]) else { return nil }
-      number = number &* 62 &+ digit
+      let digit = Base62.digit(text[byte: offset])
+      all |= digit
+      number = number &* 62 &+ UInt64(digit)
     }
+    guard all != Base62.noDigit else { return nil }
     self.init(number: number)
   }
 
@@ -106,14 +109,24 @@ public struct KeyID: Hashable, Sendable, BitwiseCopyable {
 enum Base62 {
   private static let alphabet = Array("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz".utf8)
 
+  /// What stands for no digit: all bits, so that it shows in many digits combined.
+  static let noDigit: UInt8 = 255
+
+  /// The digit of a letter, without a jump: letters of keys are random, and every second jump would be mispredicted.
+  @inline(__always)
+  static func digit(_ letter: UInt8) -> UInt8 {
+    let (decimal, capital, small) = (letter &- 48, letter &- 65, letter &- 97)
+    let isDecimal: UInt8 = decimal < 10 ? 255 : 0
+    let isCapital: UInt8 = capital < 26 ? 255 : 0
+    let isSmall: UInt8 = small < 26 ? 255 : 0
+    let none = ~(isDecimal | isCapital | isSmall)
+    return isDecimal & decimal | isCapital & (capital &+ 10) | isSmall & (small &+ 36) | none
+  }
+
   @inline(__always)
   static func value(_ letter: UInt8) -> UInt64? {
-    switch letter {
-    case 48...57: UInt64(letter &- 48)
-    case 65...90: UInt64(letter &- 55)
-    case 97...122: UInt64(letter &- 61)
-    default: nil
-    }
+    let digit = digit(letter)
+    return digit == noDigit ? nil : UInt64(digit)
   }
 
   /// `number` with leading zeros.

@@ -109,7 +109,8 @@ enum RevocationWindow {
   }
 }
 
-/// A Bloom filter of blocks of 64 bytes, each a line of the cache. Filled by whoever makes it, immutable afterwards.
+/// A Bloom filter of blocks of 64 bytes, each a line of the cache, on huge pages: a look misses the cache once and its
+/// address's translation never. Filled by whoever makes it, immutable afterwards.
 ///
 /// `@unchecked`: the memory belongs to it alone and is not changed once it is shared.
 @safe
@@ -117,17 +118,15 @@ final class MarkFilter: @unchecked Sendable {
   private static let bitsPerMark = 10
   private static let probes = 6
 
+  private let pages: ZeroedPages
   private let words: UnsafeMutablePointer<UInt64>
   private let blockCount: UInt64
 
   init(count: Int) {
     blockCount = UInt64(max(1, (count * Self.bitsPerMark + 511) / 512))
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: Int(blockCount) * 64, alignment: 64)
-    unsafe memory.initializeMemory(as: UInt8.self, repeating: 0, count: Int(blockCount) * 64)
-    unsafe words = memory.bindMemory(to: UInt64.self, capacity: Int(blockCount) * 8)
+    pages = ZeroedPages(byteCount: Int(blockCount) * 64, isHuge: true)
+    unsafe words = pages.start.bindMemory(to: UInt64.self, capacity: Int(blockCount) * 8)
   }
-
-  deinit { unsafe words.deallocate() }
 
   var byteCount: Int { Int(blockCount) * 64 }
 

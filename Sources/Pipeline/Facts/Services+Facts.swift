@@ -18,10 +18,11 @@ extension Services {
     return match(id, entry, facts)
   }
 
-  /// Whose key a text of this digest is, of those that the cluster has made.
-  func holder(ofIssued key: RawSpan, _ digest: Digest) -> KeyMatch {
-    guard let facts, let id = KeyText.id(in: key) else { return .unknown }
-    guard let entry = facts.keys.with({ $0.entry(of: id) }), entry.digest == digest else {
+  /// Whose key a text of the id `id` is whose digest is in no ring. The way to the id's entry may depend on the id, which is
+  /// no secret; digests are compared in constant time.
+  func holder(ofIssued key: RawSpan, _ id: KeyID, _ location: IssuedKeys.Location?, _ digest: Digest) -> KeyMatch {
+    guard let facts, let location, case let entry = facts.keys.with({ $0.entry(at: location) }), entry.digest == digest
+    else {
       // Only now does it matter whether it could be a key at all.
       return KeyText.read(key) == .mistyped ? .mistyped : .unknown
     }
