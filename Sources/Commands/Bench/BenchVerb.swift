@@ -12,7 +12,8 @@ extension Verb {
       Sends requests over http and unix sockets (http://host:port/path, unix:/socket:/path) and measures to the last byte.
       Without --rate every connection sends its next request when it has its answer (closed loop). With --rate requests
       are due at even intervals whatever the server does, and latency counts from when they were due (open loop).
-      Several URLs are asked in turn. Ctrl-C ends early and still prints the result. Exit status 1: nothing could be
+      Several URLs are asked in turn; with --compare each is a target of its own, measured in rounds, one after the other, and
+      compared with the first. Ctrl-C ends early and still prints the result. Exit status 1: nothing could be
       measured, or the rate was not held.
       """,
     options: [
@@ -36,11 +37,14 @@ extension Verb {
       Option("--pipeline", value: "N", "send so many requests at once on a connection (1)"),
       Option("--json", value: "FILE|-", "write the result as JSON, to standard output with -"),
       Option("--html", value: "FILE", "write the result as one HTML page with plots"),
+      Option("--compare", "measure the URLs one after the other, in rounds, and compare them"),
+      Option("--rounds", value: "N", "--compare: so many rounds (3)"),
       Option("--quiet", "-q", "no progress"),
     ],
     examples: [
       "sluice bench http://127.0.0.1:8080/v1/orders",
       "sluice bench -c 200 -R 20000 -w 2s -d 30s --html result.html http://127.0.0.1:8080/v1/orders",
+      "sluice bench --compare --rounds 5 -d 4s http://127.0.0.1:8080/orders http://127.0.0.1:8081/orders",
       "sluice bench -n 100000 --keys keys.txt --key-header X-API-Key --json - http://127.0.0.1:8080/v1/orders",
     ],
     run: { (arguments) throws(UsageError) in try BenchCommand.run(arguments) })
@@ -54,10 +58,13 @@ enum BenchCommand {
   static func run(_ arguments: Arguments) throws(UsageError) -> ExitStatus {
     ProcessLimits.raiseDescriptors()
     let plan = try plan(arguments, resolve: resolve)
+    let isShown = Console.showsProgress && !arguments.has("--quiet")
+    if arguments.has("--compare") { return try compare(plan, arguments, showsProgress: isShown) }
+    if arguments.has("--rounds") { throw UsageError("--rounds goes with --compare; add it") }
     let json = arguments.value("--json")
     let result: BenchResult
     do {
-      result = try BenchRunner.run(plan, showsProgress: Console.showsProgress && !arguments.has("--quiet"))
+      result = try BenchRunner.run(plan, showsProgress: isShown)
     } catch {
       Console.error("sluice bench: \(error.message)\n")
       return .failed
@@ -75,6 +82,39 @@ enum BenchCommand {
       Console.output(BenchText.render(result))
     }
     return result.status
+  }
+
+  /// Measures the targets of `plan` one after the other, in rounds.
+  private static func compare(
+    _ plan: BenchPlan, _ arguments: Arguments, showsProgress: Bool
+  ) throws(UsageError) -> ExitStatus {
+    guard plan.targets.count >= 2 else { throw UsageError("--compare needs two URLs at least; give another one") }
+    if arguments.has("--html") { throw UsageError("--compare and --html exclude each other; take --json") }
+    let rounds = try arguments.integer("--rounds", in: 1...BenchComparison.roundLimit) ?? 3
+    var comparison = BenchComparison(targets: plan.targets.count)
+    rounds: for _ in 0..<rounds {
+      for target in plan.targets.indices {
+        var single = plan
+        (single.targets, single.requests) = ([plan.targets[target]], [plan.requests[target]])
+        do {
+          let result = try BenchRunner.run(single, showsProgress: showsProgress)
+          comparison.add(result, target: target)
+          if result.isInterrupted { break rounds }
+        } catch {
+          Console.error("sluice bench: \(error.message)\n")
+          return .failed
+        }
+      }
+    }
+    guard let path = arguments.value("--json") else {
+      Console.output(comparison.text())
+      return comparison.status
+    }
+    do throws(Console.FileError) { try Console.write(comparison.json(), to: path) } catch {
+      Console.error("sluice bench: \(error.message)\n")
+      return .failed
+    }
+    return comparison.status
   }
 
   /// Checks the arguments; `resolve` finds the address of a name.
