@@ -1,5 +1,7 @@
 """The router: nodes come and go behind it, and its clients do not notice."""
 
+import json
+import socket
 import threading
 import time
 from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
@@ -9,6 +11,11 @@ import pytest
 from nodes import SECRET, WARM, Cluster, Router, limited
 from support import accepts, ask, connect, free_port, ok, sluice, until
 
+# Writes a record as if its node lived.
+FORGE = """local now, pulse = redis.call('TIME'), redis.call('GET', 'sluice:test:{cluster}:pulse')
+local _, age = struct.unpack('<dd', pulse)
+redis.call('HSET', KEYS[1], ARGV[1], struct.pack('<dd', now[1] * 1000000 + now[2], age) .. ARGV[2])
+return 1"""
 PLAIN = {"id": "all", "match": {"path": "/*"}, "upstream": "origin"}
 
 
@@ -83,6 +90,14 @@ def routed(cluster, tmp_path):
     yield start
     for each in started:
         each.__exit__()
+
+
+def exactly(redis, *words):
+    """A command whose words may hold anything."""
+    parts = [word.encode() for word in words]
+    with socket.create_connection(("127.0.0.1", redis.port), 1) as s:
+        s.sendall(b"*%d\r\n" % len(parts) + b"".join(b"$%d\r\n%s\r\n" % (len(part), part) for part in parts))
+        return redis.answer(s.makefile("rb"))
 
 
 def served(cluster):
@@ -199,6 +214,22 @@ def test_two_routers_share_nothing_but_the_list(routed, tmp_path):
         c.nodes[2].process.send_signal(SIGKILL)
         for load in loads:
             assert load.has_answers().end() == []
+
+
+def test_who_can_write_to_the_store_draws_no_requests(routed, origin):
+    c = routed()
+    thief = origin()
+    load = Load(c.router.port).has_answers()
+    members = c.redis.ask("HGETALL", "sluice:test:{cluster}:members")
+    name, value = next((n, v) for n, v in zip(members[::2], members[1::2]) if not n.startswith(b"router:"))
+    record = json.loads(value[16:])
+    for forged in ({**record, "reach": [thief.address]}, {**record, "id": "00000000000000ff", "reach": [thief.address]}):
+        text = json.dumps(forged)
+        exactly(c.redis, "EVAL", FORGE, "1", "sluice:test:{cluster}:members", forged["id"], text)
+        exactly(c.redis, "PUBLISH", "sluice:test:cluster", f"member {forged['id']}")
+        load.has_answers(200)
+    until(lambda: "does not have the cluster's secret" in c.router.said(), "the router says so")
+    assert load.end() == [] and thief.requests == []
 
 
 def test_the_nodes_of_the_file_need_no_store(routed, tmp_path):

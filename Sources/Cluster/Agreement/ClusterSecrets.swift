@@ -16,6 +16,8 @@ public struct ClusterSecrets: Sendable {
     case snapshot
     /// Entries of the audit log.
     case audit
+    /// Where routers reach a node.
+    case place
   }
 
   private struct Keys: Sendable {

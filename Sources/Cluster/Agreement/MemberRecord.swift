@@ -16,6 +16,8 @@ public struct MemberRecord: Equatable, Sendable {
   public var reach: [String] = []
   /// Where routers reach it that send a PROXY header first.
   public var reachProxied: [String] = []
+  /// The cluster's code of ``place``, in Base64: routers send requests nowhere else.
+  public var proof = ""
   /// Where its admin port is; nil where it has none.
   public var admin: String?
   /// Whether it takes requests, and whether it is about to end.
@@ -68,6 +70,8 @@ public struct MemberRecord: Equatable, Sendable {
     Self.write(reach, to: &json)
     json.key("reachProxied")
     Self.write(reachProxied, to: &json)
+    json.key("proof")
+    json.string(proof)
     json.key("admin")
     if let admin { json.string(admin) } else { json.null() }
     json.key("ready")
@@ -108,6 +112,12 @@ public struct MemberRecord: Equatable, Sendable {
 
   private static func texts(_ value: JSONValue?) -> [String] { (value?.elements ?? []).compactMap(\.string) }
 
+  /// Who it is and where it is reached; no address has a line end.
+  var place: [UInt8] {
+    let lines = [identity.id, host, "\(reach.count)"] + reach + reachProxied
+    return Array(lines.joined(separator: "\n").utf8)
+  }
+
   /// What routers must know at once.
   struct News: Equatable {
     let isTaking: Bool
@@ -143,6 +153,7 @@ public struct MemberRecord: Equatable, Sendable {
     host = root["host"]?.string ?? ""
     reach = Self.texts(root["reach"])
     reachProxied = Self.texts(root["reachProxied"])
+    proof = root["proof"]?.string ?? ""
     admin = root["admin"]?.string
     isReady = root["ready"]?.bool ?? false
     isDraining = root["draining"]?.bool ?? false

@@ -3,6 +3,7 @@
 // list of those that live.
 
 import Core
+import Crypto
 
 /// A node's part in knowing the members. It belongs to the control loop.
 public final class Membership: AgentPart {
@@ -121,6 +122,7 @@ public final class Membership: AgentPart {
 
   private func tell(_ moment: Int64) {
     for contribute in contributors { contribute(&own) }
+    own.proof = Base64.encode(context.secrets.code(of: own.place, for: .place))
     isTelling = true
     sentAt = moment
     tellAt = moment + Self.interval

@@ -2,6 +2,7 @@
 // what it knows outlasts the store: where that is gone, or has been emptied, the nodes are those that were there last.
 
 import Core
+import Crypto
 
 /// A router's view of its cluster.
 public final class RouterAgent: StoreAgent {
@@ -20,7 +21,8 @@ public final class RouterAgent: StoreAgent {
   }
 }
 
-/// Which nodes take requests.
+/// Which nodes take requests: those that have the cluster's secret, so that whoever can write to the store cannot draw
+/// requests to a place of his own.
 ///
 /// A node is there from the moment it says that it takes requests, until it says otherwise, has given no sign of life for
 /// ``Member/life``, or was taken off the store for so long. A store that was emptied so loses nobody: all tell anew within a
@@ -44,6 +46,8 @@ public final class NodeDirectory: AgentPart {
   private let members: Membership
   private var entries: [String: Entry] = [:]
   private var lookAt: Int64 = .max
+  /// Who was told of for having no proof.
+  private var unproven: Set<String> = []
 
   init(_ context: AgentContext, _ members: Membership) {
     self.context = context
@@ -73,6 +77,7 @@ public final class NodeDirectory: AgentPart {
     isSettled = true
     for member in members.all {
       let id = member.record.identity.id
+      guard isProven(member.record) else { continue }
       entries[id] = member.isAlive ? Entry(record: member.record, seenAt: now) : nil
     }
     entries = entries.filter { now - $0.value.seenAt <= Member.life }
@@ -83,6 +88,16 @@ public final class NodeDirectory: AgentPart {
     guard !found.isEmpty, found.map(Place.init) != nodes.map(Place.init) else { return }
     nodes = found
     context.emit(.nodes)
+  }
+
+  private func isProven(_ record: MemberRecord) -> Bool {
+    let code = Base64.decode(record.proof) ?? []
+    if context.secrets.matches(record.place, code: code, for: .place) { return true }
+    // The dead of another time, or a handful of liars: a line each.
+    if unproven.count < 100, unproven.insert(record.identity.id).inserted {
+      context.remark("\(record.identity.name) does not have the cluster's secret; no request goes there")
+    }
+    return false
   }
 
   /// What of a record decides where requests go.
