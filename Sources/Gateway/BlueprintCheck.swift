@@ -10,17 +10,25 @@ public struct BlueprintCheck: Sendable {
 
   /// Checks a configuration without making it run. A reference that cannot be resolved is a warning here: a file is often
   /// checked on another machine than the one that knows its secrets. A file that has none of a node's own sections is checked
-  /// as what a cluster's revision says.
+  /// as what a cluster's revision says, one with a section `router` as a router's.
   public init(text: [UInt8], secrets: @escaping SecretResolver) {
     let members = JSONDocument.parse(text).document?.root.members.compactMap(\.key.string) ?? []
     let isRevision = !members.isEmpty && !members.contains { NodeSections.names.contains($0) }
+    let isRouter = members.contains(RouterFile.section)
     let result =
-      isRevision
-      ? Blueprint.read(.usual, revision: text, secrets: secrets, toleratesMissingSecrets: true)
-      : Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
+      isRouter
+      ? Blueprint.readRouter(text: text, secrets: secrets, toleratesMissingSecrets: true)
+      : isRevision
+        ? Blueprint.read(.usual, revision: text, secrets: secrets, toleratesMissingSecrets: true)
+        : Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
     diagnostics = result.diagnostics
     summary = result.blueprint.map { blueprint in
       func count(_ count: Int, _ name: String) -> String { "\(count) \(name)\(count == 1 ? "" : "s")" }
+      let nodes = blueprint.upstreams.first?.endpoints.count ?? 0
+      if isRouter {
+        let places = nodes == 0 ? "nodes as the members say" : count(nodes, "node")
+        return "a router, \(count(blueprint.listeners.count, "listener")), \(places)"
+      }
       let keys = blueprint.keyRing.consumers.reduce(0) { $0 + $1.keys.count }
       return [
         isRevision ? "for a cluster" : count(blueprint.listeners.count, "listener"),

@@ -10,26 +10,26 @@ import Policies
 public struct BlueprintSchema {
   private var writer: JSONWriter
 
-  /// The whole schema, indented, with a line end.
-  public static func text() -> String {
+  /// The whole schema of a node's file, or of a router's; indented, with a line end.
+  public static func text(ofRouter isRouter: Bool = false) -> String {
     let buffer = ByteBuffer()
     var schema = BlueprintSchema(writer: JSONWriter(buffer))
-    schema.writeRoot()
+    schema.writeRoot(isRouter: isRouter)
     return JSONIndent.indented(buffer.array)
   }
 
   /// What a file consists of, section by section.
-  static func sections() -> [OptionDescription] {
+  static func sections(ofRouter isRouter: Bool = false) -> [OptionDescription] {
     var reader = OptionReader(describing: "")
-    _ = BlueprintFile(&reader)
+    if isRouter { _ = RouterFile(&reader) } else { _ = BlueprintFile(&reader) }
     return reader.descriptions
   }
 
-  private mutating func writeRoot() {
+  private mutating func writeRoot(isRouter: Bool) {
     writer.beginObject()
     text("$schema", "https://json-schema.org/draft/2020-12/schema")
-    text("title", "Configuration of Sluice")
-    writeMembers(Self.sections())
+    text("title", isRouter ? "Configuration of a router of Sluice" : "Configuration of Sluice")
+    writeMembers(Self.sections(ofRouter: isRouter))
     writer.key("$defs")
     writer.beginObject()
     writeSharedDefinitions()

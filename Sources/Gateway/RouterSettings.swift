@@ -108,13 +108,18 @@ extension OptionFormat {
 
 /// The sections of a router's file.
 struct RouterFile {
+  /// What no other file has.
+  static let section = "router"
+
   let own: NodeSections
   let router: RouterSettings
 
   init(_ options: inout OptionReader) {
     _ = options.optionalString("$schema", BlueprintFile.schemaHelp)
     own = NodeSections(&options, isRouter: true)
-    router = options.section("router", "The nodes, and how requests are shared out among them.") { RouterSettings(&$0) }
+    router = options.section(Self.section, "The nodes, and how requests are shared out among them.") {
+      RouterSettings(&$0)
+    }
     let passes = own.listeners.contains(where: \.passesThrough)
     let needsList = router.nodes.endpoints.isEmpty || passes && router.proxied.endpoints.isEmpty
     guard !options.isDescribing, needsList, !own.hasRevisions else { return }
@@ -137,7 +142,14 @@ extension Blueprint {
   public static func readRouter(text: [UInt8], secrets: @escaping SecretResolver)
     -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
   {
-    read(text, secrets, isTolerant: false, isRouter: true) { options in
+    readRouter(text: text, secrets: secrets, toleratesMissingSecrets: false)
+  }
+
+  /// See ``read(text:secrets:toleratesMissingSecrets:)``.
+  static func readRouter(text: [UInt8], secrets: @escaping SecretResolver, toleratesMissingSecrets: Bool)
+    -> (blueprint: Blueprint?, diagnostics: [Diagnostic])
+  {
+    read(text, secrets, isTolerant: toleratesMissingSecrets, isRouter: true) { options in
       let file = RouterFile(&options)
       return (file.own, file.sections)
     }

@@ -112,6 +112,23 @@ def test_a_file_that_names_no_nodes_and_no_store_is_refused(tmp_path):
     assert "nothing says where the nodes are" in done.stderr and "router: { nodes:" in done.stderr
 
 
+def test_check_and_schema_know_routers(tmp_path):
+    import jsonschema
+
+    file = tmp_path / "router.json"
+    content = {"listeners": ["127.0.0.1:1"], "router": {"nodes": ["127.0.0.1:2"], "affinity": "header:X-API-Key"}}
+    file.write_text(json.dumps(content))
+    assert "a router, 1 listener, 1 node" in sluice("check", str(file)).stdout
+    schema = json.loads(sluice("schema", "--router").stdout)
+    jsonschema.Draft202012Validator(schema).validate(content)
+    content["router"]["balanced"] = "random"
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.Draft202012Validator(schema).validate(content)
+    file.write_text(json.dumps(content))
+    done = sluice("check", str(file))
+    assert done.returncode == 1 and 'did you mean "balance"?' in done.stderr
+
+
 def test_requests_are_shared_out_among_the_members(routed):
     c = routed()
     with connect(c.router.port) as stream:
