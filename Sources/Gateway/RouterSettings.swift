@@ -122,7 +122,9 @@ struct RouterFile {
     }
     let passes = own.listeners.contains(where: \.passesThrough)
     let needsList = router.nodes.endpoints.isEmpty || passes && router.proxied.endpoints.isEmpty
-    guard !options.isDescribing, needsList, !own.hasRevisions else { return }
+    // Where references may lead nowhere, that there is a store, and a section for the secret, must do.
+    let isGiven = options.session.toleratesMissingSecrets && options.has("store") && options.has("cluster")
+    guard !options.isDescribing, needsList, !own.hasRevisions, !isGiven else { return }
     options.session.fail(
       "nothing says where the nodes are", at: options.place(of: "router"),
       fix: "add router: { nodes: […] }, or store and cluster.secret as the nodes have them")

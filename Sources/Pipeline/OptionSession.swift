@@ -43,7 +43,8 @@ public final class OptionSession {
 
   let isDescribing: Bool
   let resolve: SecretResolver
-  let toleratesMissingSecrets: Bool
+  /// Whether a reference that leads nowhere is only warned of.
+  public let toleratesMissingSecrets: Bool
   var path: [OptionStep] = []
   private let text: [UInt8]
   private lazy var lines = LineIndex(text)
