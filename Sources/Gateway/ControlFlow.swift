@@ -176,7 +176,7 @@ struct ControlFlow: EventHandler {
     pendingStarts -= 1
     guard pendingStarts == 0, failure == nil else { return }
     if let user = blueprint.node.user {
-      if agent != nil {
+      if member != nil {
         StateFolder.give(blueprint.own, nodeName: node.name, toUser: user, report: node.sources.report)
       }
       do throws(PrivilegeError) { try Privileges.drop(toUser: user) } catch {
@@ -341,9 +341,24 @@ struct ControlFlow: EventHandler {
   /// The nodes that take requests are others now.
   private mutating func adoptNodes() {
     rebuildPlans()
-    guard hasStarted, let nodes = router?.directory.nodes else { return }
+    guard let directory = router?.directory else { return }
+    keep(directory.kept)
+    guard hasStarted else { return }
+    let nodes = directory.nodes
     for plan in plans { node.tell { .endpoints(plan.endpoints) } }
     node.sources.report("routing to \(nodes.map(\.identity.name).joined(separator: ", "))")
+  }
+
+  /// Writes down which nodes there are, for a start without the store.
+  private func keep(_ nodes: [UInt8]) {
+    let file = StateFolder.nodes(of: blueprint.own, nodeName: node.name)
+    do throws(DurableFile.Failure) {
+      try DurableFile.makeFolder(StateFolder.path(of: blueprint.own, nodeName: node.name))
+      try DurableFile.write(nodes, to: file)
+    } catch {
+      node.sources.report(
+        "which nodes there are is not kept over a restart: \(file): \(RevisionFolder.describe(error))")
+    }
   }
 
   /// Where the nodes are reached: a unix socket or a loopback address only by a router that sees the same ones.

@@ -196,6 +196,8 @@ public final class Node: Sendable {
     if let agent {
       introduce(agent, blueprint, world)
       lookUpHosts(of: agent)
+      let file = StateFolder.nodes(of: blueprint.own, nodeName: name)
+      if let kept = try? DurableFile.read(file, limit: StateFolder.longestNodes) { agent.directory.begin(with: kept) }
     }
     return agent
   }

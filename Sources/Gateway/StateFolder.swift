@@ -19,6 +19,10 @@ public enum StateFolder {
   static let revisions = "revisions"
   static let facts = "facts"
 
+  /// The file in which a router keeps which nodes there are, and its most bytes.
+  static func nodes(of own: NodeSections, nodeName: String) -> String { path(of: own, nodeName: nodeName) + "/nodes" }
+  static let longestNodes = 16 << 20
+
   /// Makes the folders that a node writes to, and makes them `user`'s: before the node becomes that user.
   static func give(_ own: NodeSections, nodeName: String, toUser user: String, report: (String) -> Void) {
     let folder = path(of: own, nodeName: nodeName)
@@ -101,7 +105,8 @@ public final class RevisionFolder: RevisionShelf {
     }
   }
 
-  private static func describe(_ failure: DurableFile.Failure) -> String {
+  /// What was wrong, in words.
+  static func describe(_ failure: DurableFile.Failure) -> String {
     switch failure {
     case .missing: "there is no such folder"
     case .notPermitted: "the process may not write there; name another folder as node.state"

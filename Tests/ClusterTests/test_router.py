@@ -197,6 +197,21 @@ def test_without_the_store_the_router_goes_on_with_the_nodes_it_knew(routed):
     assert min(counts[1:]) > 300
 
 
+def test_a_router_that_starts_without_the_store_goes_to_the_nodes_it_had(routed):
+    c = routed()
+    Load(c.router.port).has_answers().end()
+    c.redis.kill()
+    c.router.stop(SIGKILL)
+    c.router.start()
+    assert Load(c.router.port).has_answers(100).end() == []
+    # What was kept is believed only with the cluster's proof.
+    c.router.stop(SIGKILL)
+    file = c.router.state / "nodes"
+    file.write_text(file.read_text().replace(f"127.0.0.1:{c.nodes[0].port}", "127.0.0.1:1").replace('"proof":"', '"proof":"A'))
+    c.router.start(wait=False).wait_for_port()
+    assert ask(c.router.port).status == 503
+
+
 def test_one_caller_has_one_node(routed):
     c = routed(router={"affinity": "header:X-API-Key"})
     for key in range(40):
@@ -302,6 +317,26 @@ def test_connections_are_passed_on_as_they_are(routed):
     c.nodes[0].stop(SIGKILL)
     for _ in range(20):
         asks()
+
+
+def test_a_unix_socket_on_the_same_host_is_preferred(routed):
+    c = routed()
+    for number, node in enumerate(c.nodes):
+        content = c.content(number, [PLAIN, WARM])
+        listeners = [f"127.0.0.1:{node.port}", f"unix:{node.folder}/s"]
+        trusted = {**content["node"], "trustedProxies": ["127.0.0.1", "::1"]}
+        node.reload({**content, "listeners": listeners, "node": trusted})
+
+    def places():
+        assert ask(c.router.port, headers=[("X-Probe", "1")]).status == 200
+        return {line["upstream"] for line in c.router.log()[-8:]}
+
+    until(lambda: all(place.startswith("unix:") for place in places()), "requests go over unix sockets", 10)
+    load = Load(c.router.port).has_answers()
+    c.nodes[0].stop(SIGKILL)
+    assert load.has_answers(200).end() == []
+    # A socket file that nobody listens on any more is a node that is gone.
+    assert {line["client"] for node in c.nodes[1:] for line in node.log()[-20:]} == {"127.0.0.1"}
 
 
 def test_status_names_the_routers(routed):

@@ -55,6 +55,15 @@ public final class NodeDirectory: AgentPart {
     members.listObservers.append { [weak self] _ in self?.take() }
   }
 
+  /// ``nodes`` as a router keeps them over a restart: a record a line.
+  public var kept: [UInt8] { Array(nodes.map(\.encoded).joined(separator: [UInt8(ascii: "\n")])) }
+
+  /// Begins with what an earlier life of the router has kept, until the store says more. What has no proof is left out.
+  public func begin(with kept: [UInt8]) {
+    guard !isSettled else { return }
+    nodes = kept.split(separator: UInt8(ascii: "\n")).compactMap { MemberRecord(Array($0)) }.filter { isProven($0) }
+  }
+
   func connected() { lookAt = 0 }
 
   func disconnected() { lookAt = .max }
