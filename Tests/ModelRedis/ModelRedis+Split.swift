@@ -6,7 +6,8 @@ extension ModelRedis {
   /// primary for the rest. The former one notices that it has no replica left when ``refuseWrites()`` says so.
   public func split(with hosts: [IPAddress]) {
     precondition(isAlive && !isSplit)
-    former = (store, hosts)
+    replication.cut(at: world.now, lag: lag)
+    former = (store, replication, hosts)
     store.publish = { [unowned self] in publish($0, $1, asFormer: true) }
     for connection in connections {
       if case .ip(let host, port: _) = connection.peer.remote { connection.isFormer = hosts.contains(host) }

@@ -43,10 +43,12 @@ public final class ModelRedis {
   var server: ScriptedServer?
   var connections: [Connection] = []
   /// The primary of before a split, and the hosts that reach it and not the new one.
-  var former: (store: ModelStore, hosts: [IPAddress])?
+  var former: (store: ModelStore, replication: ModelReplication, hosts: [IPAddress])?
   /// Whether the command that is being answered came to the former primary.
   public private(set) var isAnsweringAsFormer = false
   private var isFrozen = false
+  /// How far the primary's replica is; the former primary has its own.
+  var replication: ModelReplication
   private var replica = Keyspace()
   private var replicaLibraries: [[UInt8]] = []
   /// What the replica has not heard yet.
@@ -68,6 +70,7 @@ public final class ModelRedis {
     self.lag = lag
     random = SeededGenerator(seed: seed)
     store = ModelStore { 0 }
+    replication = ModelReplication(at: world.now)
     begin(Keyspace(), libraries: [])
   }
 
@@ -92,6 +95,12 @@ public final class ModelRedis {
     store.keyspace = keyspace
     for source in libraries { _ = try? store.load(source) }
     store.publish = { [unowned self] in publish($0, $1, asFormer: false) }
+    store.configuration.removeAll { $0.name.hasSuffix("to-write") }
+    store.configuration += [("min-replicas-to-write", "1"), ("min-slaves-to-write", "1")]
+    let replication = ModelReplication(at: world.now)
+    self.replication = replication
+    store.replication = { [unowned self] in (replication.written, replication.followed(at: world.now, lag: lag)) }
+    store.hurryReplica = { [unowned self] in replication.ask(at: world.now) }
     replica = keyspace
     replicaLibraries = libraries
     log = []
@@ -212,6 +221,7 @@ public final class ModelRedis {
     isAnsweringAsFormer = connection.isFormer
     let reply = (connection.isFormer ? former?.store ?? store : store).run(words)
     if connection.isFormer {
+      if let former, !former.store.changes.isEmpty { former.replication.write(1, at: world.now) }
       former?.store.changes = []
     } else {
       noteChanges()
@@ -223,6 +233,7 @@ public final class ModelRedis {
   func noteChanges() {
     if !store.changes.isEmpty {
       log.append((world.now, store.changes))
+      replication.write(store.changes.count, at: world.now)
       store.changes = []
       if log.count >= 512 { replicate() }
     }

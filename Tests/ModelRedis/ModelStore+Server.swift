@@ -20,7 +20,12 @@ extension ModelStore {
       }
       return .list(found.flatMap { [.text($0.name), .text($0.value)] })
     },
-    "wait": read(3) { (_, _) throws(ModelFault) in .integer(0) },
+    "wait": read(3) { (store, _) throws(ModelFault) in
+      let (written, followed) = store.replication()
+      if followed != written { store.hurryReplica() }
+      // Who waits for longer than a moment is not modelled.
+      return .integer(followed == written ? 1 : 0)
+    },
     "publish": read(3) { (store, words) throws(ModelFault) in .integer(Int64(store.publish(words[1], words[2]))) },
     // Redis before 6.0 does not know it; nodes speak RESP2 and do not ask.
     "hello": read(-1) { (_, _) throws(ModelFault) in throw ModelFault("NOPROTO unsupported protocol version") },
@@ -38,6 +43,8 @@ extension ModelStore {
   ]
 
   private func info(_ section: String) -> String {
+    let (written, followed) = replication()
+    let replica = followed.map { "slave0:ip=10.0.0.9,port=6379,state=online,offset=\($0),lag=0\r\n" } ?? ""
     let sections = [
       (
         "SERVER",
@@ -47,8 +54,8 @@ extension ModelStore {
       ("PERSISTENCE", "# Persistence\r\nloading:0\r\naof_enabled:0\r\nrdb_last_bgsave_status:ok\r\n"),
       (
         "REPLICATION",
-        "# Replication\r\nrole:\(standing.isReplica ? "slave" : "master")\r\nconnected_slaves:0\r\n"
-          + "master_replid:\(standing.replicationID)\r\nmaster_repl_offset:0\r\n"
+        "# Replication\r\nrole:\(standing.isReplica ? "slave" : "master")\r\nconnected_slaves:\(replica.isEmpty ? 0 : 1)\r\n"
+          + replica + "master_replid:\(standing.replicationID)\r\nmaster_repl_offset:\(written)\r\n"
       ),
     ]
     return sections.filter { section.isEmpty || $0.0 == section }.map(\.1).joined(separator: "\r\n")

@@ -41,6 +41,10 @@ public final class ModelStore {
   var changes: [Change] = []
   /// Who hears what is published; returns how many do.
   var publish: (_ channel: [UInt8], _ payload: [UInt8]) -> Int = { _, _ in 0 }
+  /// How far it has written, and how far a replica that is online has told to have followed; nil where there is none.
+  public var replication: () -> (written: Int64, followed: Int64?) = { (0, nil) }
+  /// Has the replica tell.
+  var hurryReplica: () -> Void = {}
   var configuration: [(name: String, value: String)] = [
     ("hash-max-listpack-entries", "64"), ("hash-max-ziplist-entries", "64"), ("lazyfree-lazy-expire", "yes"),
     ("min-replicas-to-write", "0"), ("min-slaves-to-write", "0"), ("maxmemory-policy", "noeviction"),

@@ -50,6 +50,33 @@ struct ModelRedisTests {
     for _ in 0..<2000 { try same(trace.packing(), redis, store) }
   }
 
+  @Test("A script learns of a replica in the same words")
+  func replica() throws {
+    let (redis, replica) = (try RedisServer(), try RedisServer())
+    func real(_ server: RedisServer, _ words: String) throws -> RedisServer.Answer {
+      try server.send([RedisServer.command(words.split(separator: " ").map { Array($0.utf8) })])[0]
+    }
+    let port = try #require(try (20_000...30_000).first { try real(redis, "CONFIG SET port \($0)") == .status("OK") })
+    #expect(try real(replica, "REPLICAOF 127.0.0.1 \(port)") == .status("OK"))
+    // Behind the first, a write is there in a moment.
+    let isOnline = try (0..<100).contains { _ in
+      _ = try real(redis, "SET a b")
+      return try real(redis, "WAIT 1 100") == .number(1)
+    }
+    try #require(isOnline)
+    let store = ModelStore { 0 }
+    store.replication = { (7, 5) }
+    try same(
+      """
+      local info, told = redis.call('INFO', 'replication'), {}
+      for _, name in ipairs({'role', 'connected_slaves', 'slave0', 'slave1', 'master_repl_offset'}) do
+        local line = string.match(info, name .. ':([^\\r\\n]*)') or 'none'
+        told[#told + 1] = (string.gsub(line, '%d%d*', '0'))
+      end
+      return told
+      """, redis, store)
+  }
+
   private func same(_ source: String, _ redis: RedisServer, _ store: ModelStore) throws {
     let words = ["EVAL", source, "1", "key", "a", "17"].map { Array($0.utf8) }
     let real = try redis.send([RedisServer.command(words)])[0]

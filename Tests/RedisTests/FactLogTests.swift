@@ -198,6 +198,33 @@ private final class FactRig {
     #expect(facts.breaches.isEmpty)
   }
 
+  @Test("A primary whose replica is silent proves nothing any more; before, the proof is never old")
+  func silentReplica() throws {
+    let primary = try RealRedis(usesPort: true, "--repl-diskless-sync-delay 0")
+    #expect(try FailoverGroup.poll(primary.socket, "PING") { $0 == "+PONG" })
+    let replica = try RealRedis(usesPort: true, "--replicaof 127.0.0.1 \(primary.port)")
+    #expect(try FailoverGroup.poll(primary.socket, "INFO", "replication") { $0.contains("state=online,offset=") })
+    let facts = try FactRig(1, .single(RedisServer(address: .socket(primary.socket))), primary)
+    let verification = facts.keeper(0).verification
+    var oldest: Int64 = 0
+    try facts.run(milliseconds: 3000) {
+      oldest = max(oldest, Clock.bootTime() - verification.verifiedAt)
+      return false
+    }
+    #expect(oldest < 1_800_000_000)
+    replica.freeze()
+    let frozen = Clock.bootTime()
+    try facts.run(milliseconds: 2200)
+    // What it had told by then may prove a look of just before.
+    #expect(verification.verifiedAt < frozen)
+    let loop = LoopFacts(markKey: SipKey(low: 1, high: 2), clock: verification, bootTime: Clock.bootTime)
+    #expect(loop.isStale)
+    #expect(try facts.revoke())
+    replica.thaw()
+    #expect(try facts.run(milliseconds: 3000) { !loop.isStale })
+    #expect(facts.breaches.isEmpty)
+  }
+
   @Test("After all was lost the nodes bring everything back, and a newcomer learns it")
   func flushed() throws {
     let facts = try FactRig()

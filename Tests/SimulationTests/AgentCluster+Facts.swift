@@ -134,8 +134,8 @@ extension AgentCluster {
     let moment = world.now.advanced(byNanoseconds: -age - 2_000_000)
     // What a failover has lost comes back with those who knew it, and not before they do.
     let since = restored
-    if let split = splits.last, split.host == lives[life].host, split.to == .never, moment > split.refusal {
-      problems.append("\(world.now.nanoseconds / 1_000_000) ms: node \(life) trusts a primary that takes no writes")
+    if let split = splits.last, split.host == lives[life].host, split.to == .never, moment > split.from {
+      problems.append("\(world.now.nanoseconds / 1_000_000) ms: node \(life) trusts a primary that is cut off")
     }
     for (index, fact) in facts.enumerated() {
       guard let stored = fact.stored, stored < moment, stored > since, !fact.holders.contains(life) else { continue }

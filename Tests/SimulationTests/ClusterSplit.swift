@@ -5,8 +5,6 @@ import Simulation
 struct ClusterSplit {
   let host: IPAddress
   let from: Instant
-  /// When the former primary took no writes any more; never, where it was gone before.
-  var refusal = Instant.never
   var to = Instant.never
 }
 
@@ -30,7 +28,6 @@ extension NodeCluster {
     }
     world.after(writes) { [unowned self] in
       guard splits[number].to == .never else { return }
-      splits[number].refusal = world.now
       redis.refuseWrites()
     }
     world.after(duration) { [unowned self] in

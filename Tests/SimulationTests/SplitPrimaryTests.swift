@@ -9,7 +9,7 @@ import Testing
 
 @Suite("A split primary") struct SplitPrimaryTests {
   private static let promotion = Duration.milliseconds(1000)
-  private static let writes = Duration.milliseconds(2000)
+  private static let writes = Duration.milliseconds(3000)
   private static let duration = Duration.seconds(9)
 
   private var calm: Conditions {
@@ -53,19 +53,20 @@ import Testing
     }
   }
 
-  @Test("A node that was cut off knows that it is: its facts are stale two seconds after the last write")
+  @Test("A node that was cut off knows that it is: its facts are stale two seconds after the cut")
   func stale() throws {
     for (seed, isLeader) in zip(1...8 as ClosedRange<UInt64>, [true, false, true, false, true, false, true, false]) {
       let (cluster, place) = try split(theLeader: isLeader, seed)
-      cluster.world.run(for: Self.writes - .milliseconds(200))
+      cluster.world.run(for: Self.promotion + .milliseconds(800))
       let fact = cluster.revoke(at: (place + 1) % 4)
-      cluster.world.run(for: .milliseconds(2200))
+      cluster.world.run(for: .milliseconds(205))
       let loop = LoopFacts(
         markKey: AgentCluster.secrets.factKey, clock: cluster.agents[place].verification,
         bootTime: { cluster.lives[place].loops[0].bootNanoseconds })
       #expect(loop.isStale, "seed \(seed)")
-      #expect(cluster.facts[fact].holders.contains((place + 2) % 4))
-      cluster.world.run(for: Self.duration - Self.writes)
+      cluster.world.run(for: .milliseconds(500))
+      #expect(loop.isStale && cluster.facts[fact].holders.contains((place + 2) % 4), "seed \(seed)")
+      cluster.world.run(for: Self.duration)
       #expect(!loop.isStale && cluster.facts[fact].holders.contains(place), "seed \(seed)")
       #expect(cluster.problems.isEmpty, "seed \(seed)")
     }

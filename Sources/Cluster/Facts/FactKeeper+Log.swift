@@ -42,10 +42,10 @@ extension FactKeeper {
 
   /// Takes in a page of the log.
   private func read(_ items: [AgentReply], _ moment: Int64) {
-    guard let head = FactHead(items), items.count % 3 == 1 else { return }
+    guard let head = FactHead(items), let progress = FactProof.Progress(items), items.count % 3 == 0 else { return }
     snapshots.heard(head.snapshot)
     var records: [FactRecord] = []
-    for place in stride(from: 4, to: items.count, by: 3) {
+    for place in stride(from: 6, to: items.count, by: 3) {
       guard let number = items[place].number, let record = items[place + 1].bytes, let chain = items[place + 2].bytes
       else { return }
       let next = position.next(record)
@@ -63,13 +63,28 @@ extension FactKeeper {
     }
     apply(records)
     settle()
-    if position.sequence == head.sequence, position.chain == head.chain { return confirm(moment) }
-    if head.sequence > position.sequence, items.count > 4 {
+    let isAll = position.sequence == head.sequence && position.chain == head.chain
+    if let proven = proof.take(progress, of: isAll ? moment : nil, in: head.epoch) { confirm(proven) }
+    if isAll { return hurryReplicas(moment) }
+    if head.sequence > position.sequence, items.count > 6 {
       lookAt = 0
     } else if head.sequence > position.sequence {
       fetchSnapshot(head)
     } else {
       open(head)
+    }
+  }
+
+  /// Has replicas tell at once how far they are, where it is time: by themselves they do so once a second. What the answer
+  /// says counts for nothing, as it may be about another connection's writes; the next look tells.
+  private func hurryReplicas(_ moment: Int64) {
+    guard proof.takeHurry(moment) else { return }
+    context.store.send(["WAIT", "1", "1"].map { Array($0.utf8) }) { [self] reply in
+      switch reply {
+      case .integer(let count) where count > 0: if isBusy { mustLookAgain = true } else { lookAt = 0 }
+      case .refused: proof.mayHurry = false
+      default: break
+      }
     }
   }
 

@@ -2,7 +2,8 @@
 //
 // The node reads the log itself, when something was published and every 250 ms anyway, and verifies that nothing is missing:
 // numbers follow each other, the chain of digests is the one it computes. So it knows at each moment how old its knowledge
-// is, without trusting anybody to have told it; `FactClock` carries that to the loops. What it applied stays applied: facts
+// is, without trusting anybody to have told it; `FactClock` carries that to the loops, once it is shown that the primary which
+// was asked was not cut off from the others (`FactProof`). What it applied stays applied: facts
 // are only ever added, so a log that has lost some is given them back, and never takes any away.
 //
 //   log        reading, applying, finding the common past after a loss      (+Log)
@@ -54,6 +55,7 @@ public final class FactKeeper: AgentPart {
   var lookAt: Int64 = .max
   /// When it last began an epoch, or tried to.
   var openedAt: Int64 = 0
+  var proof = FactProof()
   var snapshots = FactSnapshots()
   var waiters: [FactWaiter] = []
   var positionsAt: Int64 = .max
@@ -103,6 +105,7 @@ public final class FactKeeper: AgentPart {
 
   func connected() {
     isAligned = position.epoch != 0 && isAligned
+    proof = FactProof()
     lookAt = 0
     tellAt = 0
   }

@@ -18,17 +18,32 @@
 local FACT_LOG = 200000
 local FACT_BATCH, FACT_BYTES, FACT_READ, FACT_CHUNKS = 512, 4096, 2000, 4096
 
--- What names the history of writes of the primary that runs this; empty where the user may not know.
-local function primary()
+-- What the primary that runs this says of its history of writes; empty where the user may not know.
+local function replication()
   local info = redis.pcall('INFO', 'replication')
-  return type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or ''
+  return type(info) == 'string' and info or ''
+end
+
+-- What names that history.
+local function primary(info) return string.match(info, 'master_replid:(%x+)') or '' end
+
+-- How far it goes, and how far some replica has told that it has followed: -1 where none has told anything, since there is
+-- none, or it has yet to take in what was there before.
+local function progress(info)
+  local followed = -1
+  for replica in string.gmatch(info, 'slave%d+:[^\r\n]+') do
+    local offset = tonumber(string.match(replica, 'state=online.*,offset=(%d+)') or 0)
+    if offset > followed and offset > 0 then followed = offset end
+  end
+  return tonumber(string.match(info, 'master_repl_offset:(%d+)') or 0), followed
 end
 
 local function fact_meta(prefix)
+  local info = replication()
   local all = redis.call('HMGET', prefix .. ':facts:meta', 'epoch', 'seq', 'chain', 'snapshot', 'primary')
   return {
     epoch = tonumber(all[1] or 0), seq = tonumber(all[2] or 0), chain = all[3] or '', snapshot = all[4] or '',
-    is_other = (all[5] or '') ~= primary(),
+    is_other = (all[5] or '') ~= primary(info), info = info,
   }
 end
 
@@ -95,15 +110,17 @@ define('fact-add', 2, FACT_BATCH + 1, function(prefix, now, epoch, ...)
   return { whole(meta.epoch), whole(meta.seq), added, meta.chain }
 end)
 
--- Entries behind `from`, at most `count`: the head, then number, record and chain of each. Something is written, so that a
--- primary that has lost its replicas, and beside which there may be another one, does not vouch for its log being all.
+-- Entries behind `from`, at most `count`: the head, how far the primary had written before and a replica has followed, then
+-- number, record and chain of each. Something is written then: a replica that has told to be further than what was written
+-- before was one when this was asked, so that there was no other primary. (And one that lacks replicas refuses.)
 define('fact-read', 3, 3, function(prefix, now, epoch, from, count)
   local meta = fact_meta(prefix)
   local refusal = fact_epoch(meta, epoch)
   if refusal then return refusal end
+  local written, followed = progress(meta.info)
   redis.call('HSET', prefix .. ':facts:meta', 'read', whole(now))
   local most = math.min(tonumber(count), FACT_READ)
-  local answer = { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot }
+  local answer = { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot, whole(written), whole(followed) }
   local found = redis.call('XRANGE', prefix .. ':facts:log', whole(tonumber(from) + 1) .. '-0', '+', 'COUNT', most)
   for _, entry in ipairs(found) do
     answer[#answer + 1] = string.match(entry[1], '^%d+')
@@ -148,7 +165,7 @@ define('fact-open', 4, 4, function(prefix, now, former, epoch, seq, chain)
     if last then
       redis.call('HSET', prefix .. ':facts:meta', 'seq', string.match(last[1], '^%d+'), 'chain', last[2][4])
     end
-    redis.call('HSET', prefix .. ':facts:meta', 'epoch', whole(tonumber(epoch)), 'primary', primary())
+    redis.call('HSET', prefix .. ':facts:meta', 'epoch', whole(tonumber(epoch)), 'primary', primary(meta.info))
     meta = fact_meta(prefix)
     publish(prefix, 'facts', whole(meta.epoch) .. ' ' .. whole(meta.seq))
   end

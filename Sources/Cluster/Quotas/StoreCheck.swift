@@ -148,7 +148,7 @@ enum Right: String, CaseIterable {
   /// What the library of what nodes agree on calls besides, and the agent itself.
   private static let ofAgreement = [
     "del", "exists", "hexists", "hkeys", "hscan", "hsetnx", "lindex", "llen", "lrange", "lrem", "persist", "pttl",
-    "rpush", "strlen", "xadd", "xrange", "xrevrange", "pubsub|channels", "function|list", "function|delete",
+    "rpush", "strlen", "wait", "xadd", "xrange", "xrevrange", "pubsub|channels", "function|list", "function|delete",
   ]
 
   /// All that a user of sluice needs, as an ACL names it.
