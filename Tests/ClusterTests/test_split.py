@@ -67,10 +67,13 @@ def routes(saying="one"):
                  "limits": [{"per": "route", "window": f"{LIMIT}/1d"}]}
         return {"id": name, "match": {"path": f"/{name}"}, "policies": [limit, answer]}
 
-    keyed = {"type": "api-key", "onStaleRevocations": "closed"}
+    def keyed(rule):
+        return {"type": "api-key", "onStaleRevocations": rule}
+
     return [
         limited("closed", "closed"), limited("local", "local"),
-        {"id": "keyed", "match": {"path": "/keyed"}, "policies": [keyed, answer]},
+        {"id": "keyed", "match": {"path": "/keyed"}, "policies": [keyed("closed"), answer]},
+        {"id": "asked", "match": {"path": "/asked"}, "policies": [keyed("ask"), answer]},
         {"id": "said", "match": {"path": "/said"}, "policies": [answer]},
     ]
 
@@ -180,8 +183,8 @@ class Split:
             while not self.over.wait(max(0, due - time.monotonic())):
                 # What could not be sent in time is left out.
                 due = max(due + 1 / PACE, time.monotonic() - 0.5)
-                for path in ("/closed", "/local", "/keyed"):
-                    field = f"X-API-Key: {KEY}\r\n" if path == "/keyed" else ""
+                for path in ("/closed", "/local", "/keyed", "/asked"):
+                    field = f"X-API-Key: {KEY}\r\n" if path in ("/keyed", "/asked") else ""
                     when = time.monotonic()
                     stream.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n")
                     self.sent.append((when, number, path, stream.response().status))
@@ -266,8 +269,9 @@ def test_a_split_store_admits_little_more_obeys_one_leader_and_loses_no_revocati
     # The old primary stopped soon; since the cut the island had no proof of knowing all that is revoked.
     stopped = s.last("/closed", 0)
     assert stopped - cut < DEPOSED + SLACK
-    assert s.last("/keyed", 0) < cut + STALE + SLACK
-    assert all(s.last("/keyed", number) < revoked + STALE + SLACK for number in (1, 2))
+    for path in ("/keyed", "/asked"):
+        assert s.last(path, 0) < cut + STALE + SLACK
+        assert all(s.last(path, number) < revoked + STALE + SLACK for number in (1, 2))
 
     s.island.heal()
     until(lambda: [s.said(number) for number in range(3)] == ["what holds"] * 3, "the island has what holds", 15)

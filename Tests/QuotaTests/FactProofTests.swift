@@ -60,7 +60,7 @@ import Testing
     #expect(Self.take(&proof, at: 50_050, 50_050, 50_001) == 50_000)
   }
 
-  @Test("Replicas are asked to tell at first, and where the proof grows old; not without a pause, nor where that is refused")
+  @Test("Replicas are asked to tell at first and where the proof grows old, after a pause, unless that is refused")
   func hurries() {
     var proof = FactProof()
     func hurry(_ milliseconds: Int64) -> Bool { proof.takeHurry(milliseconds * 1_000_000) }

@@ -56,6 +56,7 @@ struct ModelRedisTests {
     func real(_ server: RedisServer, _ words: String) throws -> RedisServer.Answer {
       try server.send([RedisServer.command(words.split(separator: " ").map { Array($0.utf8) })])[0]
     }
+    #expect(try real(redis, "CONFIG SET repl-diskless-sync-delay 0") == .status("OK"))
     let port = try #require(try (20_000...30_000).first { try real(redis, "CONFIG SET port \($0)") == .status("OK") })
     #expect(try real(replica, "REPLICAOF 127.0.0.1 \(port)") == .status("OK"))
     // Behind the first, a write is there in a moment.

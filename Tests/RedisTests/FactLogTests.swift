@@ -212,6 +212,7 @@ private final class FactRig {
       return false
     }
     #expect(oldest < 1_800_000_000)
+    #expect(try facts.rig.call(0, "fact-held", "12345678") == .list([.null]))
     replica.freeze()
     let frozen = Clock.bootTime()
     try facts.run(milliseconds: 2200)
@@ -219,6 +220,8 @@ private final class FactRig {
     #expect(verification.verifiedAt < frozen)
     let loop = LoopFacts(markKey: SipKey(low: 1, high: 2), clock: verification, bootTime: Clock.bootTime)
     #expect(loop.isStale)
+    let reason = "ALONE no replica has told anything for two seconds"
+    #expect(try facts.rig.call(0, "fact-held", "12345678") == .refused(code: "ALONE", reason: reason))
     #expect(try facts.revoke())
     replica.thaw()
     #expect(try facts.run(milliseconds: 3000) { !loop.isStale })

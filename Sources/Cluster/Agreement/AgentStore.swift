@@ -81,11 +81,8 @@ public final class AgentStore {
     _ verb: String, _ arguments: [[UInt8]], within nanoseconds: Int64 = AgentStore.patience,
     then: @escaping (AgentReply) -> Void
   ) {
-    let entry =
-      identity?.dialect == .scripts
-      ? [Array("EVALSHA".utf8), storeLibrary.scriptDigest] : [Array("FCALL".utf8), Array(storeLibrary.name.utf8)]
-    send(
-      entry + [Array("1".utf8), Array(prefix.utf8), Array(verb.utf8)] + arguments, within: nanoseconds, then: then)
+    let call = storeLibrary.call(verb, prefix: prefix, as: identity?.dialect)
+    send(call + arguments, within: nanoseconds, then: then)
   }
 
   /// Calls a verb of the agreement library with texts as arguments: the same promise.

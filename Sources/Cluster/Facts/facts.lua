@@ -38,6 +38,20 @@ local function progress(info)
   return tonumber(string.match(info, 'master_repl_offset:(%d+)') or 0), followed
 end
 
+-- Whether a replica has told something in the last two seconds; also where none ever has.
+local function is_followed(info)
+  local has_replicas = false
+  for replica in string.gmatch(info, 'slave%d+:[^\r\n]+') do
+    local offset, lag = string.match(replica, 'state=online.*,offset=(%d+),lag=(%d+)')
+    if offset and tonumber(offset) > 0 then
+      -- In whole seconds, of which up to one more has passed.
+      if tonumber(lag) <= 1 then return true end
+      has_replicas = true
+    end
+  end
+  return not has_replicas
+end
+
 local function fact_meta(prefix)
   local info = replication()
   local all = redis.call('HMGET', prefix .. ':facts:meta', 'epoch', 'seq', 'chain', 'snapshot', 'primary')
@@ -170,6 +184,13 @@ define('fact-open', 4, 4, function(prefix, now, former, epoch, seq, chain)
     publish(prefix, 'facts', whole(meta.epoch) .. ' ' .. whole(meta.seq))
   end
   return { whole(meta.epoch), whole(meta.seq), meta.chain, meta.snapshot }
+end)
+
+-- What is kept of revocations, by their marks; refused by a primary whose replicas have all been silent for two seconds: they
+-- may have another one by now.
+define('fact-held', 1, 16, function(prefix, now, ...)
+  if not is_followed(replication()) then return refuse('ALONE', 'no replica has told anything for two seconds') end
+  return redis.call('HMGET', prefix .. ':facts:r', ...)
 end)
 
 -- Puts records where they are asked for, but not into the log: what nodes know is brought back after all was lost.

@@ -1,5 +1,6 @@
 // Routes that would rather ask than trust a node which may have missed something: `onStaleRevocations: "ask"`. A loop asks
-// on the connection by which it decides limits, and waits no longer than for one.
+// on the connection by which it decides limits, and waits no longer than for one. The store answers only where it may: a
+// primary that was cut off together with the node would know no more than the node does.
 
 import Core
 import Pipeline
@@ -51,10 +52,11 @@ extension SharedQuota: RevocationDesk {
   public func ask(_ marks: RevocationMarks, ticket: UInt64) -> Bool {
     guard questions.hasRoom else { return false }
     let number = questions.add(marks, ticket)
+    let dialect = client.primary(of: factSlot).flatMap { client.identity(of: $0)?.dialect }
     let admission = client.send(
       slot: factSlot, tag: Self.tag(.revocations, Int(number)), within: RevocationQuestions.time
     ) { buffer in
-      var command = [Array("HMGET".utf8), Array("\(self.factPrefix):facts:r".utf8)]
+      var command = AgreementLibrary.current.call("fact-held", prefix: self.factPrefix, as: dialect)
       for mark in [marks.key, marks.subject, marks.client, marks.tenant] {
         var writer = FactWriter()
         writer.integer(mark.bits)

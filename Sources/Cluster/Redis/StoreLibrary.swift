@@ -26,6 +26,12 @@ public struct StoreLibrary: Sendable {
     return SHA1.digest(of: RawSpan(Array(source.utf8))).flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] }
   }
 
+  /// The words that call a verb of the library with keys that begin with `prefix`; its arguments follow.
+  func call(_ verb: String, prefix: String, as dialect: RedisDialect?) -> [[UInt8]] {
+    let entry = dialect == .scripts ? [Array("EVALSHA".utf8), scriptDigest] : [Array("FCALL".utf8), Array(name.utf8)]
+    return entry + ["1", prefix, verb].map { Array($0.utf8) }
+  }
+
   /// What a connection loads where it is missing.
   var redis: RedisLibrary { RedisLibrary(name: name, source: functionSource, scripts: [scriptSource]) }
 }
