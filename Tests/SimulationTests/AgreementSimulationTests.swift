@@ -10,7 +10,7 @@ import Testing
 struct AgreementSimulationTests {
   @Test("One node leads, nobody who has been succeeded writes, and all agree in the end")
   func agrees() throws {
-    try Seeds.run(floor: 500, seconds: 0) { seed in try Self.run(seed).problems }
+    try Seeds.run(floor: 800, seconds: 0) { seed in try Self.run(seed).problems }
   }
 
   /// To the byte it is not: what is sealed is sealed under a random number each time.
