@@ -149,7 +149,7 @@ public struct PoolSpec: Hashable, Sendable {
   /// Connections to one endpoint, idle or not.
   public var maxConnectionsPerEndpoint = 1_024
   /// Idle connections kept to one endpoint.
-  public var maxIdlePerEndpoint = 128
+  public var maxIdlePerEndpoint = 1_024
   /// How long an idle connection is kept: less than the upstream's own limit, or requests meet closed connections.
   public var idleTimeout: Duration = .seconds(55)
   /// Requests after which a connection is closed; 0 for no bound.
