@@ -165,8 +165,9 @@ final class NodeFleet {
       for place in 0..<life.journal[.records] {
         var record = life.journal.record(at: place)
         if let killed = life.killed, record.ended == 0 { record.ended = killed }
-        if let frozen = life.frozen, record.answered <= frozen, record.ended == 0 || record.ended > frozen {
-          // Exchanges that a stopped node has begun may outlive its lease.
+        if let frozen = life.frozen, record.asked <= frozen, record.ended == 0 || record.ended > frozen {
+          // Exchanges that a stopped node has begun, or decided to begin, may outlive its lease.
+          record.answered = min(record.answered, frozen)
           record.ended = min(record.ended == 0 ? .max : record.ended, frozen + Self.surelyLeased)
         }
         report.add(record, of: life.slot)

@@ -12,6 +12,7 @@ import harness as h
 KEYS = 100_000
 DRAWN = 400_000
 RATE = 8000
+QUICK = {"drainSeconds": 1}
 LIMIT = {"type": "rate-limit", "limits": [{"per": "header:X-API-Key", "rate": "100/s", "burst": 200}]}
 
 
@@ -47,16 +48,17 @@ def measure(affinity, keys, seconds):
         store = ["redis-server", "--port", str(redis), "--save", "", "--appendonly", "no", "--dir", str(h.WORK)]
         servers.append(h.Server("affinity-redis", store, redis, h.OTHER_CORES).start())
         shared = {
-            "store": f"redis://127.0.0.1:{redis}", "accessLog": "off",
+            "store": f"redis://127.0.0.1:{redis}",
             "cluster": {"name": "bench", "secret": "a secret of thirty-two bytes, say"},
         }
         for number in (1, 2, 3):
-            servers.append(member(f"affinity-node-{number}", "run", {
-                **shared, "upstreams": {"bench": {"endpoints": [f"127.0.0.1:{servers[0].port}"]}},
-                "routes": [{"id": "all", "match": {"path": "/*"}, "policies": [LIMIT], "upstream": "bench"}]}).start())
-        router = member("affinity-router", "router", {**shared, "router": {"affinity": affinity} if affinity else {}}).start()
+            servers.append(h.member(f"affinity-node-{number}", "run", {
+                **shared, "node": QUICK, "upstreams": {"bench": {"endpoints": [f"127.0.0.1:{servers[0].port}"]}},
+                "routes": [{"id": "all", "match": {"path": "/*"}, "policies": [LIMIT], "upstream": "bench"}]}, cores=h.CORES).start())
+        router = h.member("affinity-router", "router", {
+            **shared, "node": QUICK, "router": {"affinity": affinity} if affinity else {}}, cores=h.CORES).start()
         servers.append(router)
-        wait(router.port)
+        h.until_served(router.port, headers=[("X-API-Key", "first")])
         load(router.port, keys, 2)
         quiet = commands(redis)
         time.sleep(2)
@@ -67,23 +69,6 @@ def measure(affinity, keys, seconds):
     finally:
         for server in reversed(servers):
             server.stop()
-
-
-def member(name, verb, content):
-    port = h.free_port()
-    file = h.WORK / f"{name}.json"
-    file.write_text(json.dumps({
-        "node": {"name": name, "threads": 1, "drainSeconds": 1}, "listeners": [f"127.0.0.1:{port}"], **content}))
-    return h.Server(name, [str(h.SLUICE), verb, "-c", str(file)], port, h.CORES)
-
-
-def wait(port):
-    deadline = time.monotonic() + 15
-    while time.monotonic() < deadline:
-        if h.get(port, headers=[("X-API-Key", "first")])[0] == 200:
-            return
-        time.sleep(0.05)
-    raise SystemExit("the router finds no node")
 
 
 def load(port, keys, seconds):

@@ -233,6 +233,25 @@ def sluice(work, upstream_port, access_log='"off"', prefix=(), name=None, binary
     return Server(name or f"sluice-{work}", [*prefix, str(binary), "run", "-c", str(path)], port)
 
 
+def member(name, verb, content, prefix=(), cores=None):
+    """A node (`run`) or a router (`router`) of one loop, with what `content` says beyond a listener and no log."""
+    port = free_port()
+    file = WORK / f"{name}.json"
+    node = {"name": name, "threads": 1, **content.get("node", {})}
+    file.write_text(json.dumps({"listeners": [f"127.0.0.1:{port}"], "accessLog": "off", **content, "node": node}))
+    return Server(name, [*prefix, str(SLUICE), verb, "-c", str(file)], port, cores or SERVER_CORES)
+
+
+def until_served(port, headers=(), seconds=20):
+    """Waits until a request is answered with 200."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if get(port, headers=headers)[0] == 200:
+            return
+        time.sleep(0.05)
+    raise SystemExit(f"nothing answers on port {port}")
+
+
 @dataclass
 class Load:
     requests: int

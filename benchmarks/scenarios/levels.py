@@ -1,8 +1,5 @@
 """The hot path at three levels: a node alone, a node whose limit is the cluster's, and a router before three such nodes."""
 
-import json
-import time
-
 import harness as h
 import stores
 
@@ -15,17 +12,18 @@ def run(options):
     h.WORK.mkdir(exist_ok=True)
     with h.upstream() as up, stores.Redis("levels-redis") as redis:
         shared = {"store": f"redis://127.0.0.1:{redis.port}", "cluster": {"name": "levels", "secret": "a secret of thirty-two bytes, say"}}
-        alone = [member("alone", "run", node("alone", up.port))]
-        counted = [member("counted", "run", {**node("counted", up.port, LIMIT), **shared, "cluster": {**shared["cluster"], "name": "one"}})]
-        nodes = [member(f"behind-{n}", "run", {**node(f"behind-{n}", up.port, LIMIT), **shared}) for n in (1, 2, 3)]
-        routed = [member("routed", "router", {**shared, "node": {"name": "routed", "threads": 1}}), *nodes]
+        apart = {**shared["cluster"], "name": "one"}
+        alone = [h.member("level-alone", "run", node(up.port))]
+        counted = [h.member("level-counted", "run", {**node(up.port, LIMIT), **shared, "cluster": apart})]
+        nodes = [h.member(f"level-behind-{n}", "run", {**node(up.port, LIMIT), **shared}) for n in (1, 2, 3)]
+        routed = [h.member("level-routed", "router", shared), *nodes]
         levels = {"node alone": alone, "node, limit of the cluster": counted, "router and three nodes": routed}
         started = []
         try:
             for group in levels.values():
                 for server in reversed(group):
                     started.append(server.start())
-                until_served(group[0].port)
+                h.until_served(group[0].port)
             figures = {name: [] for name in levels}
             latencies = {name: [] for name in levels}
             for number in range(options.rounds + 1):
@@ -45,26 +43,9 @@ def run(options):
     }
 
 
-def node(name, upstream, policy=None):
+def node(upstream, policy=None):
     route = {"id": "all", "match": {"path": "/*"}, "policies": [policy] if policy else [], "upstream": "bench"}
-    return {
-        "node": {"name": name, "threads": 1}, "upstreams": {"bench": {"endpoints": [f"127.0.0.1:{upstream}"]}}, "routes": [route]}
-
-
-def member(name, verb, content):
-    port = h.free_port()
-    file = h.WORK / f"level-{name}.json"
-    file.write_text(json.dumps({"listeners": [f"127.0.0.1:{port}"], "accessLog": "off", **content}))
-    return h.Server(f"level-{name}", [str(h.SLUICE), verb, "-c", str(file)], port)
-
-
-def until_served(port):
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        if h.get(port)[0] == 200:
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"nothing answers on port {port}")
+    return {"upstreams": {"bench": {"endpoints": [f"127.0.0.1:{upstream}"]}}, "routes": [route]}
 
 
 def cpu(group, seconds):

@@ -1,7 +1,5 @@
 """What each policy costs alone: instructions and CPU of a request more than on the same route without any."""
 
-import json
-
 import counts
 import harness as h
 
@@ -49,11 +47,9 @@ def run(options):
 
 
 def server(name, policy, upstream, prefix=()):
-    port = h.free_port()
-    file = h.WORK / f"policy-{name.replace(' ', '-').replace(',', '')}.json"
     route = {"id": "all", "match": {"path": "/*"}, "policies": [policy] if policy else [], "upstream": "bench"}
     consumers = [{"id": f"c{i}", "keys": [{"id": f"k{i}", "sha256": h.digest(h.key(i))}]} for i in range(h.KEYS)]
-    file.write_text(json.dumps({
-        "node": {"threads": 1}, "listeners": [f"127.0.0.1:{port}"], "accessLog": "off", "consumers": consumers,
-        "upstreams": {"bench": {"endpoints": [f"127.0.0.1:{upstream}"]}}, "routes": [route]}))
-    return h.Server(name, [*prefix, str(h.SLUICE), "run", "-c", str(file)], port)
+    made = h.member(f"policy-{name.replace(' ', '-').replace(',', '')}", "run", {
+        "consumers": consumers, "upstreams": {"bench": {"endpoints": [f"127.0.0.1:{upstream}"]}}, "routes": [route]}, prefix)
+    made.name = name
+    return made

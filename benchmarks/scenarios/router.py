@@ -1,4 +1,4 @@
-"""CPU per request of the router over three nodes, least-request: sluice beside haproxy, one thread each."""
+"""CPU per request of the router over three nodes, least-request: sluice, nginx, haproxy, one worker each."""
 
 import harness as h
 
@@ -7,7 +7,7 @@ def run(options):
     nodes = [h.upstream(name=f"node-{number}") for number in (1, 2, 3)]
     h.WORK.mkdir(exist_ok=True)
     places = {f"NODE{number}": node.port for number, node in enumerate(nodes, 1)}
-    routers = [router("haproxy-router.cfg", ["haproxy", "-f"], places)]
+    routers = [router("nginx-router.conf", ["nginx", "-c"], places), router("haproxy-router.cfg", ["haproxy", "-f"], places)]
     if not options.peers_only:
         routers.insert(0, router("sluice-router.json", [str(h.SLUICE), "router", "-c"], places))
     started = []
@@ -21,9 +21,9 @@ def run(options):
     h.done()
     result = {"unit": "CPU µs/request", "servers": {name: h.summary(values) for name, values in figures.items()}}
     if not options.peers_only:
-        ratio = h.ratios(figures, "sluice-router", "haproxy-router")
-        result["ratios"] = {"sluice/haproxy": ratio}
-        result["goals"] = [h.goal("sluice/haproxy", ratio["median"], 0.85)]
+        result["ratios"] = {
+            f"sluice/{peer}": h.ratios(figures, "sluice-router", f"{peer}-router") for peer in ("nginx", "haproxy")}
+        result["goals"] = [h.goal("sluice/haproxy", result["ratios"]["sluice/haproxy"]["median"], 0.85)]
     return result
 
 
