@@ -21,12 +21,7 @@ extension Verb {
     ],
     examples: ["sluice run -c sluice.json"]
   ) { (arguments: Arguments) throws(UsageError) -> ExitStatus in
-    guard arguments.operands.isEmpty else {
-      throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
-    }
-    return RunningNode.run(
-      file: arguments.value("--config") ?? "sluice.json", isQuiet: arguments.has("--quiet"),
-      read: ConfigurationFile.read)
+    try RunningNode.run(arguments, usualFile: "sluice.json", read: ConfigurationFile.read)
   }
 
   /// `sluice router`.
@@ -44,18 +39,19 @@ extension Verb {
     ],
     examples: ["sluice router -c router.json"]
   ) { (arguments: Arguments) throws(UsageError) -> ExitStatus in
-    guard arguments.operands.isEmpty else {
-      throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
-    }
-    return RunningNode.run(
-      file: arguments.value("--config") ?? "router.json", isQuiet: arguments.has("--quiet"),
-      read: ConfigurationFile.readRouter)
+    try RunningNode.run(arguments, usualFile: "router.json", read: ConfigurationFile.readRouter)
   }
 }
 
 /// A node, or a router, as the main thread of a process.
 private enum RunningNode {
-  static func run(file: String, isQuiet: Bool, read load: @escaping @Sendable (String) -> NodeFile) -> ExitStatus {
+  static func run(
+    _ arguments: Arguments, usualFile: String, read load: @escaping @Sendable (String) -> NodeFile
+  ) throws(UsageError) -> ExitStatus {
+    guard arguments.operands.isEmpty else {
+      throw UsageError("unexpected \(arguments.operands[0]); name the file with -c")
+    }
+    let (file, isQuiet) = (arguments.value("--config") ?? usualFile, arguments.has("--quiet"))
     let read = load(file)
     for diagnostic in read.diagnostics where !isQuiet || diagnostic.severity == .error {
       report(diagnostic.text(file: file))

@@ -41,10 +41,9 @@ extension RequestFlow {
       source: (clients[index].peer, clients[index].peerPort), destination: own, to: exchanges[exchange].toServer)
   }
 
-  /// Whether an exchange is a connection that is passed on.
+  /// Whether an exchange is a connection that is passed on: it has an upstream without a route, as only copies have too.
   func isPassedThrough(_ exchange: Int32) -> Bool {
-    let client = exchanges[exchange].client
-    return client >= 0 && exchanges[exchange].route == nil && listeners[Int(clients[client].listener)].passesThrough
+    exchanges[exchange].route == nil && exchanges[exchange].group != nil && !exchanges[exchange].isMirror
   }
 
   /// The connection to the node stands.

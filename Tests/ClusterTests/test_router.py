@@ -8,7 +8,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 
 import pytest
 
-from nodes import SECRET, WARM, Cluster, Router, limited
+from nodes import SECRET, WARM, Router, limited
 from support import accepts, ask, connect, free_port, ok, sluice, until
 
 # Writes a record as if its node lived.

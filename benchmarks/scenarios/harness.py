@@ -13,7 +13,6 @@ import pathlib
 import re
 import resource
 import shutil
-import signal
 import socket
 import statistics
 import subprocess

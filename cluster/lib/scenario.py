@@ -3,7 +3,6 @@ figures that are held against what must be."""
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import subprocess
@@ -200,4 +199,4 @@ class Scenario:
             print(f"  {figure['name']:34} {figure['value']:>10}{figure['unit']:2} {bounds:12}{verdict}")
 
 
-__all__ = ["FREE", "Scenario", "fetch", "limited", "until", "os"]
+__all__ = ["FREE", "Scenario", "fetch", "limited", "until"]

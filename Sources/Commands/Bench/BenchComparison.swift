@@ -20,11 +20,11 @@ struct BenchComparison: Sendable {
     }
   }
 
-  /// What is compared, by name, and how it is read out of a result.
-  private static let figures: [(name: String, key: StaticString, read: @Sendable (BenchResult) -> Double)] = [
-    ("RATE", "requestsPerSecond", { $0.rate }),
-    ("P50", "p50Nanoseconds", { Double($0.total.latency.value(atPercentile: 50)) }),
-    ("P99", "p99Nanoseconds", { Double($0.total.latency.value(atPercentile: 99)) }),
+  /// What is compared, by its name for programs, and how it is read out of a result.
+  private static let figures: [(key: StaticString, read: @Sendable (BenchResult) -> Double)] = [
+    ("requestsPerSecond", { $0.rate }),
+    ("p50Nanoseconds", { Double($0.total.latency.value(atPercentile: 50)) }),
+    ("p99Nanoseconds", { Double($0.total.latency.value(atPercentile: 99)) }),
   ]
 
   /// By target, the results of the rounds.
