@@ -39,8 +39,8 @@ let package = Package(
     .systemLibrary(name: "CHiredis", path: "Sources/Shims/CHiredis", providers: [.apt(["libhiredis-dev"])]),
     room("Core", ["CLinux"]),
     room("HTTP", ["CLinux", "Core"]),
-    room("Net", ["CLinux", "Core"]),
-    room("Traffic", ["Core", "HTTP"]),
+    room("Net", ["CLinux", "Core", "Crypto", "HTTP"]),
+    room("Traffic", ["Core", "Crypto", "HTTP"]),
     room("Gateway", ["CLinux", "Cluster", "Core", "Crypto", "HTTP", "Net", "Pipeline", "Policies", "Traffic"]),
     room("Admin", ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
     room("Crypto", ["Core", "COpenSSL"]),
@@ -63,10 +63,10 @@ let package = Package(
         "Admin", "Cluster", "Core", "Crypto", "Gateway", "HTTP", "Net", "Pipeline", "Policies",
       ],
       swiftSettings: strict),
-    tests("CommandsTests", ["Commands", "Core", "Gateway", "HTTP", "Net", "Simulation"]),
+    tests("CommandsTests", ["Commands", "Core", "Crypto", "Gateway", "HTTP", "Net", "Simulation"]),
     tests("CoreTests", ["Core"]),
     tests("Conformance", ["Core", "HTTP"]),
-    tests("HTTPTests", ["Core", "HTTP"]),
+    tests("HTTPTests", ["Core", "HTTP", "Simulation"]),
     // Not a test target: the simulated world that the tests of several rooms run on.
     .target(name: "Simulation", dependencies: ["Core"], path: "Tests/Simulation", swiftSettings: strict + quick),
     // The real scripts run in a real interpreter, which is linked into tests and into nothing else.
@@ -79,14 +79,14 @@ let package = Package(
     .testTarget(
       name: "SimulationTests", dependencies: ["Cluster", "Core", "Crypto", "ModelRedis", "Pipeline", "Simulation"],
       swiftSettings: strict + quick),
-    tests("NetTests", ["CLinux", "Core", "Net", "Simulation"]),
+    tests("NetTests", ["CLinux", "Core", "Crypto", "Net", "Simulation"]),
     tests("PipelineTests", ["Core", "Crypto", "HTTP", "Pipeline"]),
     tests(
       "GatewayTests",
       ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "ModelRedis", "Pipeline", "Policies", "Simulation", "Traffic"]),
     tests("AdminTests", ["Admin", "Cluster", "Core", "Gateway", "Pipeline"]),
-    tests("TrafficTests", ["Core", "HTTP", "Traffic"]),
-    tests("CryptoTests", ["Core", "Crypto"]),
+    tests("TrafficTests", ["Core", "Crypto", "HTTP", "Traffic"]),
+    tests("CryptoTests", ["COpenSSL", "Core", "Crypto", "Simulation"]),
     tests("PoliciesTests", ["Cluster", "Core", "Crypto", "HTTP", "Pipeline", "Policies"]),
     tests("QuotaTests", ["CHiredis", "Cluster", "Core", "Crypto", "ModelRedis", "Pipeline", "Simulation"]),
     // Not shipped: one node of a shared quota, of which the safety tests start, stop and kill several.
@@ -95,8 +95,9 @@ let package = Package(
       swiftSettings: strict),
     tests("RedisTests", ["Cluster", "Core", "Crypto", "Net", "Pipeline", "QuotaDriver", "Simulation"]),
     .target(
-      name: "Fuzz", dependencies: ["Cluster", "Core", "Gateway", "HTTP", "Pipeline", "Traffic"], path: "Tests/Fuzz",
-      exclude: ["Corpus"], swiftSettings: strict),
+      name: "Fuzz",
+      dependencies: ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Simulation", "Traffic"],
+      path: "Tests/Fuzz", exclude: ["Corpus"], swiftSettings: strict),
     tests("FuzzTests", ["Core", "Fuzz"]),
     tests("TidyTests", ["Commands", "Pipeline", "Policies"]),
   ]

@@ -65,6 +65,10 @@ extension AdminRoute {
     json.beginArray()
     for upstream in facts.upstreams { write(upstream, to: &json) }
     json.endArray()
+    json.key("certificates")
+    json.beginArray()
+    for certificate in facts.certificates { write(certificate, to: &json) }
+    json.endArray()
     json.key("shadow")
     json.beginArray()
     for shadow in shadows {
@@ -78,6 +82,28 @@ extension AdminRoute {
       json.endObject()
     }
     json.endArray()
+    json.endObject()
+  }
+
+  private static func write(_ facts: CertificateFacts, to json: inout JSONWriter) {
+    json.beginObject()
+    json.key("certificate")
+    json.string(facts.certificate)
+    json.key("expires")
+    json.string(CivilDate(facts.expiresAt).rfc3339)
+    json.key("staple")
+    if let staple = facts.staple {
+      json.beginObject()
+      json.key("present")
+      json.bool(staple.isThere)
+      json.key("expires")
+      if let ends = staple.endsAt { json.string(CivilDate(ends).rfc3339) } else { json.null() }
+      json.key("fault")
+      if let fault = staple.fault { json.string(fault) } else { json.null() }
+      json.endObject()
+    } else {
+      json.null()
+    }
     json.endObject()
   }
 

@@ -1,3 +1,4 @@
+import Core
 import Gateway
 import Glibc
 import Net
@@ -38,7 +39,11 @@ enum ConfigurationFile {
   /// Checks the file at `path`, or standard input for `-`.
   static func check(_ path: String) throws(Console.FileError) -> BlueprintCheck {
     let text = try Console.read(path, limit: limit)
-    return BlueprintCheck(text: text) { resolve($0, beside: path) }
+    return BlueprintCheck(text: text) {
+      resolve($0, beside: path)
+    } remarks: {
+      remarks(on: $0, beside: path)
+    }
   }
 
   /// Reads the file at `path`, or standard input for `-`, as what a cluster's revision says.
@@ -47,14 +52,44 @@ enum ConfigurationFile {
     return RevisionReading(text: text) { resolve($0, beside: path) }
   }
 
+  /// What people should know of the files that a configuration names: certificates that end, and keys that others may read.
+  static func remarks(on blueprint: Blueprint, beside path: String) -> [Diagnostic] {
+    let sections = blueprint.listeners.compactMap(\.tls)
+    let ends = blueprint.certificateRemarks(at: Clock.civil())
+    let keys =
+      sections.flatMap { $0.options.certificates.map(\.key) } + blueprint.upstreams.compactMap { $0.tls?.options.key }
+    let open = Set(keys).sorted().filter { key in
+      var status = stat()
+      return unsafe stat(place(of: key, beside: path), &status) == 0 && status.st_mode & 0o004 != 0
+    }
+    return ends.map {
+      Diagnostic(
+        .warning, line: 0, column: 0, message: $0, fix: "renew it; nodes take the new files over by themselves")
+    }
+      + open.map {
+        Diagnostic(
+          .warning, line: 0, column: 0, message: "others may read the key \($0)",
+          fix: "make it private: chmod o-r \($0)")
+      }
+  }
+
+  private static func place(of name: String, beside path: String) -> String {
+    let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
+    return name.hasPrefix("/") ? name : folder + name
+  }
+
+  /// What a file says that the configuration file at `path` names.
+  static func content(_ name: String, beside path: String) -> Result<String, SecretFault> {
+    resolve(.file(name), beside: path)
+  }
+
   private static func resolve(_ source: SecretSource, beside path: String) -> Result<String, SecretFault> {
     switch source {
     case .environment(let name):
       guard let value = unsafe getenv(name) else { return .failure(SecretFault("the variable \(name) is not set")) }
       return .success(unsafe String(cString: value))
     case .file(let name):
-      let folder = path.lastIndex(of: "/").map { String(path[...$0]) } ?? ""
-      let place = name.hasPrefix("/") ? name : folder + name
+      let place = place(of: name, beside: path)
       do throws(Console.FileError) {
         var bytes = try Console.read(place, limit: secretLimit)
         while let last = bytes.last, last == 10 || last == 13 { bytes.removeLast() }

@@ -57,11 +57,15 @@ private enum RunningNode {
       report(diagnostic.text(file: file))
     }
     guard let blueprint = read.blueprint else { return .failed }
+    for remark in ConfigurationFile.remarks(on: blueprint, beside: file) where !isQuiet {
+      report(remark.text(file: file))
+    }
     ProcessLimits.raiseDescriptors()
     do throws(NetworkError) {
       let admin = try Mailbox<AdminServer.Message>()
       let sources = NodeSources(
-        file: file, read: { load(file) }, report: { if !isQuiet { report($0) } },
+        file: file, read: { load(file) },
+        content: { ConfigurationFile.content($0, beside: file) }, report: { if !isQuiet { report($0) } },
         service: { startAdmin($0, $1, mailbox: admin, started: $2) }, reloaded: { replaceAccess($0, mailbox: admin) })
       let node = try Node(
         blueprint, sources: sources, version: Program.version, processors: ProcessLimits.processors)

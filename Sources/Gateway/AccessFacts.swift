@@ -10,6 +10,10 @@ protocol AccessFacts {
   var texts: AccessTexts { get }
   /// Whether the client speaks TLS to the gateway.
   var isSecure: Bool { get }
+  /// What there is to say of that.
+  var tls: AccessTLS? { get }
+  /// Whether it speaks HTTP/2.
+  var isHTTP2: Bool { get }
   /// Whether it speaks HTTP/1.0.
   var isHTTP10: Bool { get }
   /// The final status sent to the client; 0 where it left without one.

@@ -6,15 +6,30 @@ extension AccessLog {
   @inline(__always)
   func writeRequest<Facts: AccessFacts>(_ facts: inout Facts, _ head: RawSpan, _ line: inout AccessLogLine) {
     writeClient(withMethod: !facts.texts.method.isEmpty, &line)
-    if !facts.texts.method.isEmpty { line.text(head, facts.texts.method, limit: Limit.method) }
-    if facts.isSecure { line.literal("\",\"scheme\":\"https") } else { line.literal("\",\"scheme\":\"http") }
+    // Methods are tokens, and hosts have been read letter by letter.
+    if !facts.texts.method.isEmpty { line.safeText(head, facts.texts.method, limit: Limit.method) }
+    if facts.isSecure { writeSecurity(facts.tls, &line) } else { line.literal("\",\"scheme\":\"http") }
     if !facts.texts.host.isEmpty {
       line.literal("\",\"host\":\"")
-      line.text(head, facts.texts.host, limit: Limit.host)
+      line.safeText(head, facts.texts.host, limit: Limit.host)
     }
     if !facts.texts.path.isEmpty {
       line.literal("\",\"path\":\"")
       line.text(head, facts.texts.path, limit: Limit.path)
+    }
+  }
+
+  /// `"scheme"` and what its TLS is.
+  private func writeSecurity(_ tls: AccessTLS?, _ line: inout AccessLogLine) {
+    if let tls {
+      if tls.isTLS13 { line.literal("\",\"tls\":\"1.3") } else { line.literal("\",\"tls\":\"1.2") }
+      if tls.isResumed {
+        line.literal("\",\"resumed\":true,\"scheme\":\"https")
+      } else {
+        line.literal("\",\"scheme\":\"https")
+      }
+    } else {
+      line.literal("\",\"scheme\":\"https")
     }
   }
 
@@ -25,6 +40,8 @@ extension AccessLog {
   ) {
     if facts.isHTTP10 {
       line.literal("\",\"protocol\":\"HTTP/1.0\",\"status\":")
+    } else if facts.isHTTP2 {
+      line.literal("\",\"protocol\":\"HTTP/2\",\"status\":")
     } else {
       line.literal("\",\"protocol\":\"HTTP/1.1\",\"status\":")
     }

@@ -184,7 +184,21 @@ extension AccessLogLine {
     unsafe cursor = Self.anyText(bytes, from: start, count: min(count, bound), at: cursor, before: limit)
   }
 
-  /// The same, fast for text of any length.
+  /// The same of text that holds no byte which needs an escape.
+  @inline(__always)
+  mutating func safeText(_ bytes: RawSpan, _ range: ByteRange, limit bound: Int) {
+    let (start, count) = (Int(range.start), Int(range.count))
+    if count <= 16, start &+ count <= bytes.byteCount &- 16 {
+      // Both have sixteen bytes there.
+      unsafe cursor.storeBytes(
+        of: bytes.unsafeLoadUnaligned(fromUncheckedByteOffset: start, as: SIMD16<UInt8>.self), as: SIMD16<UInt8>.self)
+      _ = unsafe take(count)
+      return
+    }
+    unsafe cursor = Self.anyText(bytes, from: start, count: min(count, bound), at: cursor, before: limit)
+  }
+
+  /// The same as ``text(_:_:limit:)``, fast for text of any length.
   @inline(__always)
   mutating func longText(_ bytes: RawSpan, _ range: ByteRange, limit bound: Int) {
     let (start, count) = (Int(range.start), min(Int(range.count), bound))

@@ -49,6 +49,16 @@ public final class Blueprint: Sendable {
     usageRoute = RoutePlan(usage: usage)
     self.digest = digest
   }
+
+  /// The same with other sections of the node's own, and other TLS to upstreams, which differ in nothing that routes were
+  /// compiled from.
+  init(_ other: Blueprint, own: NodeSections, upstreams: ContiguousArray<UpstreamSpec>) {
+    self.own = own
+    self.upstreams = upstreams
+    (table, routes, tenants) = (other.table, other.routes, other.tenants)
+    (keyRing, isRouter, usage, usageRoute) = (other.keyRing, other.isRouter, other.usage, other.usageRoute)
+    digest = other.digest
+  }
 }
 
 extension Blueprint {

@@ -10,8 +10,11 @@ public struct BlueprintCheck: Sendable {
 
   /// Checks a configuration without making it run. A reference that cannot be resolved is a warning here: a file is often
   /// checked on another machine than the one that knows its secrets. A file that has none of a node's own sections is checked
-  /// as what a cluster's revision says, one with a section `router` as a router's.
-  public init(text: [UInt8], secrets: @escaping SecretResolver) {
+  /// as what a cluster's revision says, one with a section `router` as a router's. `remarks` adds what is to be said of
+  /// files that the configuration names.
+  public init(
+    text: [UInt8], secrets: @escaping SecretResolver, remarks: (Blueprint) -> [Diagnostic] = { _ in [] }
+  ) {
     let members = JSONDocument.parse(text).document?.root.members.compactMap(\.key.string) ?? []
     let isRevision = !members.isEmpty && !members.contains { NodeSections.names.contains($0) }
     let isRouter = members.contains(RouterFile.section)
@@ -21,7 +24,7 @@ public struct BlueprintCheck: Sendable {
       : isRevision
         ? Blueprint.read(.usual, revision: text, secrets: secrets, toleratesMissingSecrets: true)
         : Blueprint.read(text: text, secrets: secrets, toleratesMissingSecrets: true)
-    diagnostics = result.diagnostics
+    diagnostics = result.diagnostics + (result.blueprint.map(remarks) ?? [])
     summary = result.blueprint.map { blueprint in
       func count(_ count: Int, _ name: String) -> String { "\(count) \(name)\(count == 1 ? "" : "s")" }
       let nodes = blueprint.upstreams.first?.endpoints.count ?? 0

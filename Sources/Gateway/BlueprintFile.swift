@@ -54,9 +54,11 @@ struct ClusterSections {
   }
 
   private mutating func readRoutes(_ options: inout OptionReader, _ limits: NodeLimits) {
+    let modern = upstreams.indices.filter { upstreams[$0].speaksHTTP2 }.map { Int32($0) }
     let names = upstreams.enumerated().map { ($1.name, Int32($0)) }
     var context = RouteContext(
-      upstreams: Dictionary(names) { first, _ in first }, limits: limits, policies: policies)
+      upstreams: Dictionary(names) { first, _ in first }, modernUpstreams: Set(modern), limits: limits,
+      policies: policies)
     routes = options.objects("routes", "Which request goes where.") { RouteDraft(&$0, &context) }
     usedUpstreams = context.usedUpstreams
     policies = context.policies

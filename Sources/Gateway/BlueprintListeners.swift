@@ -9,6 +9,12 @@ public struct ListenerSettings: Equatable, Sendable {
   public var expectsProxyHeader: Bool
   /// Whether connections are passed on to nodes as they are, behind a PROXY header: a router's only.
   public var passesThrough = false
+  /// How it speaks TLS; nil for plain HTTP.
+  public var tls: ListenerTLS?
+  /// Whether clients may begin with HTTP/2 on a port of plain HTTP.
+  public var acceptsHTTP2: Bool
+  /// The port of https that every request is sent to; nil for none.
+  public var redirect: UInt16?
 
   /// Reads a listener of a node, or of a router.
   init?(_ options: inout OptionReader, isRouter: Bool = false) {
@@ -25,7 +31,26 @@ public struct ListenerSettings: Equatable, Sendable {
         "Whether connections are passed on byte by byte, behind a PROXY header (version 2), to listeners of the nodes that "
           + "expect one: for TLS that ends on the nodes.")
     }
-    options.refuseForNow("tls", "TLS", fix: "remove it; let a load balancer before the gateway end TLS")
+    tls = options.object("tls", "How it speaks TLS; left out, it speaks plain HTTP.") { ListenerTLS(&$0) }
+    if tls != nil, passesThrough {
+      options.fail("a connection that is passed on as it is has its TLS elsewhere", at: "tls", fix: "remove it")
+    }
+    acceptsHTTP2 = options.bool(
+      "h2c", default: false,
+      "Whether clients that know it beforehand may speak HTTP/2 without TLS; tls.http2 is for those with TLS.")
+    if acceptsHTTP2, tls != nil || passesThrough {
+      options.fail("only a listener of plain HTTP can speak HTTP/2 without TLS", at: "h2c", fix: "remove it")
+    }
+    redirect = options.object(
+      "redirectToHTTPS", shorthand: "port", "Sends every request to the same place with https, at this port."
+    ) { redirect in
+      let port = redirect.integer("port", in: 1...65_535, default: 443, "The port that clients reach https at.")
+      return UInt16(port)
+    }
+    if redirect != nil, tls != nil || passesThrough {
+      options.fail(
+        "only a listener of plain HTTP can send its clients to https", at: "redirectToHTTPS", fix: "remove it")
+    }
     guard let address, !options.hasFailed("tls") else { return nil }
     self.address = address
   }

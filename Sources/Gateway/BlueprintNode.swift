@@ -73,6 +73,10 @@ public struct NodeLimits: Equatable, Sendable {
   public var connectionsPerAddress: Int
   /// Requests on one client connection; the last response says `Connection: close`.
   public var requestsPerConnection: UInt32
+  /// Requests in progress at a time on one client connection of HTTP/2.
+  public var streamsPerConnection: Int
+  /// Connections of HTTP/2 that one address may lose in a minute for what it did on them, before others are refused.
+  public var abusesPerAddress: Int32
 
   /// From the first byte of a head to its last, and for a PROXY header; beyond, 408.
   public var headTimeout: Int64
@@ -112,6 +116,8 @@ public struct NodeLimits: Equatable, Sendable {
     connectionsPerNode = 65_536
     connectionsPerAddress = 65_536
     requestsPerConnection = 1_000_000
+    streamsPerConnection = 128
+    abusesPerAddress = 10
     headTimeout = 10_000_000_000
     bodyTimeout = 30_000_000_000
     sendTimeout = 60_000_000_000
@@ -154,7 +160,17 @@ public struct NodeLimits: Equatable, Sendable {
     requestsPerConnection = UInt32(
       options.integer(
         "requestsPerConnection", in: 1...4_294_967_295, default: 1_000_000,
-        "Requests after which a client connection is closed, in good order."))
+        "Requests after which a client connection is closed, in good order; over HTTP/2, after which no further ones "
+          + "are taken."))
+    streamsPerConnection = Int(
+      options.integer(
+        "streamsPerConnection", in: 1...10_000, default: 128,
+        "Requests in progress at a time on one client connection of HTTP/2; more are refused, and may be sent again."))
+    abusesPerAddress = Int32(
+      options.integer(
+        "abusesPerAddress", in: 1...1_000_000, default: 10,
+        "Connections of HTTP/2 that one address may lose in a minute for floods, rapid resets and the like; while it has lost "
+          + "as many, it gets no others of HTTP/2."))
     minimumReceiveRate = options.size(
       "minimumReceiveRate", default: 240, in: 0...1_073_741_824,
       "Bytes a second that a client must send of its request body, on average; 0B for no minimum.")

@@ -1,5 +1,6 @@
 import Core
 import Pipeline
+import Policies
 import Traffic
 
 /// One route, compiled: what happens to a request that ``Blueprint/table`` gave to it. Immutable; shared by all loops.
@@ -80,6 +81,8 @@ struct RouteDraft {
 /// What a route may refer to, and what of it has been referred to.
 struct RouteContext {
   let upstreams: [String: Int32]
+  /// Those that speak HTTP/2.
+  let modernUpstreams: Set<Int32>
   let limits: NodeLimits
   var usedUpstreams: Set<Int32> = []
   var ids: Set<String> = []
@@ -105,6 +108,7 @@ extension RouteDraft {
         Rewrite($0.isDescribing ? [] : captures, &$0)
       } ?? Rewrite()
     readAction(&options, captures, context.policies.answers(policies), &context)
+    checkCalls(&options, context)
     mirror = options.object("mirror", "Sends copies of some requests elsewhere; nobody waits for the answers.") {
       mirror in
       let upstream = mirror.upstream("upstream", isRequired: true, "The upstream that gets the copies.", &context)
@@ -127,6 +131,17 @@ extension RouteDraft {
       "retries", "When a request of this route is tried again, instead of what the upstream says."
     ) {
       RetrySpec(&$0)
+    }
+  }
+
+  /// What translates to gRPC needs an upstream that can be called.
+  private func checkCalls(_ options: inout OptionReader, _ context: RouteContext) {
+    guard case .forward(let split, _) = action, !chain.requestPolicies(of: GRPCWeb.self).isEmpty else { return }
+    for index in split.upstreams where !context.modernUpstreams.contains(index) {
+      let name = context.upstreams.first { $0.value == index }?.key ?? ""
+      options.fail(
+        "grpc-web makes calls of gRPC, and the upstream \"\(name)\" does not speak HTTP/2", at: "upstream",
+        fix: "add protocol: \"h2\" to it")
     }
   }
 

@@ -1,4 +1,5 @@
 import Core
+import HTTP
 import Pipeline
 import Traffic
 
@@ -47,6 +48,18 @@ extension UpstreamSpec {
     resolution.interval = options.timeout(
       "resolveInterval", default: .seconds(30), "How often the host names among the endpoints are looked up again.")
     options.section("limits", "How much of the gateway a slow upstream can take.") { readLimits(&$0) }
+    speaksHTTP2 =
+      options.choice(
+        "protocol", default: UpstreamProtocol.http1,
+        "http/1.1: one exchange on a connection at a time. h2: HTTP/2, many on few connections; with tls by ALPN, else with "
+          + "prior knowledge. The bounds of connections are then bounds of exchanges.") == .http2
+    if health?.grpcService != nil, !speaksHTTP2 {
+      options.fail("gRPC needs HTTP/2", at: "health", fix: "add protocol: \"h2\" to the upstream")
+    }
+    let speaks = speaksHTTP2
+    tls = options.object("tls", "Speaks TLS to its endpoints, as {} says; left out, plain HTTP.") {
+      UpstreamTLS(&$0, speaksHTTP2: speaks)
+    }
   }
 
   private mutating func readLimits(_ options: inout OptionReader) {
@@ -130,8 +143,8 @@ extension OptionReader {
       }
       let bound = balance.optionalInteger(
         "boundPercent", in: 100...10_000,
-        "For consistent-hash: an endpoint that runs more requests than so many percent of the average passes them on to the "
-          + "next one. Left out, it never does.")
+        "For consistent-hash: an endpoint that runs more requests than so many percent of the average, and eight, passes "
+          + "them on to the next one. Left out, it never does.")
       return (algorithm, by ?? .consumer, bound.map { Int($0) })
     }
     return read ?? (.leastRequest, .consumer, nil)
@@ -154,16 +167,13 @@ extension HashKey {
 
 extension HealthSpec {
   init(_ options: inout OptionReader, _ standard: HealthSpec? = nil) {
-    let help = "The path that is asked for, with GET."
-    if let standard {
-      self = standard
-      path = options.string("path", default: standard.path, help)
-    } else {
-      self.init(path: options.string("path", help))
-    }
-    if !path.hasPrefix("/") || path.contains(" ") {
-      options.fail("\"\(path)\" is not a path", at: "path", fix: "begin it with /, and write no blanks")
-    }
+    self = standard ?? HealthSpec(path: "")
+    let path = options.optionalString("path", "The path that is asked for, with GET.")
+    grpcService = options.optionalString(
+      "grpc",
+      "The service that is asked for by the health protocol of gRPC (grpc.health.v1.Health/Check), instead of a path; "
+        + "\"\" for the server as a whole. Well is who answers SERVING.")
+    readTarget(path, &options)
     host = options.optionalString("host", "The Host of the request; left out, the endpoint's own.")
     interval = options.timeout("interval", default: interval, "From one question to the next.")
     jitterPercent = Int(
@@ -190,6 +200,28 @@ extension HealthSpec {
     }
     if timeout > interval {
       options.fail("an answer may take longer than from one question to the next", at: "timeout", fix: "shorten it")
+    }
+  }
+}
+
+extension HealthSpec {
+  /// Checks what is asked for: one of a path and a service.
+  private mutating func readTarget(_ path: String?, _ options: inout OptionReader) {
+    if let path { self.path = path }
+    if let grpcService {
+      if path != nil {
+        options.fail("gRPC has no path to ask for", at: "path", fix: "remove path, or grpc")
+      }
+      if grpcService.utf8.count > GRPCHealth.serviceBytes {
+        options.fail(
+          "the name of a service has \(GRPCHealth.serviceBytes) bytes at most", at: "grpc", fix: "shorten it")
+      }
+      self.path = ""
+    } else if !self.path.hasPrefix("/") || self.path.contains(" "), !options.isDescribing {
+      let (what, fix) =
+        path.map { ("\"\($0)\" is not a path", "begin it with /, and write no blanks") }
+        ?? ("nothing is asked for", "add path, or for a service of gRPC grpc")
+      options.fail(what, at: "path", fix: fix)
     }
   }
 }
@@ -269,4 +301,10 @@ extension RetrySpec {
         "budgetMinimum", in: 0...1000, default: Int64(budgetMinimum),
         "Retries that may run at once however few requests run."))
   }
+}
+
+/// What endpoints are spoken to in, as the file names it.
+private enum UpstreamProtocol: String, CaseIterable {
+  case http1 = "http/1.1"
+  case http2 = "h2"
 }

@@ -16,14 +16,22 @@ struct BodyReader {
 
   init() {}
 
-  init(_ framing: BodyFraming) {
+  init(_ framing: BodyFraming) { begin(framing) }
+
+  /// Forgets the body before: the next one is framed like this.
+  @inline(__always)
+  mutating func begin(_ framing: BodyFraming) {
     self.framing = framing
+    received = 0
     switch framing {
     case .none: isComplete = true
     case .length(let count):
       remaining = count
       isComplete = count == 0
-    case .chunked, .untilClose: isComplete = false
+    case .chunked:
+      decoder = ChunkedDecoder()
+      isComplete = false
+    case .untilClose: isComplete = false
     }
   }
 

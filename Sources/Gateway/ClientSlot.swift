@@ -15,6 +15,8 @@ struct ClientSlot: SlabSlot {
     case exchange
     /// Upgraded: bytes pass both ways.
     case tunnel
+    /// It carries streams, which have slots of their own.
+    case carrier
     /// The last response has been sent; what the client still sends is discarded until it closes.
     case lingering
   }
@@ -38,6 +40,8 @@ struct ClientSlot: SlabSlot {
   var peerEnded = false
   /// In the list of connections to look at again before the loop sleeps.
   var isListed = false
+  /// A carrier that is to end as soon as all that its streams said has been sent.
+  var isLeaving = false
   /// No further request on this connection.
   var closesAfterResponse = false
   var listener: Int32 = 0
@@ -48,6 +52,10 @@ struct ClientSlot: SlabSlot {
   /// Neighbours in the queue.
   var previous: Int32 = -1
   var next: Int32 = -1
+  /// The connection that this is a stream of; −1 where it is a connection itself.
+  var carrier: Int32 = -1
+  /// Streams that are open, where it carries any.
+  var streams: Int32 = 0
   var peerPort: UInt16 = 0
   /// Whether the address is counted against the limit for one address: not where a proxy stands for many.
   var countsAddress = true

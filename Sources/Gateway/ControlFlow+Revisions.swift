@@ -47,6 +47,7 @@ extension ControlFlow {
   }
 
   private func start(_ work: RevisionWork) {
+    if work.isKnown { return finish(work.run()) }
     let control = node.control
     OSThread.run(name: "configuration", givesWay: true) { control.send(.compiled(work.run())) }
   }

@@ -22,6 +22,8 @@ enum ControlMessage: Sendable {
   case resolved(upstream: String, endpoint: Int, [IPAddress]?)
   /// What the name of a server of the shared store stands for; nil where that could not be found out.
   case resolvedStore(host: String, [IPAddress]?)
+  /// What the name of an OCSP responder stands for, by the question that it is for; nil where that could not be found out.
+  case resolvedResponder(UInt32, [IPAddress]?)
   /// Somebody has to do with what nodes agree on: called with the node's agent, nil where it has none.
   case agree(@Sendable (ClusterAgent?) -> Void)
   /// Somebody outside has to do with what is in force.
@@ -30,6 +32,8 @@ enum ControlMessage: Sendable {
   case configured(UInt64)
   /// A revision was compiled, or found wrong.
   case compiled(CompiledRevision)
+  /// What may become a revision was compiled, or found wrong.
+  case judged(JudgedBody)
   /// A loop goes by this configuration no more.
   case retired(Blueprint, BlueprintShared)
 }
@@ -43,9 +47,13 @@ struct ControlFlow: EventHandler {
   let node: Node
   private let directory = UpstreamDirectory()
   private var probes: HealthProbes
+  /// What authorities say of certificates.
+  var staples: StapleKeeper
   private var resolutions: [String: NameResolution] = [:]
   private var plans: ContiguousArray<UpstreamPlan> = []
-  private var blueprint: Blueprint
+  private(set) var blueprint: Blueprint
+  /// What is kept in mind about TLS.
+  var upkeep = TLSUpkeep()
   private var startsAt: Instant
   private(set) var hasStarted = false
   private var pendingStarts = 0
@@ -70,6 +78,7 @@ struct ControlFlow: EventHandler {
     self.node = node
     self.blueprint = blueprint
     probes = HealthProbes(world: world)
+    staples = StapleKeeper(world: world)
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
     router = node.makeRouterAgent(blueprint, world)
@@ -85,7 +94,11 @@ struct ControlFlow: EventHandler {
 
   mutating func ready(token: UInt64, _ readiness: Readiness) {
     let known = Token(rawValue: token)
-    if known.kind == .store { _ = member?.ready(token: token, readiness) } else { probes.ready(known) }
+    switch known.kind {
+    case .store: _ = member?.ready(token: token, readiness)
+    case .client: staples.ready(known, report: node.sources.report)
+    default: probes.ready(known, readiness)
+    }
   }
 
   mutating func receive(_ message: ControlMessage) {
@@ -102,11 +115,14 @@ struct ControlFlow: EventHandler {
       if runningLoops == 0 { member?.stop() }
     case .storeJudged(let remarks): judge(remarks)
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
+    case .resolvedResponder(let question, let addresses):
+      staples.resolved(question, addresses, report: node.sources.report)
     case .resolvedStore(let host, let addresses): member?.resolved(host: host, addresses)
     case .agree(let action): action(agent)
     case .consult(let action): action(agent, blueprint)
     case .configured(let serial): desk?.end(serial)
     case .compiled(let compiled): finish(compiled)
+    case .judged(let judged): desk?.endJudging(judged)
     // Perhaps the last reference to millions of names: freed where nobody waits for it.
     case .retired(let blueprint, let shared):
       OSThread.run(name: "configuration", givesWay: true) { withExtendedLifetime((blueprint, shared)) {} }
@@ -129,12 +145,12 @@ struct ControlFlow: EventHandler {
   private var hasEnded: Bool { hasStarted ? runningLoops == 0 : isDraining }
 
   private mutating func endOwnTurn() -> Instant {
-    let nextLookUp = lookUpNames()
+    let nextLookUp = min(lookUpNames(), keepUpTLS(), keepUpStaples())
     if !hasStarted, !isDraining, knowsConfiguration(), startsAt <= world.now || hasResolved { start() }
     if probes.nextDeadline <= world.now { probes.advance() }
     let unwell = probes.takeUnwell()
     if !unwell.isEmpty, hasStarted { node.tell { .unwell(unwell) } }
-    return min(nextLookUp, probes.nextDeadline, hasStarted ? .never : nextStart)
+    return min(nextLookUp, probes.endTurn(), probes.nextDeadline, hasStarted ? .never : nextStart)
   }
 
   /// When the node may have to start although nothing happens.
@@ -238,9 +254,11 @@ struct ControlFlow: EventHandler {
     node.sources.report("the configuration has been read again: \(fresh.routes.count) routes")
   }
 
-  /// Makes `fresh` the configuration, with the endpoints that are known now.
-  mutating func adopt(_ fresh: Blueprint) {
+  /// Makes `read` the configuration, with the endpoints that are known now.
+  mutating func adopt(_ read: Blueprint) {
+    let fresh = stapled(read)
     blueprint = fresh
+    upkeep.ticketsChangeAt = world.now
     if node.shared.own != fresh.own {
       node.shared.own = fresh.own
       member?.members.noteNews()
@@ -292,7 +310,9 @@ struct ControlFlow: EventHandler {
   }
 
   /// Has all loops serve under the configuration; `done` is called once they do, on one of their threads.
-  func publish(done: @escaping @Sendable () -> Void = {}) {
+  mutating func publish(done: @escaping @Sendable () -> Void = {}) {
+    // Before a listener of these can seal its first ticket.
+    if blueprint.listeners.contains(where: { $0.tls != nil }) { renewTickets() }
     let shared = sharedNow()
     let (blueprint, node) = (blueprint, node)
     node.shared.setLimits(blueprint.node.limits)

@@ -69,9 +69,16 @@ struct ExchangeSlot: SlabSlot {
   var serverKeepsAlive = false
   var wantsUpgrade = false
   var clientIsHTTP10 = false
+  /// The client's connection is a stream of HTTP/2.
+  var isHTTP2 = false
+  /// The request is a call of gRPC, and when its caller gives it up.
+  var isCall = false
+  var callDeadline = Instant.never
   /// Whether the request came from a proxy that is believed.
   var isTrusted = false
   var method = Method.get
+  /// How the client's connection is secured; nil where it is not.
+  var tls: AccessTLS?
   var timeouts = FlowTimeouts()
   var isRecorded = false
   /// A copy of another exchange: nobody waits for its response.
@@ -83,6 +90,8 @@ struct ExchangeSlot: SlabSlot {
   var serverHasEnded = false
   var endedToServer = false
   var endedToClient = false
+  /// Of a tunnel of WebSocket frames.
+  var webSocket: WebSocketTunnel?
 
   /// Bytes of the client that have not been interpreted yet.
   var clientInput = ByteBuffer()
@@ -124,10 +133,11 @@ struct ExchangeSlot: SlabSlot {
   /// Storage that a slot keeps between requests; larger buffers are given back.
   static let keptCapacity = 4096
 
-  /// Makes the slot ready for its next request; what the client has sent of it already can stay.
+  /// Makes the slot ready for its next request; what the client has sent of it already can stay. What every request sets
+  /// before it looks at it (its name, time limits, captures, when an attempt began) is left as it is.
   mutating func reset(keepingInput: Bool = false) {
+    if exchange.isSecure { tls = nil }
     exchange.reset()
-    decisionText = HexadecimalText()
     if !keepingInput { clientInput.removeAll(keeping: Self.keptCapacity) }
     serverInput.removeAll(keeping: Self.keptCapacity)
     toServer.removeAll(keeping: Self.keptCapacity)
@@ -143,7 +153,6 @@ struct ExchangeSlot: SlabSlot {
     hasEndHooks = false
     resetPlaces()
     resetMessage()
-    resetTunnel()
   }
 
   @inline(__always)
@@ -171,16 +180,14 @@ struct ExchangeSlot: SlabSlot {
     isPostedToClient = false
     informationalCount = 0
     scanned = 0
-    timeouts = FlowTimeouts()
     upstreamStartedAt = .never
-    attemptStartedAt = .never
     totalDeadline = .never
   }
 
   @inline(__always)
   private mutating func resetMessage() {
-    requestBody = BodyReader()
-    responseBody = BodyReader()
+    requestBody.begin(.none)
+    responseBody.begin(.none)
     responseFraming = .none
     requestIsChunked = false
     hasTrailers = false
@@ -188,6 +195,7 @@ struct ExchangeSlot: SlabSlot {
     serverKeepsAlive = false
     wantsUpgrade = false
     clientIsHTTP10 = false
+    if isHTTP2 { resetCall() }
     isTrusted = false
     method = .get
     isRecorded = false
@@ -195,18 +203,24 @@ struct ExchangeSlot: SlabSlot {
     status = 0
     refusal = nil
     fault = nil
-    captures = RouteCaptures()
     access = AccessTexts()
     sentToClient = 0
   }
 
-  @inline(__always)
-  private mutating func resetTunnel() {
+  private mutating func resetCall() {
+    isHTTP2 = false
+    isCall = false
+    callDeadline = .never
+  }
+
+  /// Forgets a tunnel that has ended: most slots never carry one.
+  mutating func resetTunnel() {
     isTunnel = false
     clientHasEnded = false
     serverHasEnded = false
     endedToServer = false
     endedToClient = false
+    webSocket = nil
   }
 }
 

@@ -15,4 +15,14 @@ struct FlowLimits {
       requestLineBytes: settings.requestLineBytes, fieldCount: settings.fieldCount, headBytes: settings.headBytes,
       paths: settings.paths)
   }
+
+  /// The same for HTTP/2.
+  var http2: HTTP2Options {
+    var options = HTTP2Options()
+    options.concurrentStreams = settings.streamsPerConnection
+    options.fields = HPACKLimits(listBytes: settings.headBytes, fieldCount: settings.fieldCount)
+    options.fieldBlockBytes = max(options.fieldBlockBytes, settings.headBytes)
+    options.continuations += settings.headBytes / HTTP2Options.frameBytes
+    return options
+  }
 }

@@ -1,5 +1,6 @@
 import Core
 import HTTP
+import Net
 import Pipeline
 import Traffic
 
@@ -26,16 +27,19 @@ public enum FlowMessage: Sendable {
 
 /// Objects that a flow owns and passes on with every request; see ``Borrowed``.
 struct LentObjects<LoopWorld: World> {
-  let world: Borrowed<LoopWorld>
+  let world: Borrowed<Transport<LoopWorld>>
+  let loop: Borrowed<LoopWorld>
   let input: Borrowed<ByteBuffer>
   let request: Borrowed<RequestHead>
   let response: Borrowed<ResponseHead>
   let forwarded: Borrowed<ForwardedBlock>
 
   init(
-    world: LoopWorld, input: ByteBuffer, request: RequestHead, response: ResponseHead, forwarded: ForwardedBlock
+    world: Transport<LoopWorld>, loop: LoopWorld, input: ByteBuffer,
+    request: RequestHead, response: ResponseHead, forwarded: ForwardedBlock
   ) {
     self.world = Borrowed(world)
+    self.loop = Borrowed(loop)
     self.input = Borrowed(input)
     self.request = Borrowed(request)
     self.response = Borrowed(response)
@@ -74,6 +78,13 @@ struct ListenerSlot {
   var socket: Socket
   var expectsProxyHeader: Bool
   var passesThrough: Bool
+  var tls: ListenerTLS?
+  /// Whether clients may begin with HTTP/2 without TLS.
+  var acceptsHTTP2: Bool
+  /// The port of https that every request is sent to; nil for none.
+  var redirect: UInt16?
+  /// Whether requests are taken that come before the end of a handshake.
+  var acceptsEarlyData: Bool { tls?.options.acceptsEarlyData == true }
   /// Descriptors have run out: the queue is left alone for a moment.
   var isPaused = false
   /// There was more to accept than one turn allows.

@@ -26,6 +26,8 @@ final class LoopUpstream {
   private(set) var endpoints: EndpointsInUse
   /// Earlier ones, as long as exchanges use them.
   private var former: [EndpointsInUse] = []
+  /// Its endpoints are spoken to otherwise now: connections must not be used again.
+  var isReplaced = false
   /// Its line in the queue for connections; the same under every blueprint.
   let line: Int32
   /// Time limits in nanoseconds, where a route says nothing else.
@@ -35,6 +37,8 @@ final class LoopUpstream {
   let hashes: Bool
   /// Whether endpoints are chosen by how quickly they answer.
   let measuresLatency: Bool
+  /// Whether endpoints are spoken HTTP/2 to.
+  let speaksHTTP2: Bool
   private let state: UpstreamState
   private let requestBounds: BreakerSpec
   private let maxConnections: Int
@@ -48,6 +52,7 @@ final class LoopUpstream {
     hashes = plan.spec.balance == .consistentHash
     measuresLatency = plan.spec.balance == .latency
     state = plan.state
+    speaksHTTP2 = plan.spec.speaksHTTP2
     requestBounds = plan.spec.breaker
     maxConnections = plan.spec.breaker.maxConnections
     let limits = plan.spec.timeouts

@@ -2,6 +2,7 @@
 // may differ by what happened in between.
 
 import Core
+import HTTP
 
 extension Metrics {
   /// Appends all metrics in Prometheus' text format 0.0.4. Linear in series that were used; for the admin thread.
@@ -16,6 +17,7 @@ extension Metrics {
     writeTraffic(text)
     writeUpstreams(text)
     facts.writeUpstreams(text)
+    facts.writeCertificates(text)
     facts.writeCluster(text)
     writeLoops(text)
   }
@@ -117,6 +119,27 @@ extension Metrics {
       let value = cells(Cell.shedConnections + Int(reason.rawValue))
       text.sample("sluice_connections_shed_total", [("reason", Self.snake("\(reason)"))], value)
     }
+    text.family("sluice_tls_handshakes_total", .counter, "Handshakes of TLS with clients that came to their end.")
+    text.sample("sluice_tls_handshakes_total", [("kind", "full")], total(.handshakesFull))
+    text.sample("sluice_tls_handshakes_total", [("kind", "resumed")], total(.handshakesResumed))
+    text.family("sluice_tls_handshake_failures_total", .counter, "Handshakes of TLS with clients that failed.")
+    for fault in HandshakeFault.allCases {
+      text.sample(
+        "sluice_tls_handshake_failures_total", [("reason", fault.label)], cells(Cell.handshakeFaults + fault.rawValue))
+    }
+    text.single(
+      "sluice_http2_connections_total", .counter, "Client connections that speak HTTP/2.", total(.http2Connections))
+    text.single("sluice_http2_streams_total", .counter, "Requests begun over HTTP/2.", total(.http2Streams))
+    text.family("sluice_http2_limits_total", .counter, "Clients that went beyond a limit of HTTP/2.")
+    for limit in HTTP2Limit.allCases {
+      text.sample(
+        "sluice_http2_limits_total", [("limit", limit.label.description)],
+        cells(Cell.http2Limits + Int(limit.rawValue)))
+    }
+    text.single(
+      "sluice_upstream_tls_failures_total", .counter,
+      "Handshakes of TLS with upstreams that failed: most often a certificate that is not good.",
+      total(.upstreamHandshakeFailures))
     text.single(
       "sluice_tunnels_open", .gauge, "Connections that pass bytes both ways after an upgrade.",
       difference(.tunnelsOpened, .tunnelsClosed))

@@ -6,6 +6,7 @@
 
 import Cluster
 import Core
+import HTTP
 import Pipeline
 import Synchronization
 
@@ -139,6 +140,12 @@ public final class LoopMetrics: Sendable {
   public func countRefusedConnection(_ reason: ConnectionRefusal) {
     cells.add(to: Cell.refusedConnections &+ Int(reason.rawValue))
   }
+
+  /// Counts a handshake of TLS that failed.
+  func countHandshakeFailure(_ fault: HandshakeFault) { cells.add(to: Cell.handshakeFaults &+ fault.rawValue) }
+
+  /// Takes over how often a limit of HTTP/2 has been exceeded.
+  func note(_ limit: HTTP2Limit, _ count: UInt64) { cells.set(count, at: Cell.http2Limits &+ Int(limit.rawValue)) }
 
   /// Counts a connection that was given up.
   public func countShedConnection(_ reason: ShedReason) {

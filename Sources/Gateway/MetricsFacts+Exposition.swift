@@ -14,6 +14,27 @@ extension NodeFacts {
     upstream(text, "refused_retries_total", .counter, "Retries that the budget refused.", \.refusedRetries)
   }
 
+  /// The families about certificates.
+  func writeCertificates(_ text: MetricsText) {
+    text.family(
+      "sluice_tls_certificate_expiry_time_seconds", .gauge, "Until when a certificate is good, in seconds since 1970.")
+    for facts in certificates {
+      text.sample(
+        "sluice_tls_certificate_expiry_time_seconds", [("certificate", facts.certificate)],
+        UInt64(max(facts.expiresAt.seconds, 0)))
+    }
+    text.family(
+      "sluice_tls_staple_expiry_time_seconds", .gauge,
+      "Until when the OCSP response holds that was fetched for a certificate, in seconds since 1970; 0 where there is none."
+    )
+    for facts in certificates {
+      guard let staple = facts.staple else { continue }
+      text.sample(
+        "sluice_tls_staple_expiry_time_seconds", [("certificate", facts.certificate)],
+        UInt64(max(staple.endsAt?.seconds ?? 0, 0)))
+    }
+  }
+
   private func endpoint(
     _ text: MetricsText, _ name: String, _ kind: MetricsText.Kind, _ help: String, _ value: (UpstreamFacts) -> UInt64
   ) {

@@ -24,9 +24,36 @@ public struct NodeFacts: Sendable {
   public var upstreams: [UpstreamFacts] = []
   /// Every upstream as a whole.
   public var loads: [UpstreamLoad] = []
+  /// Every certificate that listeners show.
+  public var certificates: [CertificateFacts] = []
 
   /// Facts of a node of which nothing is known yet.
   public init() {}
+}
+
+/// The state of a certificate that listeners show.
+public struct CertificateFacts: Equatable, Sendable {
+  /// What its authority says of it, where that is fetched.
+  public struct Staple: Equatable, Sendable {
+    /// Until when it holds; nil where there is none, or it has no end.
+    public let endsAt: WallTime?
+    /// Whether there is one, which is sent with the certificate.
+    public let isThere: Bool
+    /// Why the last question has brought none; nil where it has.
+    public let fault: String?
+  }
+
+  /// The path of its file.
+  public let certificate: String
+  /// Until when it is good.
+  public let expiresAt: WallTime
+  /// What its authority says of it; nil where nobody is asked.
+  public var staple: Staple?
+
+  /// A certificate of which nobody is asked.
+  public init(certificate: String, expiresAt: WallTime) {
+    (self.certificate, self.expiresAt) = (certificate, expiresAt)
+  }
 }
 
 /// The state of one endpoint of an upstream.

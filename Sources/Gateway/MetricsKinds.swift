@@ -44,6 +44,16 @@ public enum Counter: UInt8, CaseIterable, Sendable {
   case acceptPauses
   /// Turns of the loop.
   case turns
+  /// Handshakes of TLS with all that belongs to them.
+  case handshakesFull
+  /// Handshakes that went on with a session of before.
+  case handshakesResumed
+  /// Client connections that speak HTTP/2.
+  case http2Connections
+  /// Their streams: requests over HTTP/2.
+  case http2Streams
+  /// Handshakes with upstreams that failed: most often a certificate that is not good.
+  case upstreamHandshakeFailures
 }
 
 /// The node's own histograms.
@@ -70,6 +80,39 @@ public enum ConnectionRefusal: UInt8, CaseIterable, Sendable {
   case denied
   /// The PROXY header was missing, broken or from a peer that is not trusted.
   case proxyHeader
+  /// The address begins too many handshakes a second.
+  case handshakeLimit
+  /// The address has lost too many connections of HTTP/2 for what it did on them.
+  case abuse
+}
+
+/// Why a handshake of TLS failed.
+enum HandshakeFault: Int, CaseIterable {
+  /// The bytes are no TLS: most often a request of plain HTTP.
+  case notTLS
+  /// Only versions that are not spoken here.
+  case version
+  /// No cipher, curve or signature in common.
+  case noCommonCipher
+  /// No application protocol in common.
+  case noCommonProtocol
+  /// The client showed no certificate, and had to.
+  case certificateMissing
+  /// The client's certificate is not good.
+  case certificateRefused
+  /// The client broke it off: most often it does not trust the server's certificate.
+  case refusedByClient
+  /// Anything else that breaks the rules.
+  case malformed
+  /// It took too long.
+  case timedOut
+  /// The client has gone.
+  case abandoned
+  /// The client sent more than a handshake takes.
+  case tooLarge
+
+  /// How metrics call it.
+  var label: String { self == .notTLS ? "not_tls" : Metrics.snake("\(self)") }
 }
 
 /// Why a connection was given up before it ended by itself.
@@ -94,6 +137,10 @@ public enum ShedReason: UInt8, CaseIterable, Sendable {
   case peerGone
   /// The upstream broke off after the response had begun.
   case upstreamBroke
+  /// A WebSocket message was longer than it may be.
+  case messageTooBig
+  /// Who was behind it is revoked.
+  case revoked
 }
 
 /// Why a request was sent once more.
@@ -177,7 +224,10 @@ enum Cell {
   /// The sum, then the buckets.
   static let histogramCells = 1 + 65
   static let quota = histograms + 4 * histogramCells
-  static let count = quota + QuotaFigure.allCases.count
+  static let handshakeFaults = quota + QuotaFigure.allCases.count
+  static let http2Limits = handshakeFaults + HandshakeFault.allCases.count
+  // A literal: another room's count would make this one, and every counter with it, wait for an initialiser.
+  static let count = http2Limits + 16
 }
 
 /// Where the cells of a route lie: status classes (0 for none, 1xx to 5xx), the sum in nanoseconds, the buckets.

@@ -14,6 +14,8 @@ public struct NodeSources: Sendable {
   public let file: String
   /// Reads the configuration anew.
   public let read: @Sendable () -> NodeFile
+  /// Reads a file that the configuration names.
+  public let content: @Sendable (String) -> Result<String, SecretFault>
   /// Tells the operator something, one line.
   public let report: @Sendable (String) -> Void
   /// Starts a service beside the loops; it must call back once, with what went wrong or nil.
@@ -25,12 +27,14 @@ public struct NodeSources: Sendable {
   /// The sources of a node.
   public init(
     file: String, read: @escaping @Sendable () -> NodeFile,
+    content: @escaping @Sendable (String) -> Result<String, SecretFault>,
     report: @escaping @Sendable (String) -> Void,
     service: (@Sendable (Node, Blueprint, _ started: @escaping @Sendable (String?) -> Void) -> Void)? = nil,
     reloaded: (@Sendable (Blueprint) -> Void)? = nil
   ) {
     self.file = file
     self.read = read
+    self.content = content
     self.report = report
     self.service = service
     self.reloaded = reloaded
@@ -134,6 +138,7 @@ public final class Node: Sendable {
       var flow = RequestFlow(
         world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived, quota: quota,
         log: log.map { LogStream($0) }, facts: makeFacts(blueprint, quota))
+      flow.world.stopwatch = Clock.monotonic
       do throws(ListenError) {
         try flow.listen(blueprint.listeners)
         control.send(.loopStarted(nil))
@@ -240,9 +245,9 @@ public final class Node: Sendable {
     let desk = RevisionDesk(
       keeper, own: blueprint.own, file: file?.body, isPartial: file?.isPartial ?? false,
       startsAt: world.now.advanced(byNanoseconds: grace))
-    keeper.judge = { [weak desk] body in
-      guard let desk else { return "the node ends" }
-      return desk.judge(body)
+    keeper.judge = { [weak desk] body, then in
+      guard let work = desk?.beginJudging(body, then: then) else { return then("the node ends") }
+      OSThread.run(name: "configuration", givesWay: true) { control.send(.judged(work.run())) }
     }
     let metrics = shared.metrics
     agent.contribute { record in
@@ -348,6 +353,7 @@ public final class Node: Sendable {
       facts.accessLogDropped = UInt64(statistics.droppedLines)
     }
     facts.cluster = shared.cluster
+    facts.certificates = shared.certificates
     facts.revision = UInt64(clamping: shared.cluster?.revision ?? 0)
     let now = Clock.monotonic()
     for set in shared.upstreams {

@@ -29,10 +29,13 @@ extension Node {
 }
 
 extension Node {
-  /// Where routers reach a node: those of its listeners that expect a PROXY header, or do not. One that is open on all
-  /// addresses is reached by `own`.
+  /// Where routers reach a node: those of its listeners that expect a PROXY header, or do not. What is passed on behind such
+  /// a header is TLS as a rule, other requests are plain HTTP: listeners of that kind are named, and the others where there
+  /// are none. One that is open on all addresses is reached by `own`.
   static func reach(_ listeners: [ListenerSettings], isProxied: Bool, by own: IPAddress?) -> [String] {
-    listeners.filter { $0.expectsProxyHeader == isProxied }.map { listener in
+    let all = listeners.filter { $0.expectsProxyHeader == isProxied && $0.redirect == nil }
+    let right = all.filter { ($0.tls != nil) == isProxied }
+    return (right.isEmpty ? all : right).map { listener in
       guard case .ip(let ip, let port) = listener.address, ip.isUnspecified else { return listener.address.description }
       return SocketAddress.ip(own ?? IPAddress(v4: 0x7f00_0001), port: port).description
     }

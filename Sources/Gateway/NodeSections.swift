@@ -33,6 +33,20 @@ public struct NodeSections: Equatable, Sendable {
   /// sealed and signed with.
   public var hasRevisions: Bool { store != .embedded && !cluster.secret.isEmpty }
 
+  /// The same with other listeners.
+  func replacing(listeners: [ListenerSettings]) -> NodeSections {
+    NodeSections(
+      node: node, listeners: listeners, accessLog: accessLog, admin: admin, store: store, cluster: cluster)
+  }
+
+  private init(
+    node: NodeSettings, listeners: [ListenerSettings], accessLog: AccessLogSettings, admin: AdminSettings?,
+    store: StoreSettings, cluster: ClusterSettings
+  ) {
+    (self.node, self.listeners, self.accessLog) = (node, listeners, accessLog)
+    (self.admin, self.store, self.cluster) = (admin, store, cluster)
+  }
+
   /// Reads those of a node, or of a router.
   init(_ options: inout OptionReader, isRouter: Bool = false) {
     node = options.section("node", "The node itself.") { NodeSettings(&$0) }

@@ -1,5 +1,6 @@
 import Cluster
 import Core
+import Crypto
 import Pipeline
 import Synchronization
 import Traffic
@@ -10,6 +11,11 @@ public final class NodeShared: Sendable {
   public let metrics: Metrics
   /// How many connections there are, and whose.
   let ledger: ConnectionLedger
+  /// How fast addresses begin handshakes.
+  let handshakes = AddressLedger()
+  /// Connections of HTTP/2 that were ended for what was done on them.
+  let abuses = AddressLedger()
+  private let tickets = Mutex<TLSTicketKeys?>(nil)
   private let draining = Atomic<Bool>(false)
   private let ready = Atomic<Bool>(false)
   private let facts = Atomic<Bool>(true)
@@ -17,6 +23,9 @@ public final class NodeShared: Sendable {
   private let names = Mutex(ConsumerNames(ring: KeyRing(), tenants: []))
   /// For the admin port only; loops have their own references.
   private let endpoints = Mutex<[EndpointSet]>([])
+
+  /// For the admin port only.
+  private let shownCertificates = Mutex<[CertificateFacts]>([])
 
   private let clusterFacts = Mutex<ClusterFacts?>(nil)
   /// For the control loop only; loops have their own.
@@ -26,6 +35,12 @@ public final class NodeShared: Sendable {
   public init(metrics: Metrics, limits: NodeLimits) {
     self.metrics = metrics
     ledger = ConnectionLedger(perNode: limits.connectionsPerNode, perAddress: limits.connectionsPerAddress)
+  }
+
+  /// What session tickets are sealed with; nil for no resumption.
+  var ticketKeys: TLSTicketKeys? {
+    get { tickets.withLock { $0 } }
+    set { tickets.withLock { $0 = newValue } }
   }
 
   /// Whether the node has been told to stop.
@@ -68,6 +83,12 @@ public final class NodeShared: Sendable {
 
   /// Sets the endpoints of all upstreams.
   func setUpstreams(_ sets: [EndpointSet]) { endpoints.withLock { $0 = sets } }
+
+  /// How the certificates stand that listeners show.
+  var certificates: [CertificateFacts] {
+    get { shownCertificates.withLock { $0 } }
+    set { shownCertificates.withLock { $0 = newValue } }
+  }
 
   /// The node's own sections that hold; nil before there are any.
   var own: NodeSections? {

@@ -38,7 +38,7 @@ extension RequestFlow {
   mutating func mirror(
     _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
   ) {
-    guard let mirror = route.with({ $0.mirror }), mirror.selects(random: world.random()),
+    guard let mirror = route.with({ $0.mirror }), mirror.selects(random: loop.random()),
       exchanges[exchange].requestBody.isComplete, exchanges[exchange].isReplayable, !exchanges[exchange].wantsUpgrade
     else { return }
     let upstream = configuration.with { $0.upstreams[Int(mirror.upstream)] }
@@ -54,7 +54,7 @@ extension RequestFlow {
     exchanges[copy].hash = exchanges[exchange].hash
     exchanges[copy].method = exchanges[exchange].method
     exchanges[copy].timeouts = exchanges[exchange].timeouts
-    exchanges[copy].exchange.startedAt = world.now
+    exchanges[copy].exchange.startedAt = loop.now
     exchanges[copy].toServer.append(exchanges[exchange].toServer.bytes)
     exchanges[copy].stage = .pending
     if pickEndpoint(copy, upstream) { connect(copy, upstream) } else { refuse(copy, ProblemCatalogue.noUpstream) }

@@ -2,6 +2,7 @@
 
 import Core
 import HTTP
+import Net
 import Pipeline
 
 extension RequestFlow {
@@ -27,7 +28,7 @@ extension RequestFlow {
     case .count(let count):
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)
-      setDeadline(client: index, after: limits.settings.bodyTimeout)
+      setDeadline(client: index, after: bodyTimeout(exchange))
       guard keepsPace(exchange, count) else {
         metrics.countShedConnection(.bodyTimeout)
         return refuse(exchange, ProblemCatalogue.requestTimeout)
@@ -54,9 +55,11 @@ extension RequestFlow {
 
   /// Whether the client sends its body fast enough, on average since it was last let.
   private mutating func keepsPace(_ exchange: Int32, _ count: Int) -> Bool {
+    // A stream of messages comes as it comes.
+    if isStreamingCall(exchange) { return true }
     let settings = limits.settings
     return exchanges[exchange].clientPace.holds(
-      after: count, now: world.now, minimum: settings.minimumReceiveRate, grace: settings.rateGrace)
+      after: count, now: loop.now, minimum: settings.minimumReceiveRate, grace: settings.rateGrace)
   }
 
   /// Whether body bytes have somewhere to go: not before the chain has admitted the request, not while the upstream
@@ -71,6 +74,10 @@ extension RequestFlow {
 
   /// Moves the body bytes in `buffer` into the upstream's framing. What remains of `buffer` is kept as input.
   mutating func takeRequestBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    if let call = exchanges[exchange].exchange.webCall, call.isRequestEncoded {
+      guard takeEncodedBody(exchange, call, buffer) else { return }
+      return keepRequestInput(exchange, buffer)
+    }
     let toServer = exchanges[exchange].toServer
     loop: while !exchanges[exchange].requestBody.isComplete {
       switch exchanges[exchange].requestBody.next(buffer.bytes) {
@@ -104,6 +111,11 @@ extension RequestFlow {
       case .malformed(let fault): return refuse(exchange, malformed: fault)
       }
     }
+    keepRequestInput(exchange, buffer)
+  }
+
+  @inline(__always)
+  private mutating func keepRequestInput(_ exchange: Int32, _ buffer: ByteBuffer) {
     if buffer === input, !buffer.isEmpty { exchanges[exchange].clientInput.append(buffer.bytes) }
     if exchanges[exchange].toServer.count > Self.replayLimit { exchanges[exchange].isReplayable = false }
   }
@@ -119,13 +131,19 @@ extension RequestFlow {
   /// Receives into a buffer that its owner keeps.
   @inline(__always)
   func receive(_ socket: Socket, into buffer: Borrowed<ByteBuffer>) -> TransferResult {
-    lent.world.with { world in buffer.with { world.receive(socket, into: $0, limit: Self.receiveLimit) } }
+    if Transport<LoopWorld>.isPlain(socket) {
+      return lent.loop.with { loop in buffer.with { loop.receive(socket, into: $0, limit: Self.receiveLimit) } }
+    }
+    return lent.world.with { world in buffer.with { world.receive(socket, into: $0, limit: Self.receiveLimit) } }
   }
 
   /// Sends what a buffer holds behind its first `start` bytes; there must be some.
   @inline(__always)
   func send(_ socket: Socket, _ buffer: Borrowed<ByteBuffer>, from start: Int = 0) -> TransferResult {
-    lent.world.with { world in buffer.with { world.send(socket, $0.bytes.extracting(start..<$0.count)) } }
+    if Transport<LoopWorld>.isPlain(socket) {
+      return lent.loop.with { loop in buffer.with { loop.send(socket, $0.bytes.extracting(start..<$0.count)) } }
+    }
+    return lent.world.with { world in buffer.with { world.send(socket, $0.bytes.extracting(start..<$0.count)) } }
   }
 
   /// Sends what waits for the upstream.

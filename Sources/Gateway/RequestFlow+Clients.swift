@@ -2,6 +2,7 @@
 
 import Core
 import HTTP
+import Net
 import Pipeline
 
 extension RequestFlow {
@@ -31,7 +32,7 @@ extension RequestFlow {
       listeners[index].isPaused = true
       listeners[index].inputWaits = true
     }
-    acceptResumesAt = world.now.advanced(byNanoseconds: 100_000_000)
+    acceptResumesAt = loop.now.advanced(byNanoseconds: 100_000_000)
     shed(1)
   }
 
@@ -56,14 +57,15 @@ extension RequestFlow {
     let generation = clients[index].generation &+ 1
     clients[index] = ClientSlot()
     clients[index].generation = generation
-    clients[index].socket = socket
+    clients[index].socket =
+      listeners[Int(listener)].tls == nil && !listeners[Int(listener)].acceptsHTTP2 ? socket : world.adopt(socket)
     clients[index].listener = listener
     clients[index].peer = address
     clients[index].peerPort = port
     clients[index].countsAddress = !isProxied
     clients[index].ledgerAddress = address
     do throws(NetworkError) {
-      try world.register(socket, token: Token(.client, index, generation: generation).rawValue)
+      try world.register(clients[index].socket, token: Token(.client, index, generation: generation).rawValue)
     } catch {
       metrics.add(to: .connectionsAccepted)
       return close(client: index, reset: true)
@@ -71,6 +73,7 @@ extension RequestFlow {
     metrics.add(to: .connectionsAccepted)
     if listeners[Int(listener)].passesThrough, !isProxied { return passThrough(index) }
     clients[index].state = isProxied ? .proxyHeader : .idle
+    guard isProxied || secure(index) else { return }
     enqueue(index, isProxied ? .slow : .idle)
     setDeadline(client: index, after: isProxied ? limits.settings.headTimeout : limits.settings.idleTimeout)
   }
@@ -101,7 +104,7 @@ extension RequestFlow {
     switch clients[index].state {
     case .exchange: return true
     case .tunnel: return exchanges[exchange].clientHasEnded && !exchanges[exchange].endedToClient
-    case .free, .proxyHeader, .idle, .head, .lingering: return false
+    case .free, .proxyHeader, .idle, .head, .carrier, .lingering: return false
     }
   }
 
@@ -113,6 +116,7 @@ extension RequestFlow {
     case .idle, .head: readHead(index)
     case .exchange: readRequestBody(index)
     case .tunnel: pumpTunnel(fromClient: index)
+    case .carrier: carry(index)
     case .lingering: discardInput(index)
     }
   }
@@ -132,7 +136,9 @@ extension RequestFlow {
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)
       buffer.with { parseHead(index, $0) }
-    case .wouldBlock: clients[index].inputWaits = false
+    case .wouldBlock:
+      clients[index].inputWaits = false
+      if world.isMultiplexed(clients[index].socket) { carry(index) }
     case .ended, .failed:
       if exchange >= 0 { metrics.countShedConnection(.peerGone) }
       close(client: index, reset: false)
@@ -151,6 +157,7 @@ extension RequestFlow {
       exchanges[exchange].scanned = buffer.count
       if clients[index].inputWaits { list(client: index) }
     case .refused(let fault):
+      if beginsHTTP2(index, buffer) { return }
       guard let exchange = beginExchange(index, buffer, headCount: 0) else { return }
       refuse(exchange, malformed: fault)
     }
@@ -176,7 +183,7 @@ extension RequestFlow {
       return nil
     }
     exchanges[exchange].client = index
-    exchanges[exchange].exchange.startedAt = world.now
+    exchanges[exchange].exchange.startedAt = loop.now
     clients[index].exchange = exchange
     return exchange
   }
@@ -212,13 +219,21 @@ extension RequestFlow {
   @inline(__always)
   mutating func nameExchange(_ exchange: Int32, _ client: Int32) {
     exchanges[exchange].begin(under: configuration)
-    let decision = DecisionID(high: world.random(), low: world.random())
+    let decision = DecisionID(high: loop.random(), low: loop.random())
     exchanges[exchange].exchange.decision = decision
     exchanges[exchange].decisionText = HexadecimalText(decision.high, decision.low)
     exchanges[exchange].exchange.peer = clients[client].peer
     exchanges[exchange].exchange.client = clients[client].peer
     exchanges[exchange].exchange.listener = clients[client].listener
+    if !Transport<LoopWorld>.isPlain(clients[client].socket) { noteSecurity(exchange, client) }
     exchanges[exchange].exchange.ticket = ticket(of: exchange)
+  }
+
+  /// Makes sure that a client's input is looked at again this turn or the next.
+  mutating func list(client index: Int32) {
+    guard !clients[index].isListed else { return }
+    clients[index].isListed = true
+    listed.append(Token(.client, index, generation: clients[index].generation).rawValue)
   }
 
   // MARK: Closing
@@ -229,20 +244,26 @@ extension RequestFlow {
     let exchange = clients[index].exchange
     if exchange >= 0 { giveBack(exchange: exchange) }
     world.close(clients[index].socket, reset: reset)
-    node.ledger.leave(clients[index].ledgerAddress, countsAddress: clients[index].countsAddress)
+    let carrier = clients[index].carrier
+    if carrier < 0 {
+      node.ledger.leave(clients[index].ledgerAddress, countsAddress: clients[index].countsAddress)
+      metrics.add(to: .connectionsClosed)
+    }
     clients[index].state = .free
     clients[index].socket = .none
     clients[index].exchange = -1
     clients[index].generation &+= 1
     clients[index].deadline = .never
-    metrics.add(to: .connectionsClosed)
     clients.giveBack(index)
+    if carrier >= 0 { leave(carrier: carrier) }
   }
 
   /// The response is out and no further request is wanted. Where the client may still be sending, closing at once
   /// would reset the connection and could destroy the response on its way (RFC 9112 section 9.6).
   mutating func closeAfterResponse(client index: Int32) {
-    if clients[index].peerEnded, !clients[index].inputWaits { return close(client: index, reset: false) }
+    if clients[index].carrier >= 0 || (clients[index].peerEnded && !clients[index].inputWaits) {
+      return close(client: index, reset: false)
+    }
     world.endSending(clients[index].socket)
     clients[index].state = .lingering
     enqueue(index, .slow)
@@ -291,7 +312,7 @@ extension RequestFlow {
     while true {
       let index = queues[.idle].first
       if index < 0 { return -1 }
-      if clients[index].state != .idle {
+      if clients[index].state != .idle, clients[index].state != .carrier || clients[index].streams > 0 {
         dequeue(index)
       } else if clients[index].served != clients[index].servedWhenQueued {
         enqueue(index, .idle)

@@ -15,13 +15,22 @@ struct DrainState {
   var isOver = false
   private(set) var idleEndsAt = Instant.never
   private(set) var endsAt = Instant.never
+  /// When the last WebSocket connection is told to go.
+  private(set) var tunnelsEndAt = Instant.never
   private(set) var nextStep = Instant.never
 
   mutating func begin(now: Instant, length: Int64) {
     isDraining = true
     endsAt = now.advanced(byNanoseconds: length)
+    tunnelsEndAt = now.advanced(byNanoseconds: length / 4 * 3)
     idleEndsAt = min(now.advanced(byNanoseconds: min(Self.grace, length / 2)), endsAt)
     nextStep = now
+  }
+
+  /// How many of `count` connections are told to go in this step: by and by, so that they do not all come back at once.
+  func share(of count: Int, now: Instant) -> Int {
+    let steps = max(1, Int(tunnelsEndAt.nanoseconds(since: now) / Self.pace))
+    return (count + steps - 1) / steps
   }
 
   mutating func step(now: Instant) { nextStep = min(now.advanced(byNanoseconds: Self.pace), endsAt) }
@@ -32,17 +41,20 @@ extension RequestFlow {
   mutating func beginDrain(nanoseconds: Int64) {
     guard !drain.isDraining else { return }
     for index in listeners.indices { closeListener(index) }
-    drain.begin(now: world.now, length: nanoseconds)
+    drain.begin(now: loop.now, length: nanoseconds)
+    drainCarriers(atOnce: false)
   }
 
   /// Looks how far the drain has come.
   mutating func advanceDrain() {
-    let now = world.now
+    let now = loop.now
     guard now >= drain.nextStep else { return }
     if now >= drain.endsAt {
       endEverything()
     } else if now >= drain.idleEndsAt {
+      drainCarriers(atOnce: true)
       while case let index = longestIdle(), index >= 0 { closeIdle(index) }
+      if openTunnels > 0 { endSomeTunnels() }
     }
     drain.step(now: now)
     guard clients.count == 0 || now >= drain.endsAt else { return }
@@ -53,6 +65,7 @@ extension RequestFlow {
 
   /// Ends a connection between requests. One that has sent something in the meantime is answered first.
   private mutating func closeIdle(_ index: Int32) {
+    if clients[index].state == .carrier { return endCarrying(index) }
     let generation = clients[index].generation
     clients[index].inputWaits = true
     pump(client: index)

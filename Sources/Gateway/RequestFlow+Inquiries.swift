@@ -47,7 +47,7 @@ extension RequestFlow {
       }
     }
     let entry = OpenInquiries.Entry(
-      inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: world.now)
+      inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: loop.now)
     proceed(entry, inquiries.nextTicket(), isAnswered: false)
   }
 
@@ -60,13 +60,13 @@ extension RequestFlow {
   }
 
   private mutating func wait(_ entry: OpenInquiries.Entry, _ ticket: UInt64) {
-    if !inquiries.keep(entry, ticket, now: world.now) { entry.inquiry.answer(.busy) }
+    if !inquiries.keep(entry, ticket, now: loop.now) { entry.inquiry.answer(.busy) }
   }
 
   private mutating func proceed(_ entry: OpenInquiries.Entry, _ ticket: UInt64, isAnswered: Bool) {
     var entry = entry
     let (services, blueprint) = (entry.configuration.services, entry.configuration.blueprint)
-    let civil = services.civilTime(now: world.now)
+    let civil = services.civilTime(now: loop.now)
     let survey = UsageSurvey(blueprint.usage, entry.subject, services, civil, route: entry.route)
     let document = UsageDocument(services: services, routes: blueprint.routes, civil: civil)
     let text: any InquiryText =
@@ -82,7 +82,7 @@ extension RequestFlow {
       }
       guard entry.answeredCount < survey.levels.count else { break }
       survey.fill(&entry.question, from: entry.answeredCount)
-      quota.peek(&entry.question, ticket: ticket, now: world.now, civil: civil)
+      quota.peek(&entry.question, ticket: ticket, now: loop.now, civil: civil)
       if entry.question.decision == .waiting { return wait(entry, ticket) }
       isAnswered = true
     }

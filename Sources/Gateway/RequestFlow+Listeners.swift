@@ -18,6 +18,9 @@ extension RequestFlow {
       if let index = listeners.firstIndex(where: { $0.address == wanted.address && $0.isOpen }) {
         listeners[index].expectsProxyHeader = wanted.expectsProxyHeader
         listeners[index].passesThrough = wanted.passesThrough
+        listeners[index].tls = wanted.tls
+        listeners[index].acceptsHTTP2 = wanted.acceptsHTTP2
+        listeners[index].redirect = wanted.redirect
         continue
       }
       // Tokens name listeners by position, so a position is used again only once its listener is closed.
@@ -27,10 +30,12 @@ extension RequestFlow {
           wanted.address, ListenOptions(), token: Token(.listener, Int32(index), generation: 0).rawValue)
         let slot = ListenerSlot(
           address: wanted.address, socket: socket, expectsProxyHeader: wanted.expectsProxyHeader,
-          passesThrough: wanted.passesThrough)
+          passesThrough: wanted.passesThrough, tls: wanted.tls,
+          acceptsHTTP2: wanted.acceptsHTTP2, redirect: wanted.redirect)
         if index == listeners.count { listeners.append(slot) } else { listeners[index] = slot }
       } catch { failure = failure ?? ListenError(address: wanted.address, cause: error) }
     }
+    hasOwnAnswers = listeners.contains { $0.isOpen && ($0.redirect != nil || $0.acceptsEarlyData) }
     if let failure { throw failure }
   }
 
@@ -68,6 +73,7 @@ extension RequestFlow {
     case .resolvedStore(let host, let addresses): sharedQuota?.resolved(host: host, addresses)
     case .facts(let view, let taken):
       facts?.view = view
+      endRevokedTunnels()
       taken()
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
@@ -76,10 +82,12 @@ extension RequestFlow {
   /// Serves new requests under another blueprint; those in progress end under the one they began with.
   private mutating func configure(_ blueprint: Blueprint, _ shared: BlueprintShared) {
     limits = FlowLimits(blueprint.node)
+    (world.http2Options, world.sendTimeout) = (limits.http2, limits.settings.sendTimeout)
     former.append(configuration)
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
+      blueprint, shared, Services(world: loop, quota: quota, blueprint, shared, hasher, facts: facts),
       lines: &lines)
+    leaveReplaced(former[former.count - 1])
     dropFormer()
     closeUnwantedIdle()
   }
@@ -164,10 +172,14 @@ extension RequestFlow {
     clients[index].state = .idle
     enqueue(index, .idle)
     setDeadline(client: index, after: limits.settings.idleTimeout)
+    if listeners[Int(clients[index].listener)].tls != nil {
+      secure(index, exchange)
+      return
+    }
     if exchanges[exchange].clientInput.isEmpty {
       giveBack(exchange: exchange)
     } else {
-      exchanges[exchange].exchange.startedAt = world.now
+      exchanges[exchange].exchange.startedAt = loop.now
       clients[index].state = .head
       enqueue(index, .slow)
       setDeadline(client: index, after: limits.settings.headTimeout)

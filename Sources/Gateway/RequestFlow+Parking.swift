@@ -16,7 +16,7 @@ extension RequestFlow {
     // copy of its bytes.
     exchanges[exchange].droppedFields = (0..<request.fieldCount).filter { request.field($0).isDropped }
     let client = exchanges[exchange].client
-    let deadline = world.now.advanced(byNanoseconds: Self.longestPark)
+    let deadline = loop.now.advanced(byNanoseconds: Self.longestPark)
     exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
     setDeadline(client: client, after: Self.longestPark)
   }

@@ -17,7 +17,7 @@ extension RequestFlow {
     clients[index].exchange = exchange
     dequeue(index)
     clients[index].state = .exchange
-    exchanges[exchange].exchange.startedAt = world.now
+    exchanges[exchange].exchange.startedAt = loop.now
     metrics.add(to: .requestsStarted)
     nameExchange(exchange, index)
     exchanges[exchange].upstream = Int32(configuration.upstreams.count - 1)
@@ -49,8 +49,8 @@ extension RequestFlow {
   /// The connection to the node stands.
   mutating func beginPassage(_ exchange: Int32) {
     exchanges[exchange].attempts &+= 1
-    exchanges[exchange].upstreamStartedAt = world.now
-    exchanges[exchange].attemptStartedAt = world.now
+    exchanges[exchange].upstreamStartedAt = loop.now
+    exchanges[exchange].attemptStartedAt = loop.now
     exchanges[exchange].endpoint?.with {
       $0.requestStarted()
       $0.recordSuccess()

@@ -79,10 +79,10 @@ extension RequestFlow {
     precondition(isIn)
     // Another endpoint may have a place.
     noteRoom(upstream.line)
-    queuesMoveAt = min(queuesMoveAt, world.now.advanced(byNanoseconds: Self.queuePace))
+    queuesMoveAt = min(queuesMoveAt, loop.now.advanced(byNanoseconds: Self.queuePace))
     let client = exchanges[exchange].client
     guard client >= 0 else { return }
-    let deadline = world.now.advanced(byNanoseconds: exchanges[exchange].timeouts.response)
+    let deadline = loop.now.advanced(byNanoseconds: exchanges[exchange].timeouts.response)
     exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
     setDeadline(client: client, after: exchanges[exchange].timeouts.response)
   }
@@ -111,11 +111,11 @@ extension RequestFlow {
 
   /// Lets everybody go who has a place, the longest waiting first.
   mutating func moveQueues() {
-    if queuesMoveAt <= world.now {
+    if queuesMoveAt <= loop.now {
       queuesMoveAt = .never
       for line in 0..<Int32(lines.count) where pending.count(line: line) > 0 {
         noteRoom(line)
-        queuesMoveAt = world.now.advanced(byNanoseconds: Self.queuePace)
+        queuesMoveAt = loop.now.advanced(byNanoseconds: Self.queuePace)
       }
     }
     while let line = movingLines.popLast() {
@@ -145,7 +145,8 @@ extension RequestFlow {
     }
     leaveQueue(exchange)
     if let total = exchanges[exchange].route?.with({ $0.timeouts.total }) {
-      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: total)
+      exchanges[exchange].totalDeadline = min(
+        exchanges[exchange].callDeadline, exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: total))
     }
     go(to: place, exchange, upstream)
     return true

@@ -29,7 +29,7 @@ extension RequestFlow {
   private mutating func startNext(_ exchange: Int32, _ client: Int32) {
     exchanges[exchange].reset(keepingInput: true)
     exchanges[exchange].client = client
-    exchanges[exchange].exchange.startedAt = world.now
+    exchanges[exchange].exchange.startedAt = loop.now
     clients[client].state = .head
     enqueue(client, .slow)
     setDeadline(client: client, after: limits.settings.headTimeout)
@@ -55,7 +55,7 @@ extension RequestFlow {
     endUpstreamRequest(exchange)
     guard !exchanges[exchange].isMirror else { return }
     if exchanges[exchange].hasEndHooks { runEndHooks(exchange) }
-    let elapsed = world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt)
+    let elapsed = loop.now.nanoseconds(since: exchanges[exchange].exchange.startedAt)
     metrics.add(to: .requestsEnded)
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
@@ -118,7 +118,7 @@ extension RequestFlow {
     // The flow keeps it and the formatter as long as it lives.
     if let log { stream = Borrowed(log) } else { return }
     let formatter = Borrowed(accessLog)
-    let wallTime = lent.world.with { $0.wallTime }
+    let wallTime = lent.loop.with { $0.wallTime }
     stream.with { stream in
       formatter.with { exchanges[exchange].writeLog($0, to: stream, wallTime: wallTime, elapsed: elapsed) }
     }

@@ -55,6 +55,15 @@ extension RequestFlow {
       return breakOff(exchange, .upstreamBroke)
     }
     note(refusal, of: exchange)
+    if exchanges[exchange].isCall {
+      exchanges[exchange].exchange.replyBodyIfAny?.removeAll()
+      writeCallRefusal(exchange, refusal)
+      return send(exchange, status: 200)
+    }
+    if let call = exchanges[exchange].exchange.webCall {
+      writeWebRefusal(exchange, call, refusal)
+      return send(exchange, status: 200)
+    }
     let body = exchanges[exchange].exchange.replyBody
     body.removeAll()
     refusal.problem.write(exchanges[exchange].exchange.decision, into: body)
@@ -86,6 +95,30 @@ extension RequestFlow {
     send(exchange, status: redirect.status)
   }
 
+  /// Sends the client to the same place with https. One that names no host is told where it went wrong.
+  mutating func redirect(_ exchange: Int32, toSecurePort port: UInt16) {
+    let request = request
+    let authority = request.bytes(request.authority).array
+    guard !authority.isEmpty else { return refuse(exchange, ProblemCatalogue.malformedRequest) }
+    // The port stands behind the last colon that no address in brackets holds.
+    let bracket = authority.lastIndex(of: UInt8(ascii: "]")) ?? -1
+    let colon = authority.lastIndex(of: UInt8(ascii: ":")).flatMap { $0 > bracket ? $0 : nil }
+    let fields = exchanges[exchange].exchange.responseFields
+    fields.append("Location: https://")
+    fields.append(Array(authority[..<(colon ?? authority.count)]))
+    if port != 443 {
+      fields.append(UInt8(ascii: ":"))
+      fields.append(decimal: UInt64(port))
+    }
+    fields.append(request.bytes(request.path))
+    if !request.query.isEmpty {
+      fields.append(UInt8(ascii: "?"))
+      fields.append(request.bytes(request.query))
+    }
+    fields.append("\r\n")
+    send(exchange, status: 308)
+  }
+
   private func appendLocation(_ exchange: Int32, _ redirect: Redirect, query: RawSpan, to fields: ByteBuffer) {
     redirect.appendLocation(
       path: request.bytes(request.path), query: query, authority: request.bytes(request.authority),
@@ -105,7 +138,7 @@ extension RequestFlow {
     // The rest of a body could only be skipped by waiting for it: the connection ends instead.
     decidePersistence(client, exchange)
     if node.isDraining { clients[client].closesAfterResponse = true }
-    dateField.update(world.wallTime)
+    dateField.update(loop.wallTime)
     let toClient = exchanges[exchange].toClient
     ResponseWriter.writeOwn(
       status: status, bodyCount: body?.count ?? 0, &exchanges[exchange], date: dateField.text,

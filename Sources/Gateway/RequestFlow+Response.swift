@@ -112,12 +112,12 @@ extension RequestFlow {
     // From here on the limit is on pauses: the head may have come at the end of the time it had.
     setDeadline(server: exchanges[exchange].server, after: exchanges[exchange].timeouts.idle)
     if exchanges[exchange].isMirror {
-      exchanges[exchange].responseBody = BodyReader(response.framing(for: exchanges[exchange].method))
+      exchanges[exchange].responseBody.begin(response.framing(for: exchanges[exchange].method))
       return
     }
     if exchanges[exchange].hasResponseHooks { runResponseHooks(exchange) }
     let framing = response.framing(for: exchanges[exchange].method)
-    exchanges[exchange].responseBody = BodyReader(framing)
+    exchanges[exchange].responseBody.begin(framing)
     exchanges[exchange].responseFraming = clientFraming(of: framing, exchange)
     let client = exchanges[exchange].client
     guard client >= 0 else { return }
@@ -159,6 +159,10 @@ extension RequestFlow {
     exchanges[exchange].status = 101
     if exchanges[exchange].hasResponseHooks { runResponseHooks(exchange) }
     ResponseWriter.writeUpgrade(response, &exchanges[exchange], into: exchanges[exchange].toClient)
+    if response.upgradesToWebSocket {
+      exchanges[exchange].webSocket = WebSocketTunnel(
+        response, messageLimit: exchanges[exchange].exchange.messageLimit)
+    }
     buffer.consume(count)
     openTunnel(exchange, upstreamBytes: buffer)
   }
@@ -176,6 +180,9 @@ extension RequestFlow {
   }
 
   private mutating func takeResponsePieces(_ exchange: Int32, _ buffer: ByteBuffer) {
+    if let call = exchanges[exchange].exchange.webCall, !takeWebResponse(exchange, call, buffer) {
+      return responseBroke(exchange)
+    }
     let toClient = Borrowed(exchanges[exchange].toClient)
     loop: while !exchanges[exchange].responseBody.isComplete {
       switch exchanges[exchange].responseBody.next(buffer.bytes) {
@@ -292,7 +299,7 @@ extension RequestFlow {
       let settings = limits.settings
       guard
         exchanges[exchange].clientPace.holds(
-          after: count, now: world.now, minimum: settings.minimumSendRate, grace: settings.rateGrace)
+          after: count, now: loop.now, minimum: settings.minimumSendRate, grace: settings.rateGrace)
       else { return breakOff(exchange, .slowReader) }
     case .wouldBlock: break
     case .ended, .failed: return clientLeft(exchange)

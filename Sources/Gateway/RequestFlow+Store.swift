@@ -14,7 +14,7 @@ extension RequestFlow {
     let next = endOwnTurn()
     // The last turn: what is held for the cluster goes back while there still is a connection.
     if drain.isOver { sharedQuota.stop() }
-    let noted = quotaNotes.step(sharedQuota, metrics, now: world.now)
+    let noted = quotaNotes.step(sharedQuota, metrics, now: loop.now)
     return min(min(next, noted), sharedQuota.flush())
   }
 }

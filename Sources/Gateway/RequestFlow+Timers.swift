@@ -8,7 +8,7 @@ extension RequestFlow {
   /// Gives the client so long for what it has to do next.
   @inline(__always)
   mutating func setDeadline(client index: Int32, after nanoseconds: Int64) {
-    let deadline = world.now.advanced(byNanoseconds: nanoseconds)
+    let deadline = loop.now.advanced(byNanoseconds: nanoseconds)
     clients[index].deadline = deadline
     let exchange = clients[index].exchange
     clientTimers.schedule(index, at: exchange < 0 ? deadline : min(deadline, exchanges[exchange].totalDeadline))
@@ -17,13 +17,13 @@ extension RequestFlow {
   /// Gives the upstream so long for what it has to do next.
   @inline(__always)
   mutating func setDeadline(server index: Int32, after nanoseconds: Int64) {
-    servers[index].deadline = world.now.advanced(byNanoseconds: nanoseconds)
+    servers[index].deadline = loop.now.advanced(byNanoseconds: nanoseconds)
     serverTimers.schedule(index, at: servers[index].deadline)
   }
 
   /// Acts on every deadline that has passed.
   mutating func expireTimers() {
-    let now = world.now
+    let now = loop.now
     while let index = clientTimers.pop(now: now) { clientTimerFired(index, now) }
     while let index = serverTimers.pop(now: now) { serverTimerFired(index, now) }
     if pool.nextExpiry <= now { closeExpired(now) }
@@ -74,13 +74,16 @@ extension RequestFlow {
     case .idle, .lingering:
       metrics.countShedConnection(.idle)
       close(client: index, reset: false)
+    case .carrier:
+      metrics.countShedConnection(.idle)
+      endCarrying(index)
     case .proxyHeader:
       metrics.countRefusedConnection(.proxyHeader)
       close(client: index, reset: true)
     case .head:
       metrics.countShedConnection(.headTimeout)
       beginTimedOutHead(index)
-    case .tunnel: closeTunnel(exchange, reset: false)
+    case .tunnel: tunnelTimedOut(exchange)
     case .exchange: exchangeTimedOut(index, exchange)
     }
   }
@@ -96,16 +99,21 @@ extension RequestFlow {
       metrics.countShedConnection(.bodyTimeout)
       refuse(exchange, ProblemCatalogue.requestTimeout)
     } else {
-      setDeadline(client: index, after: limits.settings.bodyTimeout)
+      setDeadline(client: index, after: bodyTimeout(exchange))
     }
   }
 
   private mutating func totalTimePassed(_ exchange: Int32) {
+    // The end of the response has come in this turn: it goes out with it.
+    if exchanges[exchange].stage == .flushing, exchanges[exchange].isPostedToClient {
+      exchanges[exchange].totalDeadline = .never
+      return
+    }
     metrics.countShedConnection(.deadline)
     switch exchanges[exchange].stage {
     case .response, .flushing: breakOff(exchange, .deadline)
     case .head, .parked, .pending, .connecting, .request:
-      if exchanges[exchange].server >= 0 { noteFailure(exchange) }
+      if exchanges[exchange].server >= 0, !isGivenUp(exchange) { noteFailure(exchange) }
       // The refusal has a time limit of its own.
       exchanges[exchange].totalDeadline = .never
       refuse(exchange, ProblemCatalogue.gatewayTimeout)
@@ -123,7 +131,7 @@ extension RequestFlow {
     case .free: return
     case .idle: return
     case .connecting: connectFailed(index, timedOut: true)
-    case .tunnel: closeTunnel(exchange, reset: false)
+    case .tunnel: tunnelTimedOut(exchange)
     case .busy: responseTimedOut(index, exchange)
     }
   }

@@ -10,6 +10,7 @@ extension RequestFlow {
   mutating func openTunnel(_ exchange: Int32, upstreamBytes: ByteBuffer) {
     let (client, server) = (exchanges[exchange].client, exchanges[exchange].server)
     metrics.add(to: .tunnelsOpened)
+    openTunnels += 1
     clients[client].state = .tunnel
     servers[server].state = .tunnel
     exchanges[exchange].stage = .response
@@ -19,11 +20,15 @@ extension RequestFlow {
     let toServer = exchanges[exchange].toServer
     toServer.consume(exchanges[exchange].toServerSent)
     exchanges[exchange].toServerSent = 0
+    let toClient = exchanges[exchange].toClient
+    let (early, greeting) = (toServer.count, toClient.count)
     toServer.append(exchanges[exchange].clientInput.bytes)
     exchanges[exchange].clientInput.removeAll()
-    exchanges[exchange].toClient.append(upstreamBytes.bytes)
+    toClient.append(upstreamBytes.bytes)
     upstreamBytes.removeAll()
     keepTunnelAlive(exchange)
+    guard readFrames(exchange, .client, toServer, from: early), readFrames(exchange, .server, toClient, from: greeting)
+    else { return }
     flushTunnel(toServerOf: exchange)
     guard exchanges[exchange].isTunnel else { return }
     flushTunnel(toClientOf: exchange)
@@ -33,7 +38,8 @@ extension RequestFlow {
   }
 
   private mutating func keepTunnelAlive(_ exchange: Int32) {
-    let idle = limits.settings.tunnelTimeout
+    let own = exchanges[exchange].exchange.tunnelIdle
+    let idle = own > 0 ? own : limits.settings.tunnelTimeout
     setDeadline(client: exchanges[exchange].client, after: idle)
     setDeadline(server: exchanges[exchange].server, after: idle)
   }
@@ -43,12 +49,14 @@ extension RequestFlow {
     let exchange = clients[index].exchange
     guard exchange >= 0, !exchanges[exchange].clientHasEnded else { return }
     let buffer = exchanges[exchange].toServer
-    guard buffer.count < Self.tunnelBacklog else { return }
+    let before = buffer.count
+    guard before < Self.tunnelBacklog else { return }
     switch world.receive(clients[index].socket, into: buffer, limit: Self.receiveLimit) {
     case .count(let count):
       clients[index].inputWaits = count == Self.receiveLimit || clients[index].peerEnded
       metrics.add(count, to: .clientBytesReceived)
       keepTunnelAlive(exchange)
+      guard readFrames(exchange, .client, buffer, from: before) else { return }
       flushTunnel(toServerOf: exchange)
     case .wouldBlock: clients[index].inputWaits = false
     case .ended:
@@ -65,12 +73,14 @@ extension RequestFlow {
     let exchange = servers[index].exchange
     guard exchange >= 0, !exchanges[exchange].serverHasEnded else { return }
     let buffer = exchanges[exchange].toClient
-    guard buffer.count < Self.tunnelBacklog else { return }
+    let before = buffer.count
+    guard before < Self.tunnelBacklog else { return }
     switch world.receive(servers[index].socket, into: buffer, limit: Self.receiveLimit) {
     case .count(let count):
       servers[index].inputWaits = count == Self.receiveLimit || servers[index].peerEnded
       metrics.add(count, to: .upstreamBytesReceived)
       keepTunnelAlive(exchange)
+      guard readFrames(exchange, .server, buffer, from: before) else { return }
       flushTunnel(toClientOf: exchange)
     case .wouldBlock: servers[index].inputWaits = false
     case .ended:
@@ -86,8 +96,9 @@ extension RequestFlow {
   mutating func flushTunnel(toServerOf exchange: Int32) {
     let (client, server) = (exchanges[exchange].client, exchanges[exchange].server)
     let buffer = exchanges[exchange].toServer
-    if !buffer.isEmpty {
-      switch world.send(servers[server].socket, buffer.bytes) {
+    let held = exchanges[exchange].webSocket?.client.heldCount ?? 0
+    if buffer.count > held {
+      switch world.send(servers[server].socket, buffer.bytes.extracting(0..<buffer.count - held)) {
       case .count(let count):
         metrics.add(count, to: .upstreamBytesSent)
         buffer.consume(count)
@@ -95,7 +106,7 @@ extension RequestFlow {
       case .ended, .failed: return closeTunnel(exchange, reset: true)
       }
     }
-    guard buffer.isEmpty else { return }
+    guard buffer.count == held else { return }
     if exchanges[exchange].clientHasEnded, !exchanges[exchange].endedToServer {
       exchanges[exchange].endedToServer = true
       world.endSending(servers[server].socket)
@@ -109,8 +120,9 @@ extension RequestFlow {
   mutating func flushTunnel(toClientOf exchange: Int32) {
     let (client, server) = (exchanges[exchange].client, exchanges[exchange].server)
     let buffer = exchanges[exchange].toClient
-    if !buffer.isEmpty {
-      switch world.send(clients[client].socket, buffer.bytes) {
+    let held = exchanges[exchange].webSocket?.server.heldCount ?? 0
+    if buffer.count > held {
+      switch world.send(clients[client].socket, buffer.bytes.extracting(0..<buffer.count - held)) {
       case .count(let count):
         metrics.add(count, to: .clientBytesSent)
         exchanges[exchange].sentToClient += Int64(count)
@@ -119,7 +131,7 @@ extension RequestFlow {
       case .ended, .failed: return closeTunnel(exchange, reset: true)
       }
     }
-    guard buffer.isEmpty else { return }
+    guard buffer.count == held else { return }
     if exchanges[exchange].serverHasEnded, !exchanges[exchange].endedToClient {
       exchanges[exchange].endedToClient = true
       world.endSending(clients[client].socket)
@@ -136,10 +148,19 @@ extension RequestFlow {
   /// Ends a tunnel in both directions.
   mutating func closeTunnel(_ exchange: Int32, reset: Bool) {
     metrics.add(to: .tunnelsClosed)
+    openTunnels -= 1
     exchanges[exchange].isTunnel = false
     // Before the record, which would break the connection off: the last bytes may still be on their way.
     releaseServer(of: exchange, isReusable: false, reset: reset)
     record(exchange)
-    close(client: exchanges[exchange].client, reset: reset)
+    let client = exchanges[exchange].client
+    let isClosing = exchanges[exchange].webSocket?.isClosing == true
+    exchanges[exchange].resetTunnel()
+    guard !reset, isClosing else { return close(client: client, reset: reset) }
+    // It may be sending still: closed at once, the connection would be reset and the Close frame lost.
+    clients[client].exchange = -1
+    giveBack(exchange: exchange)
+    clients[client].inputWaits = true
+    closeAfterResponse(client: client)
   }
 }

@@ -34,7 +34,7 @@ extension RequestFlow {
   private mutating func chooseUpstream(_ exchange: Int32, _ action: RouteAction) -> Int32 {
     switch action {
     case .forward(let split, let sticky?): return split.pick(stickyHash: affinityHash(exchange, sticky))
-    case .forward(let split, nil): return split.pick(random: world.random())
+    case .forward(let split, nil): return split.pick(random: loop.random())
     case .redirect(let redirect): answer(exchange, redirect)
     case .answer: refuse(exchange, ProblemCatalogue.noRoute)
     }
@@ -44,10 +44,10 @@ extension RequestFlow {
   /// Picks an endpoint that has not been tried; false where there is none.
   @inline(__always)
   mutating func pickEndpoint(_ exchange: Int32, _ upstream: LoopUpstream) -> Bool {
-    var position = exchanges[exchange].tried.count == 0 ? upstream.balancer.obviousPick(now: world.now) : -1
+    var position = exchanges[exchange].tried.count == 0 ? upstream.balancer.obviousPick(now: loop.now) : -1
     if position < 0 {
       position = upstream.balancer.pick(
-        hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: world.now, random: world.random())
+        hash: exchanges[exchange].hash, tried: exchanges[exchange].tried, now: loop.now, random: loop.random())
     }
     exchanges[exchange].position = position
     guard position >= 0 else { return false }
@@ -65,8 +65,16 @@ extension RequestFlow {
     servers[index].generation = generation
     servers[index].line = upstream.line
     do throws(NetworkError) {
-      servers[index].socket = try world.connect(
-        to: endpoint.address, token: Token(.server, index, generation: generation).rawValue)
+      let token = Token(.server, index, generation: generation).rawValue
+      if upstream.speaksHTTP2 {
+        servers[index].socket = try connectStream(exchange, token, upstream)
+        // A stream serves one exchange.
+        servers[index].served = .max - 1
+      } else if let tls = upstream.plan.spec.tls {
+        servers[index].socket = try connectSecurely(exchange, token, tls)
+      } else {
+        servers[index].socket = try world.connect(to: endpoint.address, token: token)
+      }
     } catch {
       servers.giveBack(index)
       CircuitBreaker.release(.connection, upstream.plan.state)
@@ -75,13 +83,14 @@ extension RequestFlow {
       if error == .exhausted { return refuse(exchange, ProblemCatalogue.overloaded) }
       return attemptFailed(exchange, .connectFailure)
     }
-    metrics.add(to: .upstreamConnectionsOpened)
+    if !upstream.speaksHTTP2 { metrics.add(to: .upstreamConnectionsOpened) }
     pool.opened(index, to: endpoint)
     servers[index].state = .connecting
     servers[index].exchange = exchange
-    servers[index].since = world.now
+    servers[index].since = loop.now
     exchanges[exchange].server = index
     exchanges[exchange].stage = .connecting
+    if upstream.speaksHTTP2, world.isEstablished(servers[index].socket) { return connected(index) }
     setDeadline(server: index, after: exchanges[exchange].timeouts.connect)
   }
 
@@ -96,11 +105,11 @@ extension RequestFlow {
     exchanges[exchange].attempts &+= 1
     exchanges[exchange].scanned = 0
     if exchanges[exchange].upstreamStartedAt == .never {
-      exchanges[exchange].upstreamStartedAt = world.now
+      exchanges[exchange].upstreamStartedAt = loop.now
       metrics.observe(
-        .gateway, nanoseconds: world.now.nanoseconds(since: exchanges[exchange].exchange.startedAt))
+        .gateway, nanoseconds: loop.now.nanoseconds(since: exchanges[exchange].exchange.startedAt))
     }
-    exchanges[exchange].attemptStartedAt = world.now
+    exchanges[exchange].attemptStartedAt = loop.now
     exchanges[exchange].endpoint?.with { $0.requestStarted() }
     guard !exchanges[exchange].isPostedToServer else { return }
     exchanges[exchange].isPostedToServer = true
@@ -137,7 +146,7 @@ extension RequestFlow {
 
   private mutating func connected(_ index: Int32) {
     if world.connectFailure(servers[index].socket) != nil { return connectFailed(index, timedOut: false) }
-    metrics.observe(.connect, nanoseconds: world.now.nanoseconds(since: servers[index].since))
+    metrics.observe(.connect, nanoseconds: loop.now.nanoseconds(since: servers[index].since))
     let exchange = servers[index].exchange
     if isPassedThrough(exchange) { beginPassage(exchange) } else { use(index, for: exchange) }
   }
@@ -165,7 +174,7 @@ extension RequestFlow {
   /// The endpoint has sent what nobody asked for: its idle connections may hold more of that, and no further ones are kept.
   mutating func distrust(_ endpoint: EndpointState) {
     metrics.add(to: .upstreamBytesUnasked)
-    endpoint.noteUnaskedBytes(now: world.now)
+    endpoint.noteUnaskedBytes(now: loop.now)
     while case let idle = pool.takeOldest(endpoint: endpoint.id), idle >= 0 { close(server: idle, reset: false) }
   }
 
@@ -186,6 +195,13 @@ extension RequestFlow {
     attemptFailed(exchange, .reset)
   }
 
+  /// Makes sure that an upstream's input is looked at again this turn or the next.
+  mutating func list(server index: Int32) {
+    guard !servers[index].isListed else { return }
+    servers[index].isListed = true
+    listed.append(Token(.server, index, generation: servers[index].generation).rawValue)
+  }
+
   // MARK: Failures and retries
 
   /// Connections in a row that may turn out to have been closed while idle, before that is held against the upstream.
@@ -194,9 +210,12 @@ extension RequestFlow {
   /// An attempt has failed before a response began: tries elsewhere if that is safe, otherwise tells the client.
   mutating func attemptFailed(_ exchange: Int32, _ failure: AttemptFailure) {
     let server = exchanges[exchange].server
+    if server >= 0, world.isInexpressible(servers[server].socket) { return refuseInexpressible(exchange) }
+    let isUnprocessed = server >= 0 && world.isUnprocessed(servers[server].socket)
+    if isUnprocessed { exchanges[exchange].toServerSent = 0 }
     let isStale =
-      failure == .reset && server >= 0 && servers[server].isReused && exchanges[exchange].serverInput.isEmpty
-      && exchanges[exchange].attempts < Self.staleLimit
+      failure == .reset && server >= 0 && exchanges[exchange].attempts < Self.staleLimit
+      && (isUnprocessed || (servers[server].isReused && exchanges[exchange].serverInput.isEmpty))
     if !isStale { noteFailure(exchange) }
     if retry(exchange, after: failure, isFree: isStale) { return }
     let isTimeout = failure == .timeout || exchanges[exchange].hasTimedOut
@@ -281,13 +300,13 @@ extension RequestFlow {
     guard let endpoints = exchanges[exchange].endpoints?.with({ $0.set }), exchanges[exchange].position >= 0,
       let spec = exchanges[exchange].group?.with({ $0.plan.spec.ejection })
     else { return }
-    _ = endpoints.recordFailure(exchanges[exchange].position, spec, now: world.now)
+    _ = endpoints.recordFailure(exchanges[exchange].position, spec, now: loop.now)
   }
 
   /// What a response tells of the endpoint.
   @inline(__always)
   mutating func noteResponse(_ exchange: Int32) {
-    let elapsed = world.now.nanoseconds(since: exchanges[exchange].attemptStartedAt)
+    let elapsed = loop.now.nanoseconds(since: exchanges[exchange].attemptStartedAt)
     metrics.observe(.upstream, nanoseconds: elapsed)
     // What 500 says of is the request as likely as the endpoint.
     if (502...504).contains(response.status) {
@@ -296,7 +315,7 @@ extension RequestFlow {
       exchanges[exchange].endpoint?.with { $0.recordSuccess() }
     }
     guard exchanges[exchange].group?.with({ $0.measuresLatency }) == true else { return }
-    let now = world.now
+    let now = loop.now
     exchanges[exchange].endpoint?.with { $0.recordLatency(nanoseconds: elapsed, now: now) }
   }
 
@@ -311,10 +330,10 @@ extension RequestFlow {
     if servers[server].state != .connecting { exchanges[exchange].endpoint?.with { $0.requestEnded() } }
     let line = servers[server].line
     guard isReusable, !servers[server].peerEnded, !servers[server].inputWaits, !node.isDraining,
-      exchanges[exchange].endpoint?.with({ $0.mayReuseConnections(at: world.now) }) == true,
-      let limits = exchanges[exchange].group?.with({ $0.pool }),
+      exchanges[exchange].endpoint?.with({ $0.mayReuseConnections(at: loop.now) }) == true,
+      let limits = exchanges[exchange].group?.with({ $0.isReplaced ? nil : $0.pool }),
       servers[server].served < limits.maxRequestsPerConnection, !keepsOthersWaiting(exchange, line),
-      pool.release(server, limits, now: world.now)
+      pool.release(server, limits, now: loop.now)
     else { return close(server: server, reset: reset) }
     servers[server].state = .idle
     servers[server].isReused = true
@@ -333,12 +352,12 @@ extension RequestFlow {
     let line = servers[index].line
     if let endpoint = pool.endpoint(of: index) { CircuitBreaker.release(.connection, endpoint.upstream) }
     pool.closed(index)
+    if !world.isStream(servers[index].socket) { metrics.add(to: .upstreamConnectionsClosed) }
     world.close(servers[index].socket, reset: reset)
     servers[index].state = .free
     servers[index].socket = .none
     servers[index].generation &+= 1
     servers[index].deadline = .never
-    metrics.add(to: .upstreamConnectionsClosed)
     servers.giveBack(index)
     noteRoom(line)
   }

@@ -30,7 +30,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// What the node tells its loops.
   public typealias Message = FlowMessage
 
-  let world: LoopWorld
+  /// Where connections come from and bytes go to: it secures those that are to be secured.
+  let world: Transport<LoopWorld>
+  /// The world below: its clocks, and the sockets that are its own.
+  let loop: LoopWorld
   let node: NodeShared
   let metrics: LoopMetrics
   /// Whether other loops count against the same bounds.
@@ -50,6 +53,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   var limits: FlowLimits
 
   var listeners: ContiguousArray<ListenerSlot> = []
+  /// Whether some listener sends its clients to https, or takes early data.
+  var hasOwnAnswers = false
   var clients: Slab<ClientSlot>
   var servers: Slab<ServerSlot>
   var exchanges: Slab<ExchangeSlot>
@@ -75,6 +80,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   var listedBefore: ContiguousArray<UInt64> = []
   var acceptResumesAt = Instant.never
   var drain = DrainState()
+  /// Upgraded connections at present.
+  var openTunnels = 0
   let log: LogStream?
   let accessLog = AccessLog()
   let inquiries = OpenInquiries()
@@ -94,7 +101,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     world: LoopWorld, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
     log: LogStream?, facts: LoopFacts? = nil
   ) {
-    self.world = world
+    let transport = Transport(
+      base: world, tokenMark: Token(.transport, 0, generation: 0).rawValue)
+    self.world = transport
+    self.loop = world
     self.node = node
     self.quota = quota
     sharedQuota = quota as? SharedQuota
@@ -102,9 +112,17 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.facts = facts
     metrics = node.metrics.loops[loop]
     lent = LentObjects(
-      world: world, input: input, request: request, response: response, forwarded: forwarded)
+      world: transport, loop: world, input: input, request: request, response: response, forwarded: forwarded)
     hasSiblings = node.metrics.loops.count > 1
+    transport.onHandshake = { [metrics] in metrics.countHandshake($0) }
+    transport.onCarrier = { [metrics] in
+      metrics.add(to: $0 ? .upstreamConnectionsOpened : .upstreamConnectionsClosed)
+    }
+    transport.onHTTP2Limit = { [metrics] in metrics.note($0, $1) }
+    transport.onServerFault = { [metrics] _ in metrics.add(to: .upstreamHandshakeFailures) }
     limits = FlowLimits(blueprint.node)
+    (transport.http2Options, transport.sendTimeout) = (limits.http2, limits.settings.sendTimeout)
+    transport.onSlowReader = { [metrics] in metrics.countShedConnection(.slowReader) }
     var lines: [String: Int32] = [:]
     configuration = LoopConfiguration(
       blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
@@ -112,9 +130,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.lines = lines
     // Connections are bounded by the node's ledger; one loop may happen to hold them all.
     let connections = blueprint.node.limits.connectionsPerNode
-    clients = Slab(capacity: connections)
-    servers = Slab(capacity: connections * 2)
-    exchanges = Slab(capacity: connections * 2)
+    // Their streams take slots too.
+    clients = Slab(capacity: connections * 3)
+    servers = Slab(capacity: connections * 4)
+    exchanges = Slab(capacity: connections * 4)
     clientTimers = TimerWheel(now: world.now)
     serverTimers = TimerWheel(now: world.now)
   }
@@ -125,6 +144,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   mutating func dispatch(_ exchange: Int32) {
     guard let configuration = exchanges[exchange].configuration else { return }
     begin(exchange)
+    if hasOwnAnswers, isAnswered(exchange) { return }
     guard let route = match(exchange, configuration) else { return }
     guard checkMessage(exchange, route) else { return }
     let (chain, services) = (route.part { $0.chain }, configuration.part { $0.services })
@@ -153,11 +173,12 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     let client = exchanges[index].client
     exchanges[index].method = request.method
     exchanges[index].clientIsHTTP10 = request.isHTTP10
-    exchanges[index].requestBody = BodyReader(request.framing)
+    exchanges[index].requestBody.begin(request.framing)
     if !request.keepsAlive { clients[client].closesAfterResponse = true }
     lent.request.with { request in
-      lent.world.with { ClientIdentity.establish(&exchanges[index], request, world: $0) }
+      lent.loop.with { ClientIdentity.establish(&exchanges[index], request, world: $0) }
     }
+    if exchanges[index].isHTTP2 { noteCall(index) }
     if !limits.trustedProxies.isEmpty {
       ClientIdentity.believe(&exchanges[index], request, trusted: limits.trustedProxies)
     }
@@ -165,7 +186,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       // Nothing is due from the client until it has an answer.
       clients[client].deadline = .never
     } else {
-      setDeadline(client: client, after: limits.settings.bodyTimeout)
+      if case .chunked = request.framing { exchanges[index].requestIsChunked = true }
+      setDeadline(client: client, after: bodyTimeout(index))
     }
   }
 
@@ -218,8 +240,9 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
       exchanges[exchange].hasEndHooks = route.chain.hasEndHooks
       exchanges[exchange].exchange.bodyLimit = route.bodyLimit
       guard route.timeouts.total != .max else { return }
-      exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-        byNanoseconds: route.timeouts.total)
+      exchanges[exchange].totalDeadline = min(
+        exchanges[exchange].callDeadline,
+        exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: route.timeouts.total))
       clientTimers.schedule(exchanges[exchange].client, at: exchanges[exchange].totalDeadline)
     }
     return route
@@ -256,8 +279,10 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     guard upstream.beginRequest() else { return refuse(exchange, ProblemCatalogue.upstreamBusy) }
     exchanges[exchange].holdsRequest = true
     guard pickEndpoint(exchange, upstream) else { return refuse(exchange, ProblemCatalogue.noUpstream) }
-    exchanges[exchange].wantsUpgrade = request.upgrade != nil && exchanges[exchange].requestBody.isComplete
-    if case .chunked = request.framing { exchanges[exchange].requestIsChunked = true }
+    if request.upgrade != nil, exchanges[exchange].requestBody.isComplete {
+      exchanges[exchange].wantsUpgrade = !upstream.speaksHTTP2 || request.upgradesToWebSocket
+    }
+    if exchanges[exchange].exchange.webCall != nil { beginWebCall(exchange) }
     // A slot keeps its buffers for ever.
     let toServer = Borrowed(exchanges[exchange].toServer)
     lent.request.with { request in
@@ -283,16 +308,18 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   public mutating func ready(token: UInt64, _ readiness: Readiness) {
     let token = Token(rawValue: token)
     let index = token.index
-    switch token.kind {
-    case .client:
+    if token.isOf(.client) {
       guard clients.touchedIndexes.contains(index), token.matches(generation: clients[index].generation) else { return }
       clientReady(index, readiness)
-    case .server:
+    } else if token.isOf(.server) {
       guard servers.touchedIndexes.contains(index), token.matches(generation: servers[index].generation) else { return }
       serverReady(index, readiness)
-    case .listener: accept(from: index)
-    case .store: _ = sharedQuota?.ready(token: token.rawValue, readiness)
-    case nil: return
+    } else if token.isOf(.listener) {
+      accept(from: index)
+    } else if token.isOf(.store) {
+      _ = sharedQuota?.ready(token: token.rawValue, readiness)
+    } else if token.isOf(.transport) {
+      transportReady(token, readiness)
     }
   }
 
@@ -305,15 +332,17 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// Everything of a turn but the store that nodes share; returns when to be called again.
   mutating func endOwnTurn() -> Instant {
     metrics.add(to: .turns)
-    metrics.observe(.turn, nanoseconds: world.previousTurnNanoseconds)
+    metrics.observe(.turn, nanoseconds: loop.previousTurnNanoseconds)
+    if world.isUsed { takeTransportEvents() }
     workListedSockets()
     expireTimers()
     moveQueues()
     sendPosted()
     if !former.isEmpty { dropFormer() }
-    log?.flush(now: world.now)
-    if !listed.isEmpty || !movingLines.isEmpty { return world.now }
-    return nextWake()
+    log?.flush(now: loop.now)
+    let transportWake = world.isUsed ? world.endTurn() : .never
+    if !listed.isEmpty || !movingLines.isEmpty { return loop.now }
+    return min(nextWake(), transportWake)
   }
 
   /// See ``EventHandler/isRunning``.
@@ -366,19 +395,5 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
         flushToClient(exchange)
       }
     }
-  }
-
-  /// Makes sure that a client's input is looked at again this turn or the next.
-  mutating func list(client index: Int32) {
-    guard !clients[index].isListed else { return }
-    clients[index].isListed = true
-    listed.append(Token(.client, index, generation: clients[index].generation).rawValue)
-  }
-
-  /// Makes sure that an upstream's input is looked at again this turn or the next.
-  mutating func list(server index: Int32) {
-    guard !servers[index].isListed else { return }
-    servers[index].isListed = true
-    listed.append(Token(.server, index, generation: servers[index].generation).rawValue)
   }
 }

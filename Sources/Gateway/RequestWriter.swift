@@ -2,6 +2,7 @@
 // gateway may set, then what the gateway and its policies add.
 
 import Core
+import Crypto
 import HTTP
 import Pipeline
 import Traffic
@@ -13,6 +14,8 @@ enum RequestWriter {
     into buffer: ByteBuffer
   ) {
     dropOwnFields(request, isTrusted: slot.isTrusted)
+    // What a proxy says of its client's certificate holds only where it has not shown one itself.
+    if slot.isTrusted, slot.exchange.certificate != nil { dropCertificates(request) }
     let line = unchangedLine(request, &slot, route)
     if !line.isEmpty, case .keep = route.rewrite.host {
       // A request of HTTP/1.1 has a Host.
@@ -28,6 +31,7 @@ enum RequestWriter {
       buffer.appendField("Upgrade: ", request.bytes(upgrade))
     }
     if slot.requestIsChunked { buffer.append("Transfer-Encoding: chunked\r\n") }
+    if slot.tls != nil, let certificate = slot.exchange.certificate { writeCertificate(certificate, into: buffer) }
     if let fields = slot.exchange.requestFieldsIfAny { buffer.append(fields.bytes) }
     buffer.append("\r\n")
   }
@@ -97,6 +101,25 @@ enum RequestWriter {
     IdentityFields.dropAll(in: request)
   }
 
+  /// The client's certificate and those behind it (RFC 9440), byte sequences of structured fields.
+  private static func writeCertificate(_ certificate: TLSPeer, into buffer: ByteBuffer) {
+    buffer.append("Client-Cert: :")
+    buffer.append(utf8: Base64.encode(certificate.certificate))
+    buffer.append(":\r\n")
+    if certificate.chain.isEmpty { return }
+    let chain = certificate.chain.map { ":\(Base64.encode($0)):" }.joined(separator: ", ")
+    buffer.append(utf8: "Client-Cert-Chain: \(chain)\r\n")
+  }
+
+  private static let certificateFields = ["client-cert", "client-cert-chain"].map { Array($0.utf8) }
+
+  private static func dropCertificates(_ request: RequestHead) {
+    for index in 0..<request.fieldCount where request.field(index).name == .other {
+      let name = request.name(of: index).array.map { $0 == UInt8(ascii: "_") ? UInt8(ascii: "-") : $0 | 0x20 }
+      if certificateFields.contains(name) { request.drop(index) }
+    }
+  }
+
   private static func writeOwnFields(
     _ request: RequestHead, _ slot: inout ExchangeSlot, _ forwarded: ForwardedBlock, into buffer: ByteBuffer
   ) {
@@ -112,6 +135,8 @@ enum RequestWriter {
       slot.exchange.trace.write(to: &writer)
       if slot.clientIsHTTP10 {
         writer.literal("\r\nVia: 1.0 sluice\r\n")
+      } else if slot.isHTTP2 {
+        writer.literal("\r\nVia: 2.0 sluice\r\n")
       } else {
         writer.literal("\r\nVia: 1.1 sluice\r\n")
       }

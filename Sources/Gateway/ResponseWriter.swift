@@ -58,7 +58,12 @@ enum ResponseWriter {
     buffer.append("HTTP/1.1 ")
     buffer.append(decimal: UInt64(response.status))
     buffer.append(UInt8(ascii: " "))
-    buffer.append(response.bytes(response.reason))
+    // HTTP/2 has no reasons, and some clients of HTTP/1.1 do not take a status without one.
+    if response.reason.isEmpty {
+      buffer.append(StatusReason.of(UInt16(response.status)))
+    } else {
+      buffer.append(response.bytes(response.reason))
+    }
     buffer.append("\r\n")
     response.appendFields(to: buffer)
   }
@@ -102,6 +107,7 @@ enum StatusReason {
     case 414: "URI Too Long"
     case 417: "Expectation Failed"
     case 421: "Misdirected Request"
+    case 425: "Too Early"
     case 429: "Too Many Requests"
     case 431: "Request Header Fields Too Large"
     case 500: "Internal Server Error"

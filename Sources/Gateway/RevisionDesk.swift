@@ -31,6 +31,8 @@ final class RevisionDesk {
   private var waiting: RevisionCandidate?
   /// What the leader has just judged, and will be given to run.
   private var judged: (body: RevisionBody, ownVersion: Int, blueprint: Blueprint)?
+  /// Who waits for a judgement, by its number.
+  private var judging: [UInt64: (String?) -> Void] = [:]
 
   init(_ keeper: RevisionKeeper, own: NodeSections, file: RevisionBody?, isPartial: Bool, startsAt: Instant) {
     (self.keeper, self.own, self.file) = (keeper, own, file)
@@ -65,11 +67,17 @@ final class RevisionDesk {
     return (isCurrent, next.map { work($0) })
   }
 
-  /// What is wrong with a configuration; nil for nothing.
-  func judge(_ body: RevisionBody) -> String? {
-    let (blueprint, fault) = compile(body)
-    judged = blueprint.map { (body, ownVersion, $0) }
-    return blueprint == nil ? fault : nil
+  /// What is to be done to find out what is wrong with a configuration; `then` is told it, nil for nothing.
+  func beginJudging(_ body: RevisionBody, then: @escaping (String?) -> Void) -> JudgingWork {
+    serial += 1
+    judging[serial] = then
+    return JudgingWork(serial: serial, body: body, own: own, ownVersion: ownVersion)
+  }
+
+  /// Somebody has found it out.
+  func endJudging(_ result: JudgedBody) {
+    judged = result.blueprint.map { (result.work.body, result.work.ownVersion, $0) }
+    judging.removeValue(forKey: result.work.serial)?(result.blueprint == nil ? result.fault : nil)
   }
 
   /// Compiles a revision for this node; otherwise says what is wrong with it.
@@ -128,6 +136,9 @@ struct RevisionWork: Sendable {
   /// What it compiles to, where that is known.
   fileprivate let known: Blueprint?
 
+  /// Whether it was compiled before, so that ``run()`` costs nothing.
+  var isKnown: Bool { known != nil }
+
   /// Compiles the revision: some 10 µs a route.
   func run() -> CompiledRevision {
     let (blueprint, fault) = known.map { ($0, "") } ?? RevisionDesk.compile(candidate.body, for: own)
@@ -135,7 +146,28 @@ struct RevisionWork: Sendable {
   }
 }
 
+/// A configuration that may become a revision; for a thread that nobody waits for.
+struct JudgingWork: Sendable {
+  fileprivate let serial: UInt64
+  fileprivate let body: RevisionBody
+  fileprivate let own: NodeSections
+  fileprivate let ownVersion: Int
+
+  /// Compiles it.
+  func run() -> JudgedBody {
+    let (blueprint, fault) = RevisionDesk.compile(body, for: own)
+    return JudgedBody(work: self, blueprint: blueprint, fault: fault)
+  }
+}
+
 /// What came of it.
+struct JudgedBody: Sendable {
+  fileprivate let work: JudgingWork
+  fileprivate let blueprint: Blueprint?
+  fileprivate let fault: String
+}
+
+/// What came of a revision.
 struct CompiledRevision: Sendable {
   let work: RevisionWork
   let blueprint: Blueprint?

@@ -41,7 +41,8 @@ struct RouterSettings: Sendable {
       ) { HashKey(affinity: $0) }
       let bound = affinity.integer(
         "boundPercent", in: 100...10_000, default: 125,
-        "A node that runs more requests than so many percent of the average passes them on to the next one.")
+        "A node that runs more requests than so many percent of the average, and eight, passes them on to the next one."
+      )
       return key.map { ($0, Int(bound)) }
     }
     if let affinity {
@@ -52,6 +53,8 @@ struct RouterSettings: Sendable {
     // Its health check could not know who asks; what fails is left alone all the same.
     proxied = nodes
     (proxied.name, proxied.endpoints, proxied.health) = (Self.proxiedName, proxiedEndpoints, nil)
+    // What is passed on has its own.
+    proxied.tls = nil
     proxied.hashKey = .address
   }
 

@@ -73,6 +73,8 @@ struct Token {
     case server = 2
     /// A connection to the store that nodes share.
     case store = 3
+    /// A connection that is more than a descriptor: the transport knows whose it is.
+    case transport = 4
   }
 
   let rawValue: UInt64
@@ -80,7 +82,7 @@ struct Token {
   init(rawValue: UInt64) { self.rawValue = rawValue }
 
   init(_ kind: Kind, _ index: Int32, generation: UInt32) {
-    rawValue = kind.rawValue << 62 | UInt64(generation & 0x3fff_ffff) << 32 | UInt64(UInt32(bitPattern: index))
+    rawValue = kind.rawValue << 61 | UInt64(generation & 0x1fff_ffff) << 32 | UInt64(UInt32(bitPattern: index))
   }
 
   /// What a connection to the store is known by: which of the loop's clients it belongs to, its number there, and how often
@@ -90,11 +92,12 @@ struct Token {
     return Token(.store, Int32(client << 24 | link), generation: generation)
   }
 
-  var kind: Kind? { Kind(rawValue: rawValue >> 62) }
+  var kind: Kind? { Kind(rawValue: rawValue >> 61) }
+  func isOf(_ kind: Kind) -> Bool { rawValue >> 61 == kind.rawValue }
   var index: Int32 { Int32(truncatingIfNeeded: rawValue) }
 
   /// Whether the event is meant for a slot's present user.
   func matches(generation: UInt32) -> Bool {
-    UInt32(truncatingIfNeeded: rawValue >> 32) & 0x3fff_ffff == generation & 0x3fff_ffff
+    UInt32(truncatingIfNeeded: rawValue >> 32) & 0x1fff_ffff == generation & 0x1fff_ffff
   }
 }

@@ -51,9 +51,6 @@ public final class RevisionFolder: RevisionShelf {
   private static let prefix = "revision-"
   /// The most files that are read, should there be strange ones.
   private static let mostFiles = 12
-  /// Beyond so many bytes, a thread of its own waits for the disk.
-  private static let longestPause = 256 << 10
-
   private let path: String
   /// Told each time why something could not be kept; on any thread.
   public var onFault: @Sendable (String) -> Void = { _ in }
@@ -72,15 +69,15 @@ public final class RevisionFolder: RevisionShelf {
     }
   }
 
-  /// Writes a file; one of megabytes on a thread of its own.
+  /// Writes a file on a thread of its own that gives way: a disk may take milliseconds of a core, and a second of time. Not
+  /// twice at the same time.
   public func keep(_ bytes: [UInt8], revision: Int64, done: @escaping @Sendable (String?) -> Void) {
     let (path, onFault) = (path, onFault)
-    let write: @Sendable () -> Void = {
+    OSThread.run(name: "state", givesWay: true) {
       let fault = Self.write(bytes, revision, path)
       if let fault { onFault(fault) }
       done(fault)
     }
-    if bytes.count > Self.longestPause { OSThread.run(name: "state", givesWay: true, write) } else { write() }
   }
 
   private static func write(_ bytes: [UInt8], _ revision: Int64, _ path: String) -> String? {

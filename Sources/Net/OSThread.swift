@@ -39,7 +39,16 @@ public struct OSThread: Sendable {
 
   private static func start(name: String, _ body: @escaping @Sendable () -> Void) -> OSThread? {
     var handle = pthread_t()
-    let context = unsafe Unmanaged.passRetained(Body(body)).toOpaque()
+    var short = Array(name.utf8.prefix(15))
+    short.append(0)
+    let named: @Sendable () -> Void = { [short] in
+      // A thread's own name costs a system call; that of another one costs three, and a file of /proc.
+      _ = unsafe short.withUnsafeBytes { bytes in
+        unsafe pthread_setname_np(pthread_self(), bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
+      }
+      body()
+    }
+    let context = unsafe Unmanaged.passRetained(Body(named)).toOpaque()
     let code = unsafe pthread_create(
       &handle, nil,
       { context in
@@ -53,11 +62,6 @@ public struct OSThread: Sendable {
     guard code == 0 else {
       unsafe Unmanaged<Body>.fromOpaque(context).release()
       return nil
-    }
-    var short = Array(name.utf8.prefix(15))
-    short.append(0)
-    _ = unsafe short.withUnsafeBytes { bytes in
-      unsafe pthread_setname_np(handle, bytes.baseAddress?.assumingMemoryBound(to: CChar.self))
     }
     return OSThread(handle: handle)
   }

@@ -1,4 +1,6 @@
 import Core
+import Crypto
+import HTTP
 
 /// One request and whatever becomes of it, as long as it lasts: what policies may know and change.
 ///
@@ -28,6 +30,8 @@ public struct Exchange {
   public var route: Int32 = -1
   /// Whether the client speaks TLS to the gateway.
   public var isSecure = false
+  /// Who the client is by the certificate that it has shown to the gateway; nil for none.
+  public var certificate: TLSPeer?
 
   // MARK: Set by policies
 
@@ -39,8 +43,14 @@ public struct Exchange {
   public var issuedKey: UInt64 = 0
   /// The most bytes that the request's body may have; the flow sets the route's own before the chain runs.
   public var bodyLimit: Int64 = .max
+  /// The most bytes that a WebSocket message may have.
+  public var messageLimit: Int64 = .max
+  /// How long an upgraded connection may be silent, in nanoseconds; 0 where the node says.
+  public var tunnelIdle: Int64 = 0
   /// The limits that apply, and how they were decided.
   public var limits = LimitQuestion()
+  /// The call of gRPC-Web that the request is; nil for all others.
+  public var webCall: GRPCWebCall?
   /// What the policies that run in shadow have decided.
   public internal(set) var shadows = ShadowVerdicts()
   /// Status of the gateway's own answer after ``Verdict/reply``; its fields are in ``responseFields``, its body in ``replyBody``.
@@ -141,11 +151,14 @@ public struct Exchange {
     ticket = 0
     listener = -1
     route = -1
-    isSecure = false
+    if isSecure { (isSecure, certificate) = (false, nil) }
     consumer = -1
     key = -1
     bodyLimit = .max
+    messageLimit = .max
+    tunnelIdle = 0
     limits.removeAll()
+    if webCall != nil { webCall = nil }
     if !shadows.isEmpty { resetShadows() }
     replyStatus = 0
     turnCount = 0
@@ -195,6 +208,7 @@ extension Exchange {
     let query: [UInt8]?
     let bodyLimit: Int64
     let replyStatus: UInt16
+    let webCall: GRPCWebCall?
     let (consumer, key): (Int32, Int32)
   }
 
@@ -215,7 +229,7 @@ extension Exchange {
     ShadowMark(
       requestFields: requestFieldStorage?.count ?? 0, responseFields: responseFieldStorage?.count ?? 0,
       replyBody: replyBodyStorage?.count ?? 0, query: changedQuery?.array, bodyLimit: bodyLimit,
-      replyStatus: replyStatus, consumer: consumer, key: key)
+      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key)
   }
 
   /// Takes back what it has changed since.
@@ -227,6 +241,7 @@ extension Exchange {
     if let query = mark.query { changeQuery().append(query) }
     bodyLimit = mark.bodyLimit
     replyStatus = mark.replyStatus
+    webCall = mark.webCall
     guard mark.consumer >= 0 else { return }
     (consumer, key) = (mark.consumer, mark.key)
   }

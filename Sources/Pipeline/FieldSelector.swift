@@ -111,7 +111,8 @@ public enum IdentityFields {
     "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-remote-user", "x-remote-groups",
     "x-userinfo", "remote-user", "x-client-ip", "x-cluster-client-ip", "x-original-forwarded-for", "x-originating-ip",
     "x-remote-ip", "x-remote-addr", "x-envoy-external-address", "true-client-ip", "cf-connecting-ip",
-    "fastly-client-ip", "x-original-url", "x-rewrite-url",
+    "fastly-client-ip", "x-original-url", "x-rewrite-url", "client-cert", "client-cert-chain",
+    "x-client-cert", "x-ssl-client-cert", "x-ssl-client-verify", "x-ssl-client-s-dn",
   ].map { Array($0.utf8) }
 
   /// What is said of earlier hops, by these letters and any others behind them.

@@ -22,11 +22,9 @@ final class KeyCache {
     var fingerprint: Fingerprint
     /// The entry's index + 1; 0 for an empty slot, −1 for a key that the cluster has made.
     var place: Int32
-    /// The id of such a key.
-    var issued: UInt64 = 0
   }
 
-  /// What ``find(_:)`` answers for a key that the cluster has made: ``issued(_:)`` tells which.
+  /// What ``find(_:)`` answers for a key that the cluster has made: its text tells which.
   static let issuedMark: Int32 = -2
 
   /// The longest text that is remembered, in bytes.
@@ -135,28 +133,19 @@ final class KeyCache {
     return -1
   }
 
-  /// The id of a key that the cluster has made, for which ``find(_:)`` has just answered ``issuedMark``.
-  func issued(_ fingerprint: Fingerprint) -> UInt64 {
-    let first = firstSlot(fingerprint)
-    for index in first..<(first &+ Self.ways) where unsafe slots[index].fingerprint == fingerprint {
-      return unsafe slots[index].issued
-    }
-    preconditionFailure("nothing was forgotten in between")
-  }
-
   /// Forgets everything.
   func removeAll() {
     for index in 0..<(1 << (64 - Int(shift))) * Self.ways { unsafe slots[index].place = 0 }
   }
 
   /// Remembers the entry of a known key: in an empty slot, or in the place of another.
-  func remember(_ fingerprint: Fingerprint, _ entry: Int32, issued: UInt64 = 0) {
+  func remember(_ fingerprint: Fingerprint, _ entry: Int32) {
     let first = firstSlot(fingerprint)
     var place = first &+ Int(truncatingIfNeeded: fingerprint.second >> 64) & (Self.ways &- 1)
     for index in first..<(first &+ Self.ways) where unsafe slots[index].place == 0 {
       place = index
       break
     }
-    unsafe slots[place] = Slot(fingerprint: fingerprint, place: entry &+ 1, issued: issued)
+    unsafe slots[place] = Slot(fingerprint: fingerprint, place: entry &+ 1)
   }
 }

@@ -31,6 +31,13 @@ extension OptionReader {
     text(key, .secret, isRequired: false, default: nil, help)
   }
 
+  /// What the file at a path says, which is relative to the configuration file.
+  public func content(ofFile path: String) -> Result<String, SecretFault> {
+    let content = session.resolve(.file(path))
+    if case .success(let text) = content { session.keepSecret(text) }
+    return content
+  }
+
   /// A required text of a certain form: `parse` turns it into a value, or nil where it does not have that form.
   /// Answers `placeholder` after an error.
   public mutating func value<T>(

@@ -183,13 +183,6 @@ public struct OptionReader {
   /// The string behind `key` if there is one; does not count as reading it, and resolves no reference.
   public func peek(_ key: String) -> String? { index(of: key).flatMap { entries[$0].value.string } }
 
-  /// Refuses `key`, which the contract knows but this version does not: clearly, instead of ignoring it.
-  public mutating func refuseForNow(_ key: String, _ feature: String, fix: String = "remove it") {
-    if isDescribing { return }
-    known.append(key)
-    if take(key) != nil { fail("this version has no \(feature) yet", at: key, fix: fix) }
-  }
-
   // MARK: Looking up
 
   func index(of key: String) -> Int? {

@@ -7,10 +7,12 @@
 public enum ProblemCatalogue {
   /// The name of an entry: what a refusal carries, since the entry itself is eighty bytes. By status and code.
   public enum Entry: UInt8, BitwiseCopyable, CaseIterable, Sendable {
-    case keyAmbiguous, malformedPath, malformedRequest, keyInvalid, keyMissing, keyMistyped, keyRevoked
+    case keyAmbiguous, malformedEncoding, malformedPath, malformedRequest
+    case keyInvalid, keyMissing, keyMistyped, keyRevoked
     case addressDenied
     case consumerNotAllowed, originDenied, noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
-    case targetTooLong, expectationFailed, concurrencyLimited, rateLimited, headTooLarge, notImplemented
+    case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, headTooLarge, notImplemented
+    case upgradeNotSupported
     case badGateway, overloaded, quotaUnavailable, revocationsStale, upstreamBusy, noUpstream, gatewayTimeout
     case versionNotSupported
 
@@ -18,6 +20,7 @@ public enum ProblemCatalogue {
     public var problem: Problem {
       switch self {
       case .keyAmbiguous: ProblemCatalogue.keyAmbiguous
+      case .malformedEncoding: ProblemCatalogue.malformedEncoding
       case .malformedPath: ProblemCatalogue.malformedPath
       case .malformedRequest: ProblemCatalogue.malformedRequest
       case .keyInvalid: ProblemCatalogue.keyInvalid
@@ -33,10 +36,12 @@ public enum ProblemCatalogue {
       case .bodyTooLarge: ProblemCatalogue.bodyTooLarge
       case .targetTooLong: ProblemCatalogue.targetTooLong
       case .expectationFailed: ProblemCatalogue.expectationFailed
+      case .tooEarly: ProblemCatalogue.tooEarly
       case .concurrencyLimited: ProblemCatalogue.concurrencyLimited
       case .rateLimited: ProblemCatalogue.rateLimited
       case .headTooLarge: ProblemCatalogue.headTooLarge
       case .notImplemented: ProblemCatalogue.notImplemented
+      case .upgradeNotSupported: ProblemCatalogue.upgradeNotSupported
       case .badGateway: ProblemCatalogue.badGateway
       case .overloaded: ProblemCatalogue.overloaded
       case .quotaUnavailable: ProblemCatalogue.quotaUnavailable
@@ -61,6 +66,12 @@ public enum ProblemCatalogue {
       .malformedPath, 400, "malformed-path", "Malformed path",
       "The path holds dot segments or encoded characters that are not allowed."
     )
+  }
+  /// A call of gRPC-Web whose text is none.
+  public static var malformedEncoding: Problem {
+    Problem(
+      .malformedEncoding, 400, "malformed-encoding", "Malformed encoding",
+      "The body of this gRPC-Web call is not Base64.")
   }
   /// No complete request came in time.
   public static var requestTimeout: Problem {
@@ -173,6 +184,12 @@ public enum ProblemCatalogue {
       "A limit that applies to this request is used up. The field RateLimit names it; Retry-After says when to come back."
     )
   }
+  /// What changes something must not come in early data (RFC 8470 section 5.2).
+  public static var tooEarly: Problem {
+    Problem(
+      .tooEarly, 425, "too-early", "Too early",
+      "The request came before the TLS handshake was complete. Send it again once it is.")
+  }
   /// Too many requests at the same time.
   public static var concurrencyLimited: Problem {
     Problem(
@@ -202,6 +219,12 @@ public enum ProblemCatalogue {
   public static var badGateway: Problem {
     Problem(
       .badGateway, 502, "upstream-failed", "Upstream failed", "The service behind the gateway did not answer properly.")
+  }
+  /// The upstream takes no WebSocket connections over HTTP/2.
+  public static var upgradeNotSupported: Problem {
+    Problem(
+      .upgradeNotSupported, 501, "upgrade-not-supported", "Upgrade not supported",
+      "The service behind the gateway takes no WebSocket connections.")
   }
   /// No endpoint is fit to serve.
   public static var noUpstream: Problem {

@@ -129,6 +129,12 @@ public enum LimitMode: String, CaseIterable, Sendable, BitwiseCopyable {
   case exact
   /// Nodes hold slices of tokens and admit from those.
   case leased
+  /// As exact, and nobody is admitted before a replica of the store has what was taken: a store that is split in two then
+  /// admits no more than one.
+  case strict
+
+  /// Whether nodes may hold tokens.
+  public var isLeasable: Bool { self == .auto || self == .leased }
 }
 
 /// What holds for a limit while the shared store cannot be asked.

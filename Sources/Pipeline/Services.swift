@@ -62,20 +62,20 @@ public final class Services {
   /// Whose key this text is, at the present moment. About 100 instructions for a key that this loop has seen before, a
   /// SHA-256 more for any other.
   public func holder(of key: RawSpan) -> KeyMatch {
-    let known = key.byteCount > KeyCache.longestText ? -1 : keyCache.find(keyCache.fingerprint(of: key))
-    return known >= 0 ? keyRing.match(known, at: world.wallTime) : holder(ofUnseen: key, known)
+    if key.byteCount == KeyText.byteCount, let facts, let id = KeyText.id(in: key) {
+      return holder(ofIssued: key, id, facts)
+    }
+    guard key.byteCount <= KeyCache.longestText else { return holder(ofUnseen: key, nil) }
+    let fingerprint = keyCache.fingerprint(of: key)
+    let known = keyCache.find(fingerprint)
+    return known >= 0 ? keyRing.match(known, at: world.wallTime) : holder(ofUnseen: key, fingerprint)
   }
 
   @inline(never)
-  private func holder(ofUnseen key: RawSpan, _ known: Int32) -> KeyMatch {
-    if known == KeyCache.issuedMark, let match = holder(ofIssued: key) { return match }
-    // What the cluster knows of the id comes from memory while the digest is reckoned: it takes as long.
-    let id = facts == nil ? nil : KeyText.id(in: key)
-    let location = id.flatMap { id in facts?.keys.with { $0.locate(id) } }
-    let digest = hasher.digest(of: key)
-    let entry = keyRing.entry(of: digest)
-    if entry < 0 { return id.map { holder(ofIssued: key, $0, location, digest) } ?? .unknown }
-    if key.byteCount <= KeyCache.longestText { keyCache.remember(keyCache.fingerprint(of: key), entry) }
+  private func holder(ofUnseen key: RawSpan, _ fingerprint: KeyCache.Fingerprint?) -> KeyMatch {
+    let entry = keyRing.entry(of: hasher.digest(of: key))
+    guard entry >= 0 else { return .unknown }
+    if let fingerprint { keyCache.remember(fingerprint, entry) }
     return keyRing.match(entry, at: world.wallTime)
   }
 }

@@ -20,7 +20,7 @@ public final class RateLimit: Policy, RequestHook, EndHook {
 
   /// The option `mode`: how limits are kept, or that they only watch.
   private enum Mode: String, CaseIterable {
-    case auto, exact, leased, shadow
+    case auto, exact, leased, strict, shadow
   }
 
   /// Its modes are more than one bit.
@@ -44,11 +44,17 @@ public final class RateLimit: Policy, RequestHook, EndHook {
     let mode = options.choice(
       "mode", default: Mode.auto,
       "Exact asks a shared store about every request, leased admits from slices that the node holds, auto changes by "
-        + "traffic; shadow counts as auto does and refuses nobody.")
+        + "traffic; strict is exact, and waits until a replica of the store has what was taken; shadow counts as auto does "
+        + "and refuses nobody.")
     isShadow = mode == .shadow
-    let failure = options.choice(
-      "onStoreFailure", default: OutageRule.local,
-      "While a shared store is away: each node's share, everything, or 503.")
+    let chosen = options.optionalChoice(
+      "onStoreFailure", as: OutageRule.self,
+      "While a shared store is away: each node's share (the default), everything, or 503 (strict knows nothing else).")
+    if mode == .strict, let chosen, chosen != .closed {
+      options.fail(
+        "what is strict cannot be \(chosen.rawValue)", at: "onStoreFailure", fix: "remove it, or the mode")
+    }
+    let failure = chosen ?? (mode == .strict ? .closed : .local)
     let terms = LimitTerms(mode: LimitMode(rawValue: mode.rawValue) ?? .auto, outage: failure)
     var levels = options.objects("limits", isRequired: true, "The limits, all of which must admit.") { option in
       LimitLevel(&option, instance: instance, terms: terms)

@@ -4,8 +4,10 @@ import Pipeline
 public enum Registry {
   /// One line a policy.
   public static let policies: [any Policy.Type] = [
+    GRPCWeb.self,
     IPFilter.self,
     CORS.self,
+    WebSocketLimits.self,
     BodyLimit.self,
     ApiKey.self,
     RateLimit.self,

@@ -258,13 +258,17 @@ public struct Balancer {
     return second
   }
 
+  /// Requests that run at the same time and say nothing of load yet: at a few in all, the average is below one, and keys
+  /// would leave their endpoints by chance.
+  static let boundSlack: Int64 = 8
+
   /// So many requests an endpoint may run and still get one more: with this one, `boundPercent` of the average, rounded up
-  /// (consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2017).
+  /// (consistent hashing with bounded loads, Mirrokni, Thorup and Zadimoghaddam 2017), but never fewer than ``boundSlack``.
   private func loadBound() -> Int64 {
     guard boundPercent > 0 else { return .max }
     var running: Int64 = 1
     for index in available { running += Int64(max(0, endpoints.endpoints[Int(index)].state.activeRequests)) }
     let divisor = 100 * Int64(available.count)
-    return (running * boundPercent + divisor - 1) / divisor
+    return max(Self.boundSlack, (running * boundPercent + divisor - 1) / divisor)
   }
 }

@@ -59,9 +59,12 @@ public struct HealthCheck: Sendable {
   }
 
   /// An answer with this status has come. Ignored if the question had been given up.
-  public mutating func answered(status: Int, now: Instant) {
+  public mutating func answered(status: Int, now: Instant) { answered(isGood: statuses.contains(status), now: now) }
+
+  /// An answer has come that says how the endpoint is. Ignored if the question had been given up.
+  public mutating func answered(isGood: Bool, now: Instant) {
     guard deadline != nil else { return }
-    record(isGood: statuses.contains(status), now: now)
+    record(isGood: isGood, now: now)
   }
 
   /// No answer will come: no connection, a reset, or not HTTP. Ignored if the question had been given up.

@@ -34,6 +34,10 @@ public struct UpstreamSpec: Hashable, Sendable {
   public var resolution = ResolutionSpec()
   /// Time limits.
   public var timeouts = UpstreamTimeouts()
+  /// Whether its endpoints are spoken HTTP/2 to.
+  public var speaksHTTP2 = false
+  /// How its endpoints are spoken TLS to; nil for plain HTTP.
+  public var tls: UpstreamTLS?
 
   /// An upstream with defaults for all the rest.
   public init(name: String, endpoints: [EndpointSpec]) {
@@ -95,8 +99,10 @@ public enum HashKey: Hashable, Sendable {
 
 /// Active health checks of an upstream.
 public struct HealthSpec: Hashable, Sendable {
-  /// The path to ask for with GET.
+  /// The path to ask for with GET; empty where ``grpcService`` is asked for.
   public var path: String
+  /// The service that is asked for by the health protocol of gRPC, empty for the server as a whole; nil for plain HTTP.
+  public var grpcService: String?
   /// The Host to send; nil for the endpoint's address.
   public var host: String?
   /// Time between the starts of two checks of one endpoint.

@@ -1,9 +1,11 @@
 """Fixtures: processes that end with their test."""
 
+import subprocess
+
 import pytest
 
 from nodes import WARM, Cluster
-from support import SLUICE, Gateway, Origin, Redis, configuration
+from support import SLUICE, Gateway, Origin, Redis, accepts, configuration, free_port, until
 
 
 def pytest_sessionstart(session):
@@ -38,6 +40,17 @@ def gateway(tmp_path):
     yield start
     for each in started:
         each.__exit__()
+
+
+@pytest.fixture
+def chat():
+    """The address of an echo, which speaks WebSocket."""
+    port = free_port()
+    echo = subprocess.Popen([str(SLUICE), "echo", "--address", f"127.0.0.1:{port}"], stdout=subprocess.DEVNULL)
+    until(lambda: accepts(port), "the echo listens")
+    yield f"127.0.0.1:{port}"
+    echo.terminate()
+    assert echo.wait(10) in (0, -15)
 
 
 @pytest.fixture

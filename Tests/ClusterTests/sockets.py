@@ -59,7 +59,20 @@ class Message:
         return json.loads(self.body)
 
 
-class Stream:
+class Closing:
+    """Whoever has a `socket`, which ends with a `with`."""
+
+    def close(self):
+        self.socket.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Stream(Closing):
     """A connected socket with a buffer, reading HTTP/1.1 the plain way."""
 
     def __init__(self, connection):
@@ -167,18 +180,9 @@ class Stream:
         except TimeoutError:
             return False
 
-    def close(self):
-        self.socket.close()
-
     def reset(self):
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         self.socket.close()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
 
 
 def connect(port, timeout=PATIENCE):

@@ -139,7 +139,14 @@ def test_what_the_store_lost_is_put_back_by_nodes_that_remember(nodes):
     prefix = "sluice:test:{cluster}:audit"
     for number in range(4):
         ask(node.admin, path=f"/v1/thing-{number}", method="DELETE", headers=bearer("operator"))
-    before = until(lambda: len(lines := lines_of(node)) >= 4 and lines, "four lines")
+
+    def settled():
+        # A node reads a moment later what another one wrote.
+        code, text = audit_of(node)
+        lines = lines_of(node)
+        return code == 0 and len(lines) >= 4 and lines == [json.loads(line) for line in text.splitlines()] and lines
+
+    before = until(settled, "four lines, and none that the node has not read yet")
     # As a failover does whose replica was two lines behind.
     count = before[-1]["sequence"]
     store.ask("XDEL", f"{prefix}:log", f"{count}-0", f"{count - 1}-0")

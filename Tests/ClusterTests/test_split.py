@@ -62,8 +62,8 @@ def server(folder, host, *options):
 def routes(saying="one"):
     answer = {"type": "respond", "status": 200, "body": saying}
 
-    def limited(name, failure):
-        limit = {"type": "rate-limit", "mode": "exact", "onStoreFailure": failure,
+    def limited(name, failure, mode="exact"):
+        limit = {"type": "rate-limit", "mode": mode, "onStoreFailure": failure,
                  "limits": [{"per": "route", "window": f"{LIMIT}/1d"}]}
         return {"id": name, "match": {"path": f"/{name}"}, "policies": [limit, answer]}
 
@@ -71,7 +71,7 @@ def routes(saying="one"):
         return {"type": "api-key", "onStaleRevocations": rule}
 
     return [
-        limited("closed", "closed"), limited("local", "local"),
+        limited("closed", "closed"), limited("local", "local"), limited("strict", "closed", "strict"),
         {"id": "keyed", "match": {"path": "/keyed"}, "policies": [keyed("closed"), answer]},
         {"id": "asked", "match": {"path": "/asked"}, "policies": [keyed("ask"), answer]},
         {"id": "said", "match": {"path": "/said"}, "policies": [answer]},
@@ -183,7 +183,7 @@ class Split:
             while not self.over.wait(max(0, due - time.monotonic())):
                 # What could not be sent in time is left out.
                 due = max(due + 1 / PACE, time.monotonic() - 0.5)
-                for path in ("/closed", "/local", "/keyed", "/asked"):
+                for path in ("/closed", "/local", "/strict", "/keyed", "/asked"):
                     field = f"X-API-Key: {KEY}\r\n" if path in ("/keyed", "/asked") else ""
                     when = time.monotonic()
                     stream.send(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{field}\r\n")
@@ -276,12 +276,15 @@ def test_a_split_store_admits_little_more_obeys_one_leader_and_loses_no_revocati
     s.island.heal()
     until(lambda: [s.said(number) for number in range(3)] == ["what holds"] * 3, "the island has what holds", 15)
     until(lambda: len({s.leader(number) for number in range(3)}) == 1 and s.leader(0), "all obey one leader")
-    until(lambda: s.are_refused("/closed") and s.are_refused("/local"), "the limits are used up", 15)
+    until(lambda: all(map(s.are_refused, ("/closed", "/local", "/strict"))), "the limits are used up", 15)
     s.settle()
     assert not s.faults
     # The island's part for as long as the old primary counted; its share where nothing is asked of the store.
     assert s.passed("/closed") - LIMIT <= PACE * (stopped - cut + SLACK)
     assert s.passed("/local") - LIMIT <= PACE * (stopped - cut + SLACK) + LIMIT / 3
+    # Nobody is admitted on the word of a primary without replicas.
+    assert s.passed("/strict") <= LIMIT and s.last("/strict", 0) > cut + DEPOSED
+    assert s.passed("/strict", [0], cut + 0.1, cut + DEPOSED + 2 * STALE) == 0
     assert all(numbers == sorted(numbers) for numbers in s.numbers), "no node goes back"
     assert len({tuple(s.revisions(number)) for number in range(3)}) == 1
     assert "what holds" in s.api(0, path="/v1/config/revisions/2/text").body.decode()

@@ -146,7 +146,7 @@ struct BenchFlowTests {
     var rig = try BenchRig(seed: 11, .calm, "-n", "12", "-c", "1")
     let shape = BenchRequestShape(keyField: "X-API-Key: ")
     rig.plan.targets = ["/a", "/b", "/c"].map {
-      BenchTarget(url: $0, address: BenchRig.place, authority: "a", target: $0)
+      BenchTarget(url: $0, place: BenchPlace(BenchRig.place), authority: "a", target: $0)
     }
     rig.plan.requests = rig.plan.targets.map { shape.request(for: $0.authority, target: $0.target) }
     rig.plan.keys = [Array("k1".utf8), Array("k2".utf8)]

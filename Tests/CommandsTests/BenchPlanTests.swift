@@ -19,7 +19,7 @@ struct BenchPlanTests {
   @Test(
     "What cannot be measured is refused, and the message says why",
     arguments: [
-      ([], "nothing to measure"), (["https://a/"], "https is not spoken yet"), (["http://a b/"], "percent-encode"),
+      ([], "nothing to measure"), (["http://a b/"], "percent-encode"),
       (["http://user@a/"], "--header"), (["unix:relative"], "path of a socket"), (["http:///x"], "give an address"),
       (["-c", "0", "a"], "1 to 100000"), (["-c", "2", "-t", "3", "a"], "give at least 3"),
       (["-c", "1", "127.0.0.1:1", "127.0.0.1:2"], "give at least 2"), (["-R", "0", "a"], "--rate 0"),
@@ -31,7 +31,14 @@ struct BenchPlanTests {
       (["-H", "A: b\r\nC: d", "a"], "control characters"), (["-H", "Content-Length: 4", "a"], "--body"),
       (["--key-header", "X", "a"], "--keys"), (["--keys", "/nonexistent", "a"], "/nonexistent"),
       (["-m", "GE T", "a"], "--method"), (["-m", "CONNECT", "a"], "--method"), (["-d", "0s", "a"], "--duration 0s"),
-      (["--timeout", "soon", "a"], "250ms"),
+      (["--timeout", "soon", "a"], "250ms"), (["--h2", "http://a/"], "--h2c"), (["--h2c", "https://a/"], "--h2"),
+      (["--h2", "--h2c", "https://a/"], "exclude each other"), (["--streams", "2", "a"], "--h2c"),
+      (["--h2c", "--streams", "257", "a"], "1 to 256"), (["--h2c", "--no-keepalive", "a"], "--no-keepalive"),
+      (["--h2c", "--pipeline", "2", "a"], "--streams"), (["--h2c", "-c", "1000", "--streams", "200", "a"], "together"),
+      (["--insecure", "http://a/"], "goes with https"), (["--no-resume", "a"], "goes with https"),
+      (["--ca", "/x", "a"], "goes with https"), (["--ca", "/nonexistent", "https://a/"], "/nonexistent"),
+      (["--ca", "/dev/null", "https://a/"], "no certificate"),
+      (["--ca", "/x", "-k", "https://a/"], "exclude each other"),
     ] as [([String], String)])
   func refusals(words: [String], fragment: String) throws {
     do {
@@ -67,6 +74,24 @@ struct BenchPlanTests {
     #expect(url.place.description == place && url.authority == authority && url.target == target)
   }
 
+  @Test(
+    "A URL of https says what the server's certificate must be good for",
+    arguments: [
+      ("https://a.example/x", "a.example:443", "a.example"), ("https://a.example:8443", "a.example:8443", "a.example"),
+      ("https://127.0.0.1:1/", "127.0.0.1:1", "127.0.0.1"), ("https://[::1]:1/", "[::1]:1", "::1"),
+    ])
+  func secureURLs(text: String, place: String, name: String) throws {
+    let url = try BenchURL(text)
+    #expect(url.place.description == place && url.serverName == name)
+  }
+
+  @Test("Names at one address have connections of their own, and cleartext has too")
+  func places() throws {
+    let plan = try plan(["https://a/", "https://b/", "http://a/", "https://a/x"])
+    #expect(plan.places.map(\.serverName) == ["a", "b", nil])
+    #expect(plan.isSecure && !plan.isPlain && !plan.isMultiplexed && plan.security != nil)
+  }
+
   @Test("Method, fields, body and key stand where they belong")
   func requestBytes() {
     var shape = BenchRequestShape()
@@ -92,7 +117,7 @@ struct BenchPlanTests {
   @Test("A body makes it a POST, a socket path overrides every URL")
   func bodyAndSocket() throws {
     let plan = try plan(["-b", "x=1", "--unix-socket", "/tmp/s", "http://a/", "http://b/"])
-    #expect(plan.method == .post && plan.addresses == [.unix(path: "/tmp/s")])
+    #expect(plan.method == .post && plan.places == [BenchPlace(.unix(path: "/tmp/s"))])
     #expect(String(decoding: plan.requests[1].beforeKey, as: UTF8.self).hasPrefix("POST / HTTP/1.1\r\nHost: b\r\n"))
   }
 

@@ -64,6 +64,41 @@ struct BenchReportTests {
     }
   }
 
+  @Test("Handshakes and streams stand in every kind of report, and only where there are any")
+  func protocols() throws {
+    var result = try result("--h2", "-k", "--streams", "20", url: "https://a/")
+    for nanoseconds: UInt64 in [1_000_000, 2_000_000] { result.total.handshakes.full.record(nanoseconds) }
+    for _ in 0..<998 { result.total.handshakes.resumed.record(300_000) }
+    (result.total.handshakes.failed, result.total.handshakes.fault) = (3, "no <good>")
+    result.total.fail(.streamReset, count: 4)
+    result.total.fail(.goAway, count: 5)
+    result.streams = 8
+    let root = try #require(
+      JSONDocument.parse(Array(BenchJSON.render(result).utf8), dialect: .strict).document?.root)
+    #expect(root["plan"]?["protocol"]?.string == "h2" && root["plan"]?["tls"]?.bool == true)
+    #expect(root["plan"]?["streams"]?.integer == 8)
+    #expect(root["errors"]?["streamReset"]?.integer == 4 && root["errors"]?["goAway"]?.integer == 5)
+    let found = try #require(root["handshakes"])
+    #expect(found["full"]?.integer == 2 && found["resumed"]?.integer == 998 && found["failed"]?.integer == 3)
+    #expect(found["perSecond"]?.number == 400 && found["fullNanoseconds"]?["max"]?.integer == 2_000_000)
+    #expect(found["resumedNanoseconds"]?["count"]?.integer == 998)
+    let text = BenchText.render(result)
+    for part in [
+      "64 connections of 20 streams", "HTTP/2 over TLS", "streamReset × 4", "goAway × 5", "3 failed", "300 µs",
+      "note: a connection carried 8 streams in place of 20", "note: 3 handshakes failed: no <good>",
+    ] {
+      #expect(text.contains(part), "\(part) is missing in\n\(text)")
+    }
+    let page = BenchHTML.render(result)
+    #expect(Self.unbalanced(page) == [])
+    for part in ["h2 over TLS", "full handshakes", "resumed handshakes", "no &lt;good&gt;"] {
+      #expect(page.contains(part))
+    }
+    let plain = try self.result()
+    #expect(!BenchJSON.render(plain).contains("handshakes") && !BenchText.render(plain).contains("handshake"))
+    #expect(!BenchHTML.render(plain).contains("handshake"))
+  }
+
   @Test("The page is well-formed, whole in itself, and shows every plot")
   func html() throws {
     let page = BenchHTML.render(try result("-R", "2402"))

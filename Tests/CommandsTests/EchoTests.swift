@@ -163,13 +163,93 @@ struct EchoTests {
     #expect(peer.hasEnded)
   }
 
-  @Test("An unmasked frame ends the WebSocket with a protocol error")
-  func unmasked() {
+  @Test(
+    "A frame that breaks the protocol ends the WebSocket with a Close frame that says so",
+    arguments: [
+      [0x81, 1], [0xc1, 0x80, 0, 0, 0, 0], [0x83, 0x80, 0, 0, 0, 0], [0x8b, 0x80, 0, 0, 0, 0],
+      // A ping in parts, and one that is too long.
+      [0x09, 0x80, 0, 0, 0, 0], [0x89, 0xfe, 0, 126, 0, 0, 0, 0],
+      // A continuation of nothing, and a message within one.
+      [0x80, 0x80, 0, 0, 0, 0], [0x01, 0x80, 0, 0, 0, 0, 0x81, 0x80, 0, 0, 0, 0],
+      // Lengths of more bytes than they take, and of the highest bit.
+      [0x82, 0xfe, 0, 125, 0, 0, 0, 0], [0x82, 0xff, 0, 0, 0, 0, 0, 0, 255, 255, 0, 0, 0, 0],
+      [0x82, 0xff, 128, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+      // Close with one byte, and with statuses that are never sent.
+      [0x88, 0x81, 0, 0, 0, 0, 3], [0x88, 0x82, 0, 0, 0, 0, 3, 237], [0x88, 0x82, 0, 0, 0, 0, 0, 1],
+    ] as [[UInt8]])
+  func brokenFrames(bytes: [UInt8]) {
     var frames = EchoFrames()
     let output = ByteBuffer()
-    let bytes: [UInt8] = [0x81, 1, 65]
-    #expect(frames.next(RawSpan(bytes), into: output, limit: 100) == .end(consumed: 3))
-    #expect(output.count == 4 && output[0] == 0x88 && output[3] == 0xea)
+    #expect(frames.next(RawSpan(bytes), into: output, limit: 100) == .end(consumed: bytes.count))
+    #expect(Array(output.bytes.array.suffix(4)) == [0x88, 2, 0x03, 0xea])
+  }
+
+  @Test("A message in parts, with a ping between them, comes back as it came")
+  func parts() {
+    var frames = EchoFrames()
+    let output = ByteBuffer()
+    let bytes: [UInt8] =
+      [0x01, 0x81, 0, 0, 0, 0, 65, 0x89, 0x80, 0, 0, 0, 0, 0x80, 0x81, 0, 0, 0, 0, 66, 0x88, 0x82, 1, 0, 0, 0, 2, 232]
+    var consumed = 0
+    for end in 1...bytes.count where end < bytes.count - 1 {
+      // Bytes come one by one: what is not consumed is shown again.
+      let part = Array(bytes[consumed..<end])
+      guard case .incomplete(let count) = frames.next(RawSpan(part), into: output, limit: 100) else {
+        Issue.record("ended at \(end)")
+        return
+      }
+      consumed += count
+    }
+    let rest = Array(bytes[consumed...])
+    #expect(frames.next(RawSpan(rest), into: output, limit: 100) == .end(consumed: rest.count))
+    #expect(output.bytes.array == [0x01, 1, 65, 0x8a, 0, 0x80, 1, 66, 0x88, 2, 3, 232])
+  }
+
+  @Test("Whoever asks for HTTP/2 by an Upgrade is answered in HTTP/1.1")
+  func ignoresUpgrade() throws {
+    _ = try serve("--plain")
+    let peer = ask(
+      "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n\r\n"
+    )
+    #expect(peer.text.hasPrefix("HTTP/1.1 200 OK\r\n") && peer.text.hasSuffix("\r\n\r\nok\n") && !peer.hasEnded)
+  }
+
+  @Test("A connection may begin like one of HTTP/2 and still be none, byte by byte")
+  func nearlyHTTP2() throws {
+    _ = try serve("--plain")
+    let peer = world.connect(to: BenchRig.place)
+    for byte in "PROPFIND / HTTP/1.1\r\nHost: a\r\n\r\n".utf8 {
+      peer.send([byte])
+      world.settle()
+    }
+    #expect(peer.text.hasPrefix("HTTP/1.1 200 OK\r\n"))
+    let broken = ask("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
+    #expect(broken.text.hasPrefix("HTTP/1.1 ") && broken.hasEnded)
+  }
+
+  @Test("Without a certificate a client of TLS is sent away")
+  func noTLS() throws {
+    let node = try serve()
+    let peer = world.connect(to: BenchRig.place)
+    peer.send([22, 3, 1, 0, 200, 1, 0, 0, 196] + [UInt8](repeating: 13, count: 196))
+    world.settle()
+    #expect(peer.text.hasPrefix("HTTP/1.1 400 ") && peer.hasEnded && node.loop.openSockets == 1)
+  }
+
+  @Test(
+    "A certificate needs its key, and the other way round",
+    arguments: [
+      (["--tls-cert", "/x"], "--tls-key"), (["--tls-key", "/x"], "--tls-cert"),
+      (["--tls-cert", "/nonexistent", "--tls-key", "/nonexistent"], "/nonexistent"),
+      (["--tls-cert", "/dev/null", "--tls-key", "/dev/null"], "no certificate"),
+    ])
+  func tlsOptions(words: [String], fragment: String) throws {
+    do {
+      _ = try EchoCommand.settings(Arguments(words, options: Verb.echo.options))
+      Issue.record("accepted \(words)")
+    } catch {
+      #expect(error.message.contains(fragment), "\(error.message)")
+    }
   }
 
   @Test("Asked to end, it finishes what is under way, drops what is idle, and is gone")

@@ -23,8 +23,11 @@ struct AccessRecord {
   var requestID = ByteRange.empty
   /// Whether the client speaks TLS to the gateway.
   var isSecure = false
+  /// What there is to say of that.
+  var tls: AccessTLS?
   /// Whether it speaks HTTP/1.0.
   var isHTTP10 = false
+  var isHTTP2 = false
   /// The final status sent to the client; 0 where it left without one.
   var status: UInt16 = 0
   /// How many upstream attempts were made; 0 where the gateway answered itself.

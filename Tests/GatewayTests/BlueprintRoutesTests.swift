@@ -63,6 +63,16 @@ struct BlueprintRoutesTests {
     #expect(found.map { $0.split(separator: " ", maxSplits: 1)[1] } == ["routes[0].rewrite.\(message)"])
   }
 
+  @Test("refuses grpc-web before an upstream that does not speak HTTP/2, in shadow it may stand there")
+  func callsNeedHTTP2() {
+    let (blueprint, found) = read(
+      "{ id: \"r\", match: { path: \"/a\" }, policies: [{ type: \"grpc-web\" }], upstream: [\"a\", \"b\"] }")
+    #expect(blueprint == nil && found.count == 1)
+    #expect(found[0].hasSuffix("the upstream \"a\" does not speak HTTP/2; add protocol: \"h2\" to it"))
+    let shadow = "{ type: \"grpc-web\", mode: \"shadow\" }"
+    #expect(read("{ id: \"r\", match: { path: \"/a\" }, policies: [\(shadow)], upstream: \"a\" }").found == [])
+  }
+
   @Test("inherits limits from the node, and replaces them where it says so")
   func limits() throws {
     let (blueprint, found) = read(
@@ -135,6 +145,31 @@ struct BlueprintRoutesTests {
 
 @Suite("Blueprint upstreams and node")
 struct BlueprintUpstreamsTests {
+  @Test(
+    "asks for a path or for a service of gRPC, which needs HTTP/2",
+    arguments: [
+      ("health: { grpc: \"a.B\" }", "health: gRPC needs HTTP/2; add protocol: \"h2\" to the upstream"),
+      (
+        "health: { grpc: \"a.B\", path: \"/\" }, protocol: \"h2\"",
+        "health.path: gRPC has no path to ask for; remove path, or grpc"
+      ),
+      ("health: { interval: \"5s\" }", "health.path: nothing is asked for; add path, or for a service of gRPC grpc"),
+      (
+        "health: { grpc: \"\(String(repeating: "x", count: 128))\" }, protocol: \"h2\"",
+        "health.grpc: the name of a service has 127 bytes at most; shorten it"
+      ),
+      ("health: { grpc: \"\" }, protocol: \"h2\"", nil), ("health: { path: \"/\" }, protocol: \"h2\"", nil),
+    ] as [(String, String?)])
+  func health(options: String, message: String?) {
+    let (_, found) = readBlueprint(
+      """
+      { listeners: ["127.0.0.1:8080"], upstreams: { a: { endpoints: ["127.0.0.1:9001"], \(options) } },
+        routes: [{ id: "r", match: {}, upstream: "a" }] }
+      """)
+    #expect(
+      found.map { String($0.split(separator: " ", maxSplits: 1)[1]) } == message.map { ["upstreams.a.\($0)"] } ?? [])
+  }
+
   @Test("reads every form of endpoint and balance")
   func forms() throws {
     let (blueprint, found) = readBlueprint(

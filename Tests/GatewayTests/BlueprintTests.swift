@@ -1,6 +1,7 @@
 import Core
 import Gateway
 import Pipeline
+import Simulation
 import Testing
 import Traffic
 
@@ -9,6 +10,8 @@ func readBlueprint(_ text: String) -> (blueprint: Blueprint?, found: [String]) {
   let result = Blueprint.read(text: Array(text.utf8)) { source in
     switch source {
     case .environment("SLUICE_ADMIN_TOKEN"): .success("a-token-that-is-long-enough")
+    case .file("tls/site.pem"): .success(String(decoding: TestCertificates.server, as: UTF8.self))
+    case .file("tls/site.key"): .success(String(decoding: TestCertificates.serverKey, as: UTF8.self))
     case .environment("SLUICE_CLUSTER_SECRET"): .success("a-secret-that-is-long-enough")
     default: .failure(SecretFault("the reference leads nowhere"))
     }
@@ -39,13 +42,14 @@ struct BrokenFile: Sendable, CustomTestStringConvertible {
 
 @Suite("Blueprint")
 struct BlueprintTests {
-  /// The example of the contract, less what this version has not: TLS and tokens.
+  /// The example of the contract, less what this version has not: tokens.
   static let example = """
     {
       $schema: "sluice.schema.json",
       node: { threads: 0 },                                    // 0: one event loop per core
       listeners: [
         { address: "0.0.0.0:8080" },
+        { address: "0.0.0.0:8443", tls: { certificates: [{ certificate: "tls/site.pem", key: "tls/site.key" }] } },
       ],
       accessLog: "stdout",                                     // "stdout" | "off" | { file: "access.log" }; JSON lines
       admin: { address: "127.0.0.1:9901", tokens: [{ name: "ops", role: "admin", token: { env: "SLUICE_ADMIN_TOKEN" } }] },
@@ -140,8 +144,7 @@ struct BlueprintTests {
     BrokenFile(
       "what this version does not have",
       "{ listeners: [{ address: \"[::]:443\", tls: {} }],\n policies: { p: { type: \"jwt\" } } }",
-      "1:43: listeners[0].tls: this version has no TLS yet; "
-        + "remove it; let a load balancer before the gateway end TLS",
+      "1:43: listeners[0].tls.certificates: \"certificates\" is missing; add certificates: …",
       "2:25: policies.p.type: this version has no policy \"jwt\" yet; remove it"),
     BrokenFile(
       "names of nothing",

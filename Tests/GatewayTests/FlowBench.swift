@@ -43,10 +43,22 @@ struct FlowSetup: Sendable {
       """
   }
 
+  /// Files that a listener may name.
+  static func file(_ source: SecretSource) -> Result<String, SecretFault> {
+    switch source {
+    case .file("server.pem"): .success(String(decoding: TestCertificates.server, as: UTF8.self))
+    case .file("server.key"): .success(String(decoding: TestCertificates.serverKey, as: UTF8.self))
+    default: .failure(SecretFault("none"))
+    }
+  }
+
+  /// Members of a listener that speaks TLS.
+  static let secure = "tls: { certificates: [{ certificate: \"server.pem\", key: \"server.key\" }] }"
+
   func blueprint() throws -> Blueprint {
     let bytes = Array(text.utf8)
     let session = OptionSession(
-      text: bytes, secrets: { _ in .failure(SecretFault("none")) }, toleratesMissingSecrets: false)
+      text: bytes, secrets: Self.file, toleratesMissingSecrets: false)
     let outcome = JSONDocument.parse(bytes)
     var options = OptionReader(try #require(outcome.document).root, session: session)
     let file = BlueprintFile(&options)
@@ -84,6 +96,8 @@ final class FlowBench {
   private(set) var plans: ContiguousArray<UpstreamPlan> = []
   /// Sockets of each loop to a store.
   private let storeSockets: Int
+  /// What clients speak TLS with; nil for plain HTTP.
+  var tls: TLSClientContext?
 
   /// With `prepare` something of the world is there before the loops are, such as a store with which `store` decides limits
   /// on a loop; otherwise `quota` does.
@@ -143,10 +157,17 @@ final class FlowBench {
     Origin(world, Self.otherEndpoint, answer)
   }
 
+  /// A client that knows the server of ``FlowSetup/secure``.
+  static func trusting() throws -> TLSClientContext {
+    var settings = TLSClientSettings()
+    settings.authorities = try TLSAuthorities(certificates: TestCertificates.authority)
+    return try TLSClientContext(settings)
+  }
+
   /// A client's connection, that sends `text` at once.
   func client(_ text: String = "", from source: IPAddress = IPAddress(v4: 0xcb00_7101)) -> FlowClient {
-    let client = FlowClient(world.connect(to: Self.port, from: source))
-    if !text.isEmpty { client.peer.send(text) }
+    let client = FlowClient(world.connect(to: Self.port, from: source), tls)
+    if !text.isEmpty { client.send(text) }
     return client
   }
 
@@ -210,23 +231,68 @@ final class FlowBench {
 final class FlowClient {
   let peer: Peer
   let reader = WireReader(isResponse: true)
+  private let tls: TLSClient?
+  private var hasEnded = false
+  private var mustEnd = false
+  private var hasEndedSending = false
+  /// What waits for the end of the handshake.
+  private var waiting: [UInt8] = []
+  /// Why it gave up.
+  private(set) var fault: TLSFault?
 
-  init(_ peer: Peer) {
+  /// A client on a connection; with `context` it speaks TLS.
+  init(_ peer: Peer, _ context: TLSClientContext? = nil) {
     self.peer = peer
-    let reader = reader
-    var isEnded = false
-    peer.onChange = { peer in
-      reader.read(peer.take())
-      guard peer.isOver, !isEnded else { return }
-      isEnded = true
-      reader.end(torn: peer.wasReset)
+    tls = context.flatMap { try? TLSClient($0, name: "server.test") }
+    precondition((tls == nil) == (context == nil))
+    peer.onChange = { [weak self] in self?.changed($0) }
+    flush()
+  }
+
+  private func changed(_ peer: Peer) {
+    let arrived = peer.take()
+    if let tls, !arrived.isEmpty, fault == nil {
+      let plain = ByteBuffer()
+      do throws(TLSFault) { try tls.receive(RawSpan(arrived), into: plain) } catch { fault = error }
+      reader.read(plain.array)
+    } else {
+      reader.read(arrived)
     }
+    flush()
+    guard peer.isOver, !hasEnded else { return }
+    hasEnded = true
+    reader.end(torn: peer.wasReset)
+  }
+
+  private func flush() {
+    guard let tls, !peer.isOver, !hasEndedSending else { return }
+    if tls.isEstablished, !tls.hasEnded, !waiting.isEmpty {
+      do throws(TLSFault) { try tls.send(RawSpan(waiting)) } catch { fault = error }
+      waiting = []
+    }
+    let outgoing = tls.outgoing
+    if !outgoing.isEmpty { peer.send(outgoing.array) }
+    outgoing.removeAll()
+    guard mustEnd, tls.isEstablished else { return }
+    hasEndedSending = true
+    peer.endSending()
+  }
+
+  /// Ends its stream behind what it sends.
+  func endSending() {
+    guard tls != nil else { return peer.endSending() }
+    mustEnd = true
+    flush()
   }
 
   var responses: [WireMessage] { reader.messages }
   var statuses: [Int] { reader.messages.map(\.status) }
 
-  func send(_ text: String) { peer.send(text) }
+  func send(_ text: String) {
+    guard tls != nil else { return peer.send(text) }
+    waiting += Array(text.utf8)
+    flush()
+  }
 }
 
 /// A GET in full.

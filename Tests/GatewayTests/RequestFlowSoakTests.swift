@@ -36,7 +36,8 @@ final class Soak {
 
   /// With `policies` of the main route, and what decides their limits.
   init(
-    seed: UInt64, resetChance: Double, policies: String = "", prepare: (SimulatedWorld) -> Void = { _ in },
+    seed: UInt64, resetChance: Double, policies: String = "", isSecured: Bool = false,
+    prepare: (SimulatedWorld) -> Void = { _ in },
     store: ((SimulatedLoop) throws -> SharedQuota)? = nil
   ) throws {
     dice = Dice(generator: SeededGenerator(seed: seed))
@@ -46,12 +47,14 @@ final class Soak {
       FlowSetup(
         node: "timeouts: { head: \"2s\", body: \"2s\", send: \"3s\", idle: \"4s\", linger: \"1s\", tunnel: \"3s\" }, "
           + "limits: { connectionsPerNode: 150 }",
+        listener: isSecured ? FlowSetup.secure : "",
         endpoints: 3,
         upstream: "limits: { connections: 12, pending: 40, idlePerEndpoint: 3, idleTimeout: \"3s\" }, "
           + "timeouts: { connect: \"500ms\", response: \"1500ms\", idle: \"2s\" }, retries: { attempts: 2, on: [\"reset\", \"connect-failure\", \"503\"] }",
         route:
           "\(policies) upstream: \"main\", limits: { body: \"50KiB\" }, mirror: { upstream: \"other\", percent: 20 }, timeouts: { total: \"6s\" }",
         routes: RequestFlowMessagesTests.local), seed: seed, conditions, prepare: prepare, store: store)
+    if isSecured { bench.tls = try FlowBench.trusting() }
     for number in 1...3 { bench.origin(number) { [unowned self] in answer($0, $1) }.acceptsUpgrades = true }
     bench.otherOrigin { [unowned self] in answer($0, $1) }
   }
@@ -114,22 +117,22 @@ final class Soak {
   func arrive() {
     let visitor = Visitor(bench.client(from: IPAddress(v4: 0xcb00_7100 + UInt32(dice.roll(200)))))
     visitors.append(visitor)
-    let peer = visitor.client.peer
+    let (client, peer) = (visitor.client, visitor.client.peer)
     switch dice.roll(12) {
     case 0:
       visitor.isRude = true
-      peer.send("GET / HTTP/1.1\r\nHost")
+      client.send("GET / HTTP/1.1\r\nHost")
     case 1:
       visitor.isRude = true
-      peer.send(post("/", "x").dropLast(1) + "")
+      client.send(post("/", "x").dropLast(1) + "")
       peer.after(.milliseconds(dice.roll(3000))) { $0.reset() }
     case 2:
       visitor.isRude = true
-      peer.send(postChunks("/", "3\r\nabcd\r\n"))
+      client.send(postChunks("/", "3\r\nabcd\r\n"))
     case 3:
       visitor.isRude = true
-      peer.send(get("/up", "Connection: upgrade\r\nUpgrade: x\r\n") + "early")
-      peer.after(.milliseconds(dice.roll(2000))) { $0.endSending() }
+      client.send(get("/up", "Connection: upgrade\r\nUpgrade: x\r\n") + "early")
+      peer.after(.milliseconds(dice.roll(2000))) { _ in client.endSending() }
     case 4:
       visitor.isRude = true
       request(visitor, dice.roll(100))
@@ -140,7 +143,7 @@ final class Soak {
       peer.after(.milliseconds(dice.roll(1500))) { $0.isReading = true }
     case 6:
       for number in 0...dice.roll(10) { request(visitor, number) }
-      peer.endSending()
+      client.endSending()
     default:
       for step in 0...dice.roll(4) {
         peer.after(.milliseconds(step * dice.roll(200))) { [self] peer in
@@ -215,6 +218,25 @@ struct RequestFlowSoakTests {
     #expect(soak.completeCount > 100)
     soak.bench.expectRest()
     #expect(soak.bench.node.handler.pool.totalCount == 0)
+    #expect(soak.bench.node.loop.openSockets == 1)
+  }
+
+  @Test(
+    "The same over TLS",
+    arguments: [UInt64](11...16))
+  func securedSoak(seed: UInt64) throws {
+    let soak = try Soak(seed: seed, resetChance: seed % 4 < 2 ? 0 : 0.002, isSecured: true)
+    for _ in 0..<25 {
+      for _ in 0..<8 { soak.arrive() }
+      soak.bench.world.run(for: .milliseconds(40))
+    }
+    soak.bench.world.run(for: .seconds(10))
+    soak.leave()
+    soak.bench.world.run(for: .seconds(60))
+    soak.judge()
+    #expect(soak.completeCount > 40)
+    #expect(soak.bench.count(.handshakesFull) + soak.bench.count(.handshakesResumed) > 60)
+    soak.bench.expectRest()
     #expect(soak.bench.node.loop.openSockets == 1)
   }
 

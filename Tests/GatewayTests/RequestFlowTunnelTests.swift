@@ -6,8 +6,8 @@ import Testing
 
 @Suite("RequestFlow: tunnels")
 struct RequestFlowTunnelTests {
-  private static let upgrade = get("/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: k\r\n")
-  private static let accept = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+  private static let upgrade = get("/ws", "Connection: Upgrade\r\nUpgrade: mirror\r\n")
+  private static let accept = "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: mirror\r\n\r\n"
 
   /// An origin that accepts the upgrade, says `greeting`, and then does what the test says with its peer.
   private func origin(_ bench: FlowBench, greeting: String = "") -> Origin {
@@ -49,7 +49,7 @@ struct RequestFlowTunnelTests {
     let client = bench.client(Self.upgrade + "early")
     bench.world.run { client.reader.tunnel.count == 5 && origin.connections.first?.tunnelText == "early" }
     #expect(String(decoding: client.reader.tunnel, as: UTF8.self) == "hello")
-    #expect(origin.requests.first?["upgrade"] == "websocket")
+    #expect(origin.requests.first?["upgrade"] == "mirror")
     #expect(origin.requests.first?["connection"] == "upgrade")
     client.send(" more")
     origin.connections[0].send(" world")

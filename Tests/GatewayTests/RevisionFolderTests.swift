@@ -15,13 +15,17 @@ struct RevisionFolderTests {
 
   private func keep(_ text: String, _ revision: Int64, in folder: RevisionFolder) -> String? {
     let outcome = Outcome()
-    folder.keep(Array(text.utf8), revision: revision) { outcome.fault = $0 }
-    return outcome.fault
+    folder.keep(Array(text.utf8), revision: revision) { fault in
+      outcome.fault = fault
+      outcome.isKnown.signal()
+    }
+    return outcome.isKnown.wait(timeout: .now() + 10) == .success ? outcome.fault : "never called"
   }
 
   private final class Outcome: @unchecked Sendable {
-    // Small files are written before `keep` returns, so that nobody else touches it.
-    var fault: String? = "never called"
+    // Read after it was signalled that it is known, and written once before.
+    var fault: String?
+    let isKnown = DispatchSemaphore(value: 0)
   }
 
   private func texts(_ folder: RevisionFolder) -> [String] {

@@ -64,14 +64,17 @@ struct RouterFileTests {
   @Test("a listener that is open on all addresses is reached by one of them, and each kind for itself")
   func reach() throws {
     let text = """
-      { listeners: ["0.0.0.0:80", "127.0.0.1:81", "unix:/run/s", { address: "[::]:443", proxyProtocol: true }], routes: [] }
+      { listeners: ["0.0.0.0:80", "127.0.0.1:81", "unix:/run/s", { address: "[::]:443", proxyProtocol: true },
+          { address: "0.0.0.0:82", redirectToHTTPS: 444 }, { address: "0.0.0.0:444", \(FlowSetup.secure) }], routes: [] }
       """
     let listeners = try #require(
-      Blueprint.read(text: Array(text.utf8)) { _ in .failure(SecretFault("none")) }.blueprint
+      Blueprint.read(text: Array(text.utf8), secrets: FlowSetup.file).blueprint
     ).listeners
     let own = IPAddress("10.0.0.7")
     #expect(Node.reach(listeners, isProxied: false, by: own) == ["10.0.0.7:80", "127.0.0.1:81", "unix:/run/s"])
     #expect(Node.reach(listeners, isProxied: true, by: own) == ["10.0.0.7:443"])
     #expect(Node.reach(listeners, isProxied: true, by: nil) == ["127.0.0.1:443"])
+    let secured = listeners.filter { $0.tls != nil }
+    #expect(Node.reach(secured, isProxied: false, by: own) == ["10.0.0.7:444"])
   }
 }

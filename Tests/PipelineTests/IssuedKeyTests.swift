@@ -95,6 +95,26 @@ private func key(_ number: Int, version: UInt64 = 1, consumer: KeyConsumer = Key
     #expect(Set(listed).symmetricDifference(keys.map(\.id)).isEmpty)
   }
 
+  @Test(
+    "keys are found wherever their mixes crowd together",
+    arguments: [UInt64(0), 1 << 62, .max - 20_000] as [UInt64])
+  func crowds(start: UInt64) throws {
+    // Of all mixes one in twenty belongs to an id.
+    func ids(_ range: Range<UInt64>) -> [KeyID] { range.compactMap { IssuedKeys.id(of: start &+ $0) } }
+    let crowd = ids(0..<8000)
+    let others = [1 << 61, 1 << 63, 3 << 62].compactMap { (other: UInt64) in
+      (other..<other + 2000).lazy.compactMap { IssuedKeys.id(of: $0) }.first
+    }
+    #expect(crowd.count > 200 && others.count == 3)
+    var book = IssuedKeyBook()
+    let keys = (crowd + others).map {
+      IssuedKey(id: $0, version: 1, digest: digest($0.text), consumer: KeyConsumer(id: "app"), created: 7)
+    }
+    _ = book.put(keys)
+    for key in keys { #expect(book.current.key(key.id) == key) }
+    for id in ids(8000..<20_000) { #expect(book.current.key(id) == nil) }
+  }
+
   @Test("what was deleted is forgotten only where that was long ago")
   func forgetting() throws {
     var book = IssuedKeyBook()

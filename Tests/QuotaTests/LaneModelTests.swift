@@ -50,7 +50,8 @@ struct LaneModelTests {
 
   private func step(_ rig: LaneRig, _ trace: inout LaneTrace, _ nodes: inout Nodes) throws -> Int {
     let lane = Int(trace.random.number(0...1))
-    let caller = LaneRig.caller(UInt64(trace.random.number(1...3)), id: nodes.id)
+    // Two loops of one machine, and another machine.
+    let caller = LaneRig.caller([1, 2, 1 << 20][Int(trace.random.number(0...2))], id: nodes.id)
     switch trace.random.number(0...24) {
     case 0:
       nodes.id = ["a", "b", "c"][Int(trace.random.number(0...2))]
@@ -80,7 +81,7 @@ struct LaneModelTests {
       var (mode, asked) = (LaneMode.plain, question)
       switch trace.random.number(0...15) {
       case 0: mode = .allOrNothing
-      case 1, 2: mode = .lease
+      case 1, 2: mode = trace.random.number(0...3) == 0 ? .soleLease : .lease
       case 3: mode = trace.random.number(0...9) == 0 ? .debt : .plain
       case 4:
         guard let grant = nodes.grants.randomElement(using: &trace.random) else { break }
@@ -89,7 +90,7 @@ struct LaneModelTests {
       }
       guard let place = batch.append(asked, hits: hits, mode: mode, leased: trace.random.number(0...1) == 0 ? .max : 0)
       else { continue }
-      if mode == .lease { leases.append((question, place.item)) }
+      if mode == .lease || mode == .soleLease { leases.append((question, place.item)) }
     }
     if batch.isEmpty { return 0 }
     guard try rig.decide(batch, caller, guess: rig.wall + trace.step() / 100) == .answered else { return batch.count }

@@ -13,6 +13,8 @@ private final class HeldShelf: RevisionShelf, @unchecked Sendable {
   var answers = true
   private var waiting: [@Sendable (String?) -> Void] = []
 
+  var waitingCount: Int { waiting.count }
+
   func load() -> [(name: String, bytes: [UInt8])] { files }
 
   func keep(_ bytes: [UInt8], revision: Int64, done: @escaping @Sendable (String?) -> Void) {
@@ -92,6 +94,20 @@ struct RevisionKeepingTests {
     shelf.settle()
     #expect(shelf.files.map(\.name) == ["1", "2"])
     #expect(try rig.run { running(rig) == [2, 2] })
+    #expect(try ack(on: rig)?.reason == "")
+  }
+
+  @Test("The disk is given one at a time, and of those that come meanwhile the newest alone")
+  func writesOneAtATime() throws {
+    let redis = try RealRedis()
+    let (rig, shelf) = try pair(on: redis)
+    shelf.answers = false
+    for text in ["two", "three", "four"] { try apply(text, on: rig) }
+    #expect(try rig.run { rig.units[1].agent.revisions.filed?.head.revision == 4 })
+    #expect(shelf.waitingCount == 1)
+    shelf.settle()
+    #expect(shelf.files.map(\.name) == ["1", "2", "4"])
+    #expect(try rig.run { running(rig) == [4, 4] })
     #expect(try ack(on: rig)?.reason == "")
   }
 

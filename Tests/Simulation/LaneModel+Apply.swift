@@ -83,7 +83,9 @@ extension LaneModel {
     for (level, place) in places.enumerated() {
       let need = need(batch, group.levels[level])
       var room = max(0, batch.top(place) - batch.slots[place].value) / need
-      if group.mode == 2 { room = share(place, room, batch, &askers) }
+      if group.mode == 2 || group.mode == 5 {
+        room = share(place, room, batch, isSole: group.mode == 5, &askers)
+      }
       if room < amount { (amount, tightest) = (room, level) }
     }
     let isSingle = group.hits == 1 && group.mode < 2
@@ -101,7 +103,9 @@ extension LaneModel {
       add(each * group.levels[level].cost, place, &batch)
     }
     if amount > 0 { batch.askers = askers }
-    if amount < group.hits && tightest >= 0 && batch.policies[group.levels[tightest].policy].isLeased {
+    if amount < group.hits && tightest >= 0 && group.mode != 5
+      && batch.policies[group.levels[tightest].policy].isLeased
+    {
       batch.short.append(places[tightest])
     }
     return amount
@@ -115,18 +119,20 @@ extension LaneModel {
     batch.slots[place].ring[running] += units
   }
 
-  /// At most half, by equal shares of those who asked within ten seconds, and at least one.
+  /// At most half, by equal shares of those who asked within ten seconds, and at least one; for a sole lease nothing
+  /// beside other machines, and not the last one.
   private func share(
-    _ place: Int, _ room: Int64, _ batch: Batch,
+    _ place: Int, _ room: Int64, _ batch: Batch, isSole: Bool,
     _ askers: inout [(key: [UInt8], field: [UInt8], note: [UInt8])]
   ) -> Int64 {
     let key = batch.classes[batch.slots[place].policy.classNumber].key
     let field = batch.slots[place].field + [UInt8(ascii: "n")]
     let second = batch.now / 1_000_000
     let others = notes(key, field, batch).filter { $0.second + 10 >= second }.prefix(64)
-    let own = batch.node + (0..<4).map { UInt8(truncatingIfNeeded: second >> (8 * $0)) }
+    if isSole && others.contains(where: { $0.bytes[2..<8] != batch.node[2..<8] }) { return 0 }
+    let own = batch.node + (0..<4).map { UInt8(truncatingIfNeeded: (isSole ? second + 60 : second) >> (8 * $0)) }
     askers.append((key, field, others.flatMap(\.bytes) + own))
-    return room <= 0 ? 0 : max(1, room / Int64(2 * (others.count + 1)))
+    return room <= 0 ? 0 : max(isSole ? 0 : 1, room / Int64(2 * (others.count + 1)))
   }
 
   private func notes(_ key: [UInt8], _ field: [UInt8], _ batch: Batch) -> [(bytes: [UInt8], second: Int64)] {

@@ -31,7 +31,7 @@ struct SharedQuotaSimulationTests {
     // Nodes need a moment to hear of each other, and a life until they share what holds without the store.
     fleet.world.run(
       for: .milliseconds(random.chance(0.5) ? random.number(in: 2200...3000) : random.number(in: 6500...7000)))
-    fleet.offer(rate: random.number(in: 40...400))
+    fleet.offer(rate: random.chance(0.3) ? random.number(in: 4...40) : random.number(in: 40...400))
     // Most seeds mix a few kinds of trouble; some have none.
     let kinds = (0..<random.number(in: 0...3)).map { _ in
       ClusterFault.allCases[random.number(in: 0...(ClusterFault.allCases.count - 1))]
@@ -55,6 +55,8 @@ struct SharedQuotaSimulationTests {
     let all: [LimitRule] = [
       .window(limit: random.number(in: 10...200), lengthMicroseconds: length),
       .window(limit: random.number(in: 50...400), lengthMicroseconds: 1_000_000),
+      // Long enough for leases that outlast a failover.
+      .window(limit: random.number(in: 64...600), lengthMicroseconds: 30_000_000),
       .rate(intervalNanoseconds: random.number(in: 2...20) * 1_000_000, burst: random.number(in: 1...300)),
       .sliding(limit: random.number(in: 10...200), lengthMicroseconds: length),
       .concurrency(limit: random.number(in: 1...20)),

@@ -40,7 +40,7 @@ struct ReadmeTests {
     }
   }
 
-  @Test("A generated table is what the code says", arguments: Table.all)
+  @Test("A generated table is what the code says", .serialized, arguments: Table.all)
   func table(_ table: Table) throws {
     let readme = Repository.text("README.md")
     let expected = table.text()

@@ -17,6 +17,9 @@ public final class AuditKeeper: AgentPart {
   static let page = 200
   /// Nanoseconds between attempts after a failure.
   private static let pause: Int64 = 500_000_000
+  /// Nanoseconds until a node reads what another one has written, somewhere between these: verifying a line takes a tenth of a
+  /// millisecond, and nodes that hear of a new configuration and its line at once have better things to do.
+  private static let readingDelay: Range<Int64> = 20_000_000..<200_000_000
 
   private struct Line {
     let place: AuditPlace
@@ -36,6 +39,8 @@ public final class AuditKeeper: AgentPart {
   /// The store has more than was read.
   private var isBehind = false
   private var notBefore: Int64 = 0
+  /// When what others have written is read.
+  private var readAt: Int64 = 0
 
   init(_ context: AgentContext, _ members: Membership) {
     self.context = context
@@ -84,6 +89,7 @@ public final class AuditKeeper: AgentPart {
     guard !isBusy, context.store.isUp, head == nil || isBehind || !waiting.isEmpty else { return .max }
     guard notBefore <= moment else { return notBefore }
     if let head {
+      if isBehind, waiting.isEmpty, readAt > moment { return readAt }
       if isBehind { readOn() } else { write(behind: head) }
     } else {
       findHead()
@@ -92,7 +98,11 @@ public final class AuditKeeper: AgentPart {
   }
 
   private func noticed(_ last: Int64) {
-    if shipped >= 0, last > shipped { isBehind = true }
+    if shipped >= 0, last > shipped, !isBehind {
+      isBehind = true
+      let delay = Self.readingDelay
+      readAt = context.clock() + delay.lowerBound + Int64(context.world.random() % UInt64(delay.count))
+    }
     // A failover lost some.
     if let known = head, last < known.sequence { head = nil }
   }
@@ -156,7 +166,7 @@ public final class AuditKeeper: AgentPart {
       }
       let isTaken = sequence == line.place.sequence && digest == line.digest
       head = AuditPlace(sequence: sequence, previous: digest)
-      if shipped < sequence { isBehind = true }
+      if shipped < sequence { (isBehind, readAt) = (true, 0) }
       then(isTaken)
     }
   }

@@ -39,10 +39,20 @@ extension LaneMode {
     case .lease: 2
     case .debt: 3
     case .credit: 4
+    case .soleLease: 5
     }
   }
 
-  var settles: Bool { number >= 3 }
+  var settles: Bool { rank == 0 }
+
+  /// What comes first in a batch: what settles, then questions that somebody waits for, then leases of what is left.
+  fileprivate var rank: Int {
+    switch self {
+    case .debt, .credit: 0
+    case .plain, .allOrNothing: 1
+    case .lease, .soleLease: 2
+    }
+  }
 }
 
 extension LaneBatch {
@@ -112,13 +122,13 @@ extension LaneBatch {
     }
   }
 
-  /// Writes the groups and returns how many: what settles first, then the others as they first appeared.
+  /// Writes the groups and returns how many: by rank, and as they first appeared.
   private func encodeGroups() -> Int {
     itemOrder.removeAll(keepingCapacity: true)
     isWide = false
     var count = 0
-    for settling in [true, false] {
-      for chain in shapes where items[chain.first].mode.settles == settling {
+    for rank in 0...2 {
+      for chain in shapes where items[chain.first].mode.rank == rank {
         var item = chain.first
         var singles = 0
         while item >= 0 {

@@ -10,10 +10,16 @@ public enum LaneMode: Equatable, Sendable {
   /// A slice of tokens to be spent later: as many hits as there is room, but at most half of that by equal shares among
   /// the nodes that asked within ten seconds, and at least one.
   case lease
+  /// Such a slice for up to ``soleHolding``, where no other node asked for one within ten seconds or still holds one;
+  /// otherwise nothing.
+  case soleLease
   /// What has been used beyond a reservation: taken whatever room there is.
   case debt
   /// What was granted and not used: given back as far as it still counts.
   case credit(LaneGrant)
+
+  /// How long tokens of a sole lease may be held, in nanoseconds.
+  public static let soleHolding: Int64 = 60_000_000_000
 }
 
 /// When and in which epoch of its lane something was granted: what a credit must name.
@@ -42,8 +48,8 @@ public struct LanePlace: Equatable, Sendable, BitwiseCopyable {
 ///
 /// Equal plain items are merged: the answer says how many of an item's hits passed, and the first so many are those. Items
 /// of equal levels are decided in the order in which they came; others perhaps not, which at one moment is an order as
-/// good as any. Credits and debts come before everything else. A batch belongs to one loop and is used again and again:
-/// `begin`, `append`…, `encode`, then `read`, and `answer` for each place.
+/// good as any. Credits and debts come before everything else, leases behind it. A batch belongs to one loop and is used
+/// again and again: `begin`, `append`…, `encode`, then `read`, and `answer` for each place.
 public final class LaneBatch {
   /// The most items of a batch: Redis is busy with them for less than 0.1 ms.
   public static let capacity = 128

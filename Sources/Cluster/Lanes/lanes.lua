@@ -14,12 +14,14 @@
 -- more than any room there is.
 
 local GENERATION, WINDOW, SLIDING, CALENDAR = 1, 2, 3, 4
-local ALL_OR_NOTHING, LEASE, DEBT, CREDIT = 1, 2, 3, 4
+local ALL_OR_NOTHING, LEASE, DEBT, CREDIT, SOLE_LEASE = 1, 2, 3, 4, 5
 local LARGEST, LARGEST_COUNT, LARGEST_STEP = 9007199254740992, 4503599627370496, 4294967295
 -- Microseconds that a hash outlives its window by at the most.
 local GRACE = 60000000
 -- Seconds: whoever asked for a lease so long ago still wants more, or may still hold some of it. And how many are noted.
 local WANTING, HOLDING, CROWD = 10, 2, 64
+-- Seconds for which a node that nobody else asks beside may hold tokens.
+local SOLE_HOLDING = 60
 -- The lane's own record: replication id, lane time and wall clock when it last changed something, end of the gate, epoch,
 -- members that must merge; then eight bytes of name for each that has.
 local RECORD, RECORD_BYTES = '<c40ddddd', 80
@@ -258,29 +260,34 @@ local function save(class, batch)
   return all, true
 end
 
--- Those beside `node` who lately asked for tokens of one counter: how many, whether some may still hold any, their notes.
+-- Those beside `node` who lately asked for tokens of one counter: how many, whether some may still hold any, their notes,
+-- and whether some are of another machine: the loops of one have names that differ in their first two bytes only.
 local function crowd(text, node, second)
-  local notes, holds = {}, false
+  local notes, holds, has_strangers = {}, false, false
   for at = 1, text and #text or 0, 12 do
     local name, when = parse('<c8I4', text, at)
     if name ~= node and when + WANTING >= second and #notes < CROWD then
       notes[#notes + 1] = sub(text, at, at + 11)
       holds = holds or when + HOLDING >= second
+      has_strangers = has_strangers or sub(name, 3) ~= sub(node, 3)
     end
   end
-  return #notes, holds, concat(notes)
+  return #notes, holds, concat(notes), has_strangers
 end
 
--- At most half of what is left, by equal shares of all who want some, but one rather than none.
-local function share(batch, policy, place, room)
+-- At most half of what is left, by equal shares of all who want some, but one rather than none. A sole lease gets none
+-- where other machines want some, and never the last one; its note lies ahead, so that what it holds can be called in.
+local function share(batch, policy, place, room, is_sole)
   local key, name = policy.class.key, batch.fields[place] .. 'n'
   local second = (batch.now - batch.now % 1000000) / 1000000
-  local others, _, notes = crowd(redis.call('HGET', key, name), batch.node, second)
-  batch.askers[#batch.askers + 1] = { key, name, notes .. batch.node .. pack('<I4', second) }
+  local others, _, notes, has_strangers = crowd(redis.call('HGET', key, name), batch.node, second)
+  if is_sole and has_strangers then return 0 end
+  local noted = is_sole and second + SOLE_HOLDING or second
+  batch.askers[#batch.askers + 1] = { key, name, notes .. batch.node .. pack('<I4', noted) }
   if room <= 0 then return 0 end
   local parts = 2 * (others + 1)
   room = (room - room % parts) / parts
-  return room < 1 and 1 or room
+  return room < 1 and not is_sole and 1 or room
 end
 
 -- Takes `hits` times its cost of every level, as often as all of them have room, and says how often.
@@ -292,7 +299,9 @@ local function take(batch, group, places, first)
     local policy, need = policies[j], group.needs[j]
     local room = policy.top - value[places[first + j]]
     room = room < need and 0 or (room - room % need) / need
-    if group.mode == LEASE then room = share(batch, policy, places[first + j], room) end
+    if group.mode == LEASE or group.mode == SOLE_LEASE then
+      room = share(batch, policy, places[first + j], room, group.mode == SOLE_LEASE)
+    end
     if room < amount then amount, tightest = room, j end
   end
   if group.mode == ALL_OR_NOTHING and amount < hits then amount = 0 end
@@ -310,7 +319,7 @@ local function take(batch, group, places, first)
   if amount == 0 then
     for k = asked + 1, #batch.askers do batch.askers[k] = nil end
   end
-  if amount < hits and tightest and policies[tightest].leased then
+  if amount < hits and tightest and policies[tightest].leased and group.mode ~= SOLE_LEASE then
     batch.short[#batch.short + 1] = places[first + tightest]
   end
   return amount
@@ -344,7 +353,12 @@ local function give_back(batch, group, places, first)
         if worth > 0 then value[place] = held - worth < class.floor and class.floor or held - worth end
       end
     elseif class.kind == SLIDING then
-      local ring, step = batch.rings[place], policy.scale
+      local ring, step, taken = batch.rings[place], policy.scale, held - batch.was[place]
+      -- What the batch has charged already can be given back, too.
+      if taken > 0 then
+        turn(ring, step, batch.now, taken)
+        batch.was[place], batch.dirty[place] = held, true
+      end
       local number = (group.granted - group.granted % step) / step
       local q, running = number % 10 + 2, (batch.now - batch.now % step) / step
       if number <= ring[1] and number >= ring[1] - 9 and number >= running - 9 then

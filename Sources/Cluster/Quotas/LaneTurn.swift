@@ -33,6 +33,12 @@ final class LaneTurn {
   var sentMoment: Int64 = 0
   /// The primary that it was sent to.
   var primary = 0
+  /// Whether it holds strict questions: then a replica is asked, too, and they wait for what that says.
+  var isStrict = false
+  /// No replica can be asked, or none has answered in time.
+  var isDoubtful = false
+  /// Entries that the store has admitted and no replica has confirmed yet.
+  var unconfirmed: ContiguousArray<Entry> = []
 
   init(map: LaneMap) { batch = LaneBatch(map: map) }
 
@@ -40,6 +46,8 @@ final class LaneTurn {
     batch.begin(lane: lane)
     entries.removeAll(keepingCapacity: true)
     settlements.removeAll(keepingCapacity: true)
+    unconfirmed.removeAll(keepingCapacity: true)
+    (isStrict, isDoubtful) = (false, false)
     oldest = .never
   }
 }
@@ -70,6 +78,9 @@ struct Lane {
   var pausedUntil: Int64 = 0
   /// The latest time that the lane has told, in microseconds.
   var latest: Int64 = 0
+  /// The epoch of the last answer, and a moment of the boot clock before its question was sent.
+  var epoch: Int64 = -1
+  var confirmedAt: Int64 = 0
   var isListed = false
   var marks = Watermarks()
   /// What is left to merge, and how far that has got.

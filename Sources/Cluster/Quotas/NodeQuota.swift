@@ -12,10 +12,18 @@ public final class NodeQuota: Sendable {
   private let lastBeat = Atomic<Int64>(.max)
   private let heardOf = Mutex(Peak())
   private let areBeatsClaimed = Atomic<Bool>(false)
+  private let nextName = Atomic<UInt64>(0)
 
   /// A node of so many loops that has not heard of any other yet.
   public init(loops: Int) {
     self.loops = loops
+  }
+
+  /// What another loop is called among all that take part: names of one node differ in their last two bytes only. `random`
+  /// becomes the rest of them where this is the node's first.
+  func takeName(random: UInt64) -> UInt64 {
+    _ = nextName.compareExchange(expected: 0, desired: (random | 1 << 16) & ~0xffff, ordering: .relaxed)
+    return nextName.wrappingAdd(1, ordering: .relaxed).newValue
   }
 
   /// Whether the loop that asks is the one that speaks for the node as a member: the first that asks.

@@ -15,7 +15,7 @@ extension SharedQuota {
       guard place >= 0 else { continue }
       let cost = question[index].cost
       counters[place].want(cost, moment: moment)
-      if hasTokens(place, cost, moment) || hasSlot(place, moment) {
+      if hasTokens(place, cost, moment) || hasSlot(place, moment) || hasSoleTokens(place, cost, moment) {
         held |= 1 << UInt8(index)
       } else if counters[place].deniedUntil > moment && cost >= counters[place].deniedCost {
         isDenied = true

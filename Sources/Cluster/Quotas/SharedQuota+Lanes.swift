@@ -13,14 +13,19 @@ extension SharedQuota {
         waiters[place].question, .waiter, place, levels, lane: lane, hits: 0, .plain, leased: waiters[place].leasable,
         since: waiters[place].since)
     }
+    let isStrict = isStrict(place, levels)
+    if isStrict, primaries[primaryOf(lane)].unconfirmedUntil > moment { return false }
     let leased = levels & waiters[place].leasable
-    for index in 0..<waiters[place].question.count where leased >> UInt8(index) & 1 == 1 {
-      let counter = counters.find(waiters[place].question[index].key)
-      if counter >= 0 { considerLease(counter, moment) }
-    }
-    return append(
+    let isAsked = append(
       waiters[place].question, .waiter, place, levels, lane: lane, hits: 1, .plain, leased: leased,
       since: waiters[place].since)
+    if isAsked, isStrict, let last = lanes[lane].queue.last { turns[Int(last)].isStrict = true }
+    // Behind it, so that what is noted last is how it stands behind both.
+    for index in 0..<waiters[place].question.count where isAsked && leased >> UInt8(index) & 1 == 1 {
+      let counter = counters.find(waiters[place].question[index].key)
+      if counter >= 0 { considerLease(counter, moment, isShort: true) }
+    }
+    return isAsked
   }
 
   /// Adds an item to the next batch of a lane; false where too many wait already.
@@ -70,7 +75,7 @@ extension SharedQuota {
     return number
   }
 
-  private func endTurn(_ number: Int) {
+  func endTurn(_ number: Int) {
     turns[number].generation &+= 1
     freeTurns.append(Int32(number))
   }
@@ -130,6 +135,7 @@ extension SharedQuota {
       within: max(1_000_000, settings.deadline - age)
     ) { turn.batch.encode(for: caller, clock: guess, into: $0) }
     guard admission == .accepted else { return fail(number, mayHaveRun: false) }
+    if turn.isStrict { askReplica(turn, number) }
     lanes[lane].underWay += 1
     counts.calls += 1
     counts.items += UInt64(turn.batch.count)
@@ -205,10 +211,11 @@ extension SharedQuota {
     switch turn.batch.read(reply.value.bytes) {
     case .answered:
       lanes[lane].latest = max(lanes[lane].latest, turn.batch.moment)
+      (lanes[lane].epoch, lanes[lane].confirmedAt) = (turn.batch.epoch, turn.sentMoment)
       primaries[turn.primary].clock.note(turn.batch.moment, sent: turn.sent, received: world.now)
       lanes[lane].marks.note(turn.batch, moment: moment)
-      for entry in turn.entries { answer(entry, turn, moment) }
-      endTurn(number)
+      for entry in turn.entries where !mustBeConfirmed(entry, turn) { answer(entry, turn, moment) }
+      if turn.unconfirmed.isEmpty { endTurn(number) }
     case .recover:
       lanes[lane].state = .closed
       identify(turn.primary)
@@ -232,7 +239,7 @@ extension SharedQuota {
     fail(number, mayHaveRun: mayHaveRun, isLost: !isMiss)
   }
 
-  private func answer(_ entry: LaneTurn.Entry, _ turn: LaneTurn, _ moment: Int64) {
+  func answer(_ entry: LaneTurn.Entry, _ turn: LaneTurn, _ moment: Int64) {
     switch entry.purpose {
     case .waiter:
       turn.batch.answer(entry.place, &waiters[entry.index].question)
@@ -279,6 +286,8 @@ extension SharedQuota {
         noteDenial(place, level, turn.sentMoment, isHeld: isHeld, mayReturn: mayReturn)
       } else if !isDenied {
         counters[place].heldDenials = 0
+        // To the store what this loop holds is used; to clients it is not.
+        waiters[waiter].question[index].remaining += counters[place].heldTokens
       }
     }
   }

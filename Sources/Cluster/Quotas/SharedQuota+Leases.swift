@@ -12,9 +12,9 @@ extension SharedQuota {
   private static var fewUnits: Double { 32 }
   private static var fewParts: Double { 32 }
   /// How much of an end counts: clocks may differ by 500 in a million.
-  private static func trusted(_ nanoseconds: Int64) -> Int64 { nanoseconds - nanoseconds / 2000 }
+  static func trusted(_ nanoseconds: Int64) -> Int64 { nanoseconds - nanoseconds / 2000 }
   /// Units a second from which on a counter is leased where nothing else is said, and below which it no longer is.
-  private static var promotion: Double { 20 }
+  static var promotion: Double { 20 }
   private static var demotion: Double { 5 }
   /// How often those that hold tokens are looked at, and after how long without a request they give them back.
   private static var review: Int64 { 50_000_000 }
@@ -54,26 +54,36 @@ extension SharedQuota {
     counts.spentUnits &-= UInt64(units)
   }
 
-  /// Asks for the next slice, if it is worth it and time.
+  /// Asks for the next slice, if it is worth it and time: in advance, or where it is short by a request that waits.
   @inline(__always)
-  func considerLease(_ place: Int, _ moment: Int64) {
+  func considerLease(_ place: Int, _ moment: Int64, isShort: Bool = false) {
     if counters[place].isAsking || counters[place].nextSlice.tokens > 0 { return }
     // Until an answer has come, a round trip and what a turn may take.
     let lead = counters[place].demand * (primaries[0].clock.trip + 2_000_000) / 1e9
-    if Double(counters[place].slice.tokens) <= max(lead, Double(counters[place].cost)) { askLease(place, moment) }
+    if Double(counters[place].slice.tokens) <= max(lead, Double(counters[place].cost)) {
+      askLease(place, moment, isShort)
+    }
   }
 
   @inline(never)
-  private func askLease(_ place: Int, _ moment: Int64) {
-    guard counters[place].plan.isLeasable, isWorthLeasing(place), counters[place].exactUntil <= moment else { return }
+  private func askLease(_ place: Int, _ moment: Int64, _ isShort: Bool) {
+    guard counters[place].plan.isLeasable, counters[place].exactUntil <= moment else { return }
+    if isQuiet(place) {
+      if isShort { askSoleLease(place, moment) }
+    } else if isWorthLeasing(place) {
+      ask(place, .lease, max(sliceUnits(place).rounded(.up), Double(counters[place].cost)))
+    }
+  }
+
+  /// Asks for so many units of a counter.
+  func ask(_ place: Int, _ mode: LaneMode, _ wanted: Double) {
     let lane = map.lane(of: counters[place].level.owner)
     guard primaries[primaryOf(lane)].breaker.state == .closed else { return }
-    let wanted = max(sliceUnits(place).rounded(.up), Double(counters[place].cost))
     var question = LimitQuestion()
     question.append(counters[place].level)
     counters[place].isOutdated = false
     counters[place].isAsking = append(
-      question, .lease, Int32(place), 1, lane: lane, hits: Int64(min(wanted, 1e9)), .lease, leased: 1, since: .never)
+      question, .lease, Int32(place), 1, lane: lane, hits: Int64(min(wanted, 1e9)), mode, leased: 1, since: .never)
   }
 
   /// The units that a slice should have: what is asked for while it lasts. Where little is asked for it lasts longer, so that
@@ -109,6 +119,9 @@ extension SharedQuota {
     counters[place].note(
       remaining: question[0].remaining, restoredAt: turn.sentMoment.addingOrClamped(reset), moment: turn.sentMoment)
     let moment = clock()
+    if turn.batch.items[item].mode == .soleLease {
+      return soleLeaseAnswered(place, turn, granted, reset: reset, moment)
+    }
     if granted < turn.batch.items[item].hits && granted <= 2 * counters[place].cost {
       // The last tokens are handed out one by one, so that all of them are used.
       counters[place].exactUntil = moment + min(max(reset, Self.slice), LeasePlan.longestSpan)
@@ -120,8 +133,8 @@ extension SharedQuota {
     case .window, .calendar: span = min(reset, counters[place].plan.span)
     case .rate, .sliding, .concurrency: span = counters[place].plan.span
     }
-    let slice = TrackedCounter.Slice(
-      tokens: granted, end: turn.sentMoment + Self.trusted(span), grant: turn.batch.grant)
+    let end = turn.sentMoment + Self.trusted(span)
+    let slice = TrackedCounter.Slice(tokens: granted, end: end, last: end, grant: turn.batch.grant)
     if counters[place].slice.tokens > 0 { counters[place].nextSlice = slice } else { counters[place].slice = slice }
     hold(place, moment)
   }
@@ -142,8 +155,8 @@ extension SharedQuota {
     for index in holders.indices {
       let place = Int(holders[index])
       if moment - counters[place].lastUsed >= Self.idle { giveBack(place) }
-      if counters[place].slice.end <= moment { counters[place].slice = surrendered(counters[place].slice, place) }
-      if counters[place].nextSlice.end <= moment {
+      if counters[place].slice.last <= moment { counters[place].slice = surrendered(counters[place].slice, place) }
+      if counters[place].nextSlice.last <= moment {
         counters[place].nextSlice = surrendered(counters[place].nextSlice, place)
       }
       if counters[place].slice.tokens == 0 && counters[place].nextSlice.tokens == 0 && !counters[place].isAsking {
@@ -164,9 +177,10 @@ extension SharedQuota {
   }
 
   /// Gives the rest of a slice back; returns an empty one. What is over of a rate has come back there by itself.
-  private func surrendered(_ slice: TrackedCounter.Slice, _ place: Int) -> TrackedCounter.Slice {
+  func surrendered(_ slice: TrackedCounter.Slice, _ place: Int) -> TrackedCounter.Slice {
     guard slice.tokens > 0 else { return TrackedCounter.Slice() }
     counts.returnedUnits &+= UInt64(slice.tokens)
+    if slice.endsPeriod, slice.last <= clock() { return TrackedCounter.Slice() }
     if case .rate = counters[place].level.rule, slice.end <= clock() { return TrackedCounter.Slice() }
     settleUnits(counters[place].level, slice.tokens, .credit(slice.grant))
     return TrackedCounter.Slice()

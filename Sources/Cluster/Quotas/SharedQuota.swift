@@ -9,6 +9,8 @@
 //   decide   what is known is decided at once, the rest becomes a waiter         (+Decide)
 //   lanes    waiters and leases of a lane are sent together and answered         (+Lanes)
 //   leases   slices of tokens are asked for, spent, given back, called in        (+Leases)
+//            long ones of quiet counters that only this node is asked about      (+SoleLeases)
+//   strict   who waits for a replica before anybody is admitted                  (+Strict)
 //   slots    the same for requests that run at the same time                     (+Slots)
 //   outage   a node's share while the store is away; afterwards it is told       (+Outage)
 //   recovery lanes are opened anew after a failover, with all that was seen      (+Recovery)
@@ -26,7 +28,7 @@ public final class SharedQuota: Quota {
   /// What commands are called by in replies: the kind, and behind it a number and a generation.
   enum Command: UInt64 {
     case turn = 1
-    case recover, merge, identity, probe, beat, slots, publish, check, revocations
+    case recover, merge, identity, probe, beat, slots, publish, check, revocations, confirm
   }
 
   /// A server that decides: one, or in a Redis Cluster several.
@@ -40,6 +42,8 @@ public final class SharedQuota: Quota {
     var isIdentifying = false
     /// Whether it has answered something in time during this turn.
     var isAnswering = false
+    /// No replica of it has confirmed anything: until then strict questions are not asked.
+    var unconfirmedUntil: Int64 = 0
     /// What it has been asked before limits are counted in it; nil where that is still to be done.
     var inquiry: StoreInquiry?
   }
@@ -63,7 +67,7 @@ public final class SharedQuota: Quota {
   let client: RedisClient
   /// Hears what loops publish for each other.
   let listener: RedisClient
-  /// What this loop is called among all that take part: new in each life.
+  /// What this loop is called among all that take part: new in each life; see ``NodeQuota/takeName(random:)``.
   let participant: UInt64
 
   var primaries: ContiguousArray<Primary> = []
@@ -82,6 +86,10 @@ public final class SharedQuota: Quota {
   /// Counters that hold tokens, and when they are looked at again.
   var holders: ContiguousArray<Int32> = []
   var holdersAt: Int64 = .max
+  /// Counters that hold tokens of a sole lease, the next one to look at, and when.
+  var soleHolders: ContiguousArray<Int32> = []
+  var nextSoleHolder = 0
+  var soleHoldersAt: Int64 = .max
   /// Counters that the store must be told of.
   var owing: ContiguousArray<Int32> = []
   /// Levels that were sent and admitted here when the connection was lost.
@@ -124,7 +132,7 @@ public final class SharedQuota: Quota {
     self.map = map
     subjectKey = settings.keys.subjects
     check = StoreCheck(cluster: settings.cluster, user: settings.store.user)
-    participant = world.random()
+    participant = node.takeName(random: world.random())
     factPrefix = AgentStore.prefix(of: settings.cluster)
     factSlot = HashSlot.of(factPrefix)
     client = try RedisClient(
@@ -157,6 +165,7 @@ public final class SharedQuota: Quota {
   /// Gives back what is held, and tells the store what it does not know, with the next ``flush()``.
   public func stop() {
     for place in holders { giveBack(Int(place)) }
+    for place in soleHolders { giveBack(Int(place)) }
     giveSlotsBack()
     sendBeat(clock(), isLeaving: true)
   }
@@ -181,6 +190,7 @@ public final class SharedQuota: Quota {
     expireQueued()
     probe(moment)
     if holdersAt <= moment { reviewHolders(moment) }
+    if soleHoldersAt <= moment { reviewSoleHolders(moment) }
     if reopenAt <= moment { reopenLanes(moment) }
     if gatesAt <= moment { lookAtGates(moment) }
     if renewAt <= moment { renewSlots(moment) }
@@ -219,7 +229,7 @@ public final class SharedQuota: Quota {
     let queued = sendQueued(moment)
     let deadline = min(client.flush(), listener.flush())
     if nextAnswer < answered.count || questions.hasNews { return world.now }
-    var next = min(min(holdersAt, beatAt), min(reopenAt, min(renewAt, gatesAt)))
+    var next = min(min(min(holdersAt, soleHoldersAt), beatAt), min(reopenAt, min(renewAt, gatesAt)))
     for primary in primaries { next = min(next, primary.breaker.deadline) }
     let timed = next == .max ? Instant.never : world.now.advanced(byNanoseconds: max(0, next - moment))
     // Slots that wait for their lane to open: looked at again as soon as it may have.
@@ -240,6 +250,9 @@ public final class SharedQuota: Quota {
       if primary.breaker.state == .open { result.openBreakers += 1 }
     }
     for place in holders { result.heldUnits += UInt64(counters[Int(place)].heldTokens) }
+    for place in soleHolders where !counters[Int(place)].isListed {
+      result.heldUnits += UInt64(counters[Int(place)].heldTokens)
+    }
     return result
   }
 
@@ -285,6 +298,7 @@ public final class SharedQuota: Quota {
     case .beat: beatAnswered(tag, reply)
     case .check: checkAnswered(tag, StoreReply(reply.value))
     case .revocations: revocationsAnswered(number, AgentReply(reply.value))
+    case .confirm: if let turn = turn(tag) { turnConfirmed(turn, number, replicas: reply.value.integer ?? 0) }
     case .publish, nil: return
     }
   }
@@ -304,6 +318,7 @@ public final class SharedQuota: Quota {
     case .slots: slotsFailed(number)
     case .check: checkAnswered(tag, .other)
     case .revocations: revocationsAnswered(number, nil)
+    case .confirm: if let turn = turn(tag) { turnConfirmed(turn, number, replicas: 0) }
     case .beat, .publish, nil: return
     }
   }

@@ -7,6 +7,10 @@ struct TrackedCounter {
   struct Slice {
     var tokens: Int64 = 0
     var end: Int64 = 0
+    /// Of a sole lease, how far ``end`` may be put off as long as the store confirms the lane; otherwise the same.
+    var last: Int64 = 0
+    /// Whether the period of the limit is over with ``last``: nothing is given back then.
+    var endsPeriod = false
     var grant = LaneGrant(moment: 0, epoch: 0)
   }
 
@@ -37,6 +41,8 @@ struct TrackedCounter {
   var isOutdated = false
   /// It is in the list of those that hold tokens.
   var isListed = false
+  /// Sole leases.
+  var sole = Sole()
   /// Until then the last tokens are handed out one by one.
   var exactUntil: Int64 = 0
   /// When it was last asked for.
@@ -65,6 +71,16 @@ struct TrackedCounter {
 
   /// Slots of a concurrency limit.
   var slots = Slots()
+
+  /// What is known of a quiet counter, for leases of it alone: see `SharedQuota+SoleLeases`.
+  struct Sole {
+    /// Units that were used within one lease lately, about.
+    var units: Int64 = 0
+    /// When the store was last asked about the counter, and from when on a sole lease may be asked for.
+    var askedAt: Int64 = .min
+    var from: Int64 = .min
+    var isListed = false
+  }
 
   /// Slots of a concurrency limit, as this loop holds them.
   struct Slots {
@@ -98,7 +114,7 @@ struct TrackedCounter {
 
   /// Whether it can be forgotten without harm to anybody.
   var isForgettable: Bool {
-    !isAsking && !isListed && owed == 0 && slots.isIdle
+    !isAsking && !isListed && !sole.isListed && owed == 0 && slots.isIdle
   }
 
   /// The store has said how it stands.
@@ -178,6 +194,7 @@ struct TrackedCounter {
     if !Self.isSameCounter(former, level) {
       // What was granted was taken from another counter: to spend it or to give it back would be a gift to this one.
       (slice, nextSlice) = (Slice(), Slice())
+      sole.units = 0
       isOutdated = isAsking
     }
     guard rule != asked.rule else { return }
@@ -230,7 +247,7 @@ struct LeasePlan: Equatable {
   init(_ rule: LimitRule, _ mode: LimitMode, cost: Int64) {
     let least: Int64 = mode == .auto ? 50 : 2
     self.rule =
-      switch mode == .exact || rule.limit < max(least, cost &* 2) ? nil : Self.stricter(rule, mode) {
+      switch !mode.isLeasable || rule.limit < max(least, cost &* 2) ? nil : Self.stricter(rule, mode) {
       case nil: rule
       case let stricter?: stricter.limit >= cost &* 2 ? stricter : rule
       }
@@ -239,7 +256,7 @@ struct LeasePlan: Equatable {
       switch rule {
       case .concurrency: false
       case .rate, .sliding: self.rule != rule
-      case .window, .calendar: mode != .exact && rule.limit >= max(least, cost &* 2)
+      case .window, .calendar: mode.isLeasable && rule.limit >= max(least, cost &* 2)
       }
   }
 

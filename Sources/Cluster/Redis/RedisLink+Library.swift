@@ -68,6 +68,7 @@ extension RedisLink {
       var again = command
       again.isReplay = true
       ring.append(again)
+      nextExpiry = min(nextExpiry, again.deadline)
     }
     held = []
     heldBytes.removeAll()

@@ -48,7 +48,7 @@ public protocol RevisionShelf: AnyObject {
   /// The contents of all files, at most a dozen, of at most ``LastGood/limit`` bytes each; in any order.
   func load() -> [(name: String, bytes: [UInt8])]
   /// Keeps `bytes` as the newest, and forgets all but the last ``LastGood/kept``. Calls back once they are safe, with
-  /// what went wrong or nil; possibly later, on any thread.
+  /// what went wrong or nil; possibly later, on any thread. It is given nothing else before.
   func keep(_ bytes: [UInt8], revision: Int64, done: @escaping @Sendable (String?) -> Void)
 }
 

@@ -30,22 +30,45 @@ extension RevisionKeeper {
     let serial = filings.serial
     let deadline = context.clock() + Self.diskPatience
     filings.pending.append(Filing(serial: serial, candidate: candidate, isRunning: isRunning, deadline: deadline))
+    write(candidate, serial)
+  }
+
+  /// Writes `candidate` without telling anybody.
+  func file(_ candidate: RevisionCandidate) {
+    filings.serial += 1
+    write(candidate, filings.serial)
+  }
+
+  /// One is written at a time. Of those that come meanwhile the newest alone is written: it stands for the others too.
+  private func write(_ candidate: RevisionCandidate, _ serial: UInt64) {
     guard let shelf else { return kept(serial, nil) }
-    let bytes = candidate.lastGood
+    guard !filings.isWriting else { return filings.next = (candidate, serial) }
+    filings.isWriting = true
+    let revision = candidate.head.head.revision
     guard let deliver else {
-      shelf.keep(bytes, revision: candidate.head.head.revision) { _ in }
-      return kept(serial, nil)
+      shelf.keep(candidate.lastGood, revision: revision) { _ in }
+      return written(serial, nil)
     }
-    shelf.keep(bytes, revision: candidate.head.head.revision) { fault in
-      deliver { keeper in keeper.kept(serial, fault) }
+    shelf.keep(candidate.lastGood, revision: revision) { fault in
+      deliver { keeper in keeper.written(serial, fault) }
     }
   }
 
+  private func written(_ serial: UInt64, _ fault: String?) {
+    filings.isWriting = false
+    kept(serial, fault)
+    guard let (candidate, serial) = filings.next else { return }
+    filings.next = nil
+    write(candidate, serial)
+  }
+
+  /// It is over with everything that was to be kept up to a number.
   private func kept(_ serial: UInt64, _ fault: String?) {
-    guard let index = filings.pending.firstIndex(where: { $0.serial == serial }) else { return }
-    let filing = filings.pending.remove(at: index)
-    filings.fault = fault
-    if filing.isRunning { adopted(filing.candidate) } else { context.emit(.kept(filing.candidate)) }
+    while let filing = filings.pending.first, filing.serial <= serial {
+      filings.pending.removeFirst()
+      filings.fault = fault
+      if filing.isRunning { adopted(filing.candidate) } else { context.emit(.kept(filing.candidate)) }
+    }
   }
 
   /// Goes on without a disk that does not answer; returns when to look again.
@@ -66,6 +89,9 @@ extension RevisionKeeper {
 struct RevisionFilings {
   var serial: UInt64 = 0
   var pending: [RevisionKeeper.Filing] = []
+  var isWriting = false
+  /// What is to be written then, with its number.
+  var next: (candidate: RevisionCandidate, serial: UInt64)?
   /// What was wrong with the last write; nil for nothing.
   var fault: String?
 }

@@ -7,6 +7,8 @@ struct Leading {
   /// Its own configuration has been proposed, or will be then.
   var isPlanted = false
   var plantAt = Int64.max
+  /// The head that this node has signed last: it need not verify what it has made.
+  var signed: SignedHead?
   /// The lost head that the leader has been told of.
   var contested: RevisionName?
   /// What nodes say of the head in force; nil where that has not been read.
@@ -16,6 +18,9 @@ struct Leading {
   var lookAt: Int64 = 0
   /// What is in force must be sealed and signed with the new secret.
   var mustReseal = false
+
+  /// The head of these bytes, if this node has signed it.
+  func head(of bytes: [UInt8]) -> SignedHead? { signed.flatMap { $0.bytes == bytes ? $0 : nil } }
 
   /// There is another head.
   mutating func forget() { (acks, stage, lookAt, plantAt, mustReseal) = ([:], nil, 0, .max, false) }
@@ -50,8 +55,9 @@ extension RevisionKeeper {
     readBody(proposal.body) { [self] outcome in
       switch outcome {
       case .success(let content):
-        if let reason = judge(content.body) { return dismiss(proposal.id, bytes, .refused(reason)) }
-        publish(proposal, bytes)
+        judge(content.body) { [self] reason in
+          if let reason { dismiss(proposal.id, bytes, .refused(reason)) } else { publish(proposal, bytes) }
+        }
       case .failure(let fault): dismiss(proposal.id, bytes, .refused(fault.description))
       case nil: rest()
       }
@@ -111,6 +117,7 @@ extension RevisionKeeper {
     var head = head
     head.epoch = epoch
     let signed = SignedHead(head, context.secrets)
+    leading.signed = signed
     let base = current?.head.revision ?? 0
     let words = [context.identity.id, "\(epoch)", "\(base)", "\(head.revision)"].map { Array($0.utf8) }
     context.store.call(

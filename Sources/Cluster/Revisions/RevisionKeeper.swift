@@ -33,8 +33,9 @@ public final class RevisionKeeper: AgentPart {
   static let patience: Int64 = 5_000_000_000
   static let pause: Int64 = 500_000_000
 
-  /// Set by the owner: what is wrong with a configuration, nil for nothing. Asked by the leader before it publishes.
-  public var judge: (RevisionBody) -> String? = { _ in nil }
+  /// Set by the owner: what is wrong with a configuration, nil for nothing, told at once or later on the keeper's thread. Asked
+  /// by the leader before it publishes.
+  public var judge: (_ body: RevisionBody, _ then: @escaping (String?) -> Void) -> Void = { $1(nil) }
   /// Set by the owner: what the first revision of an empty cluster says; nil where the node has nothing to say.
   public var seed: RevisionBody?
   /// Set by the owner before the agent starts: where revisions are kept over a restart; nil for nowhere.
@@ -119,9 +120,7 @@ public final class RevisionKeeper: AgentPart {
   public func adopted(_ candidate: RevisionCandidate) {
     // Of two on their way the later one counts.
     if let running, running.head.head.revision > candidate.head.head.revision { return }
-    if filed != candidate.head, let shelf {
-      shelf.keep(candidate.lastGood, revision: candidate.head.head.revision) { _ in }
-    }
+    if filed != candidate.head { file(candidate) }
     running = candidate
     settle(.active, candidate.head, remarkOnKeeping)
   }
@@ -230,7 +229,7 @@ public final class RevisionKeeper: AgentPart {
   func note(_ bytes: [UInt8]) {
     guard bytes != current?.bytes, bytes != lastFault else { return }
     do throws(RevisionFault) {
-      let next = try SignedHead(bytes, context.secrets)
+      let next = if let own = leading.head(of: bytes) { own } else { try SignedHead(bytes, context.secrets) }
       try next.check(after: current, maxEpoch: current?.head.epoch ?? 0)
       lastFault = []
       pursue(next)

@@ -129,13 +129,16 @@ define('restore', 4, 4, function(prefix, now, revision, epoch, bytes, body)
   return 'restored'
 end)
 
--- Says what a node does with a revision: `state` is `active`, `staged` (others have it first) or `refused`.
+-- Says what a node does with a revision: `state` is `active`, `staged` (others have it first) or `refused`. Refusals are told to
+-- all nodes, and that one is over: the leader goes by them. Whoever wants to know the rest asks; a message to each of many
+-- nodes from each of them would be most of what a revision costs.
 define('ack', 4, 4, function(prefix, now, node, revision, state, reason)
   local key = prefix .. ':acks'
   if redis.call('HEXISTS', key, node) == 0 and redis.call('HLEN', key) >= MOST_ACKS then redis.call('DEL', key) end
   local text = revision .. ' ' .. whole(now) .. ' ' .. state .. ' ' .. string.sub(reason, 1, 1000)
+  local before = redis.call('HGET', key, node) or ''
   redis.call('HSET', key, node, text)
-  publish(prefix, 'ack', node .. ' ' .. text)
+  if state == 'refused' or string.find(before, '^%d+ %d+ refused ') then publish(prefix, 'ack', node .. ' ' .. text) end
   return whole(now)
 end)
 

@@ -24,6 +24,9 @@ struct BenchControl: EventHandler {
   let showsProgress: Bool
   private(set) var collector: BenchCollector
   private(set) var failure: NetworkError?
+  /// What went wrong in a handshake, and how many streams each connection carries.
+  private(set) var fault: String?
+  private(set) var streams: Int
   private(set) var refusal: String?
   private(set) var interruptions = 0
   private(set) var cpuNanoseconds: Int64 = 0
@@ -39,6 +42,7 @@ struct BenchControl: EventHandler {
     self.world = world
     self.orders = orders
     self.showsProgress = showsProgress
+    streams = plan.streams
     collector = BenchCollector(threads: plan.threads, intervalNanoseconds: plan.intervalNanoseconds)
   }
 
@@ -46,10 +50,12 @@ struct BenchControl: EventHandler {
 
   mutating func receive(_ letter: BenchLetter) {
     switch letter.news {
-    case .ready(let open, let failure):
+    case .ready(let opening):
       readyCount += 1
-      openCount += open
-      self.failure = failure ?? self.failure
+      openCount += opening.open
+      failure = opening.failure ?? failure
+      fault = opening.fault ?? fault
+      streams = min(streams, opening.streams)
       if readyCount == plan.threads { begin() }
     case .second(let second, let nanoseconds, let busy, let tally):
       let whole = collector.add(
@@ -125,47 +131,60 @@ enum BenchRunner {
   }
 
   static func run(_ plan: BenchPlan, showsProgress: Bool) throws(Failure) -> BenchResult {
+    let control: BenchControl
     do throws(NetworkError) {
-      let news = try Mailbox<BenchLetter>()
-      Signals.watch([.interrupt, .terminate]) { _ in news.send(BenchLetter(thread: -1, news: .interrupted)) }
-      let loop = try EventLoop()
-      var orders: [Mailbox<BenchOrder>] = []
-      for _ in 0..<plan.threads { orders.append(try Mailbox()) }
-      let threads = orders.enumerated().map { index, mailbox in
-        OSThread.spawn(name: "bench \(index)") { generate(BenchShare(plan: plan, thread: index), mailbox, news) }
-      }
-      var control = BenchControl(plan, world: loop, orders: orders, showsProgress: showsProgress)
-      try loop.run(&control, mailbox: news)
-      for thread in threads { thread.join() }
-      if control.openCount == 0 && plan.keepsAlive && control.interruptions == 0 {
-        throw NetworkFailure.wrap(control.failure)
-      }
-      var result = BenchResult(plan, control.collector, cpuNanoseconds: control.cpuNanoseconds)
-      result.isInterrupted = control.interruptions > 0
-      result.refusal = control.refusal
-      return result
+      control = try measure(plan, showsProgress: showsProgress)
     } catch {
-      let places = plan.addresses.map(\.description).joined(separator: ", ")
-      throw Failure(message: "\(places): \(error.explanation); is the server running, and is the address right?")
+      throw unreachable(plan, error, nil)
     }
+    if control.openCount == 0 && plan.keepsAlive && control.interruptions == 0 {
+      throw unreachable(plan, control.failure ?? .refused, control.fault)
+    }
+    var result = BenchResult(plan, control.collector, cpuNanoseconds: control.cpuNanoseconds)
+    result.isInterrupted = control.interruptions > 0
+    result.refusal = control.refusal
+    result.streams = control.streams
+    return result
+  }
+
+  private static func unreachable(_ plan: BenchPlan, _ error: NetworkError, _ fault: String?) -> Failure {
+    let places = plan.places.map(\.address.description).joined(separator: ", ")
+    if let fault { return Failure(message: "\(places): no TLS: \(fault); \(BenchSecurity.advice(on: fault))") }
+    let doubt = plan.isMultiplexed && error == .reset ? "does it speak HTTP/2 there" : "is the address right"
+    return Failure(message: "\(places): \(error.explanation); is the server running, and \(doubt)?")
+  }
+
+  private static func measure(_ plan: BenchPlan, showsProgress: Bool) throws(NetworkError) -> BenchControl {
+    let news = try Mailbox<BenchLetter>()
+    Signals.watch([.interrupt, .terminate]) { _ in news.send(BenchLetter(thread: -1, news: .interrupted)) }
+    let loop = try EventLoop()
+    var orders: [Mailbox<BenchOrder>] = []
+    for _ in 0..<plan.threads { orders.append(try Mailbox()) }
+    let threads = orders.enumerated().map { index, mailbox in
+      OSThread.spawn(name: "bench \(index)") { generate(BenchShare(plan: plan, thread: index), mailbox, news) }
+    }
+    var control = BenchControl(plan, world: loop, orders: orders, showsProgress: showsProgress)
+    try loop.run(&control, mailbox: news)
+    for thread in threads { thread.join() }
+    return control
   }
 
   private static func generate(_ share: BenchShare, _ orders: Mailbox<BenchOrder>, _ news: Mailbox<BenchLetter>) {
     let report: @Sendable (BenchNews) -> Void = { news.send(BenchLetter(thread: share.thread, news: $0)) }
     do throws(NetworkError) {
       let loop = try EventLoop(precision: share.plan.rate == nil ? .milliseconds : .nanoseconds)
-      var flow = BenchFlow(share, world: loop, report: report)
-      try loop.run(&flow, mailbox: orders)
+      if share.plan.isPlain {
+        var flow = BenchFlow(share, world: loop, report: report)
+        try loop.run(&flow, mailbox: orders)
+      } else {
+        var flow = BenchTransportFlow(share, world: loop, report: report)
+        try loop.run(&flow, mailbox: orders)
+      }
     } catch {
-      report(.ready(open: 0, failure: error))
+      report(.ready(BenchOpening(failure: error)))
       report(.finished(planned: 0, unfinished: 0, tail: BenchTally()))
     }
   }
-}
-
-/// A missing reason is still a failure.
-private enum NetworkFailure {
-  static func wrap(_ error: NetworkError?) -> NetworkError { error ?? .refused }
 }
 
 extension NetworkError {

@@ -3,12 +3,17 @@ import HTTP
 
 // Opening, closing and giving up.
 extension BenchFlow {
+  /// The bits of a generation that tokens have room for: the highest three are others'.
+  private static var generationMask: UInt32 { 0x1fff_ffff }
+
   @inline(__always)
-  private func token(_ index: Int) -> UInt64 { UInt64(slots[index].generation) << 32 | UInt64(index) }
+  private func token(_ index: Int) -> UInt64 {
+    UInt64(slots[index].generation & Self.generationMask) << 32 | UInt64(index)
+  }
 
   mutating func ready(token: UInt64, _ readiness: Readiness) {
     let index = Int(token & 0xffff_ffff)
-    guard index < slots.count, slots[index].generation == UInt32(token >> 32) else { return }
+    guard index < slots.count, slots[index].generation & Self.generationMask == UInt32(token >> 32) else { return }
     switch slots[index].phase {
     case .closed: return
     case .connecting:
@@ -30,12 +35,13 @@ extension BenchFlow {
     if slots[index].outstanding == 0 {
       slots[index].deadline = moment.advanced(byNanoseconds: plan.timeoutNanoseconds)
     }
-    if slots[index].wasOpen && plan.keepsAlive && moment >= measureStart { tally.reconnections &+= 1 }
+    if slots[index].wasOpen && reuses && moment >= measureStart { tally.reconnections &+= 1 }
     do throws(NetworkError) {
-      let address = addresses[Int(slots[index].address)]
-      slots[index].socket = try world.connect(to: address, token: token(index))
+      slots[index].socket = try world.open(
+        places[Int(slots[index].place)], of: plan, connection: index % connections, token: token(index))
       slots[index].phase = .connecting
       connecting += 1
+      if world.isEstablished(slots[index].socket) { settleConnection(index) }
     } catch {
       connectFailed(index, error)
     }
@@ -53,7 +59,8 @@ extension BenchFlow {
     let moment = world.moment
     slots[index].phase = .idle
     slots[index].wasOpen = true
-    if moment >= measureStart || stage == .opening {
+    if stage == .opening { streamsAllowed = min(streamsAllowed, world.streamLimit(of: slots[index].socket)) }
+    if isMultiplexed ? stage == .opening : moment >= measureStart || stage == .opening {
       tally.connect.record(UInt64(max(0, moment.nanoseconds(since: slots[index].connectedAt))))
     }
     if slots[index].outstanding > 0 { transmit(index) } else { free(index, at: moment) }
@@ -75,6 +82,15 @@ extension BenchFlow {
     } else if moment >= measureStart && stage == .running {
       tally.fail(.connect)
     }
+  }
+
+  /// Lets a stream go that only opened its connection.
+  mutating func release(_ index: Int) {
+    world.close(slots[index].socket, reset: true)
+    openCount -= 1
+    slots[index].phase = .closed
+    slots[index].generation &+= 1
+    slots[index].socket = .none
   }
 
   /// Counts what was under way as failed and begins anew.
@@ -101,7 +117,7 @@ extension BenchFlow {
     unsent[index] = nil
     // What is lost before the clock starts is opened again when it does.
     guard stage == .running else { return }
-    if plan.keepsAlive {
+    if reuses {
       open(index)
     } else {
       free(index, at: world.moment)
@@ -124,7 +140,7 @@ extension BenchFlow {
       } else if slots[index].retryAt <= now {
         slots[index].retryAt = .never
         if hasStarted && stage == .running {
-          if plan.keepsAlive { open(index) } else { free(index, at: world.moment) }
+          if reuses { open(index) } else { free(index, at: world.moment) }
         }
       } else if slots[index].retryAt < nextSweep {
         nextSweep = slots[index].retryAt

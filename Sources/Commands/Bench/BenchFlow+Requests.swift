@@ -7,9 +7,11 @@ extension BenchFlow {
     hasStarted = true
     for index in slots.indices {
       switch slots[index].phase {
-      case .idle: free(index, at: world.moment)
+      case .idle:
+        if isMultiplexed { release(index) }
+        free(index, at: world.moment)
       case .closed where slots[index].retryAt == .never:
-        if plan.keepsAlive { open(index) } else { free(index, at: world.moment) }
+        if reuses { open(index) } else { free(index, at: world.moment) }
       default: break
       }
     }
@@ -59,25 +61,25 @@ extension BenchFlow {
     if intended >= measureStart { tally.started &+= count }
     slots[index].sequence = issued
     issued &+= count
-    if plan.keepsAlive { transmit(index) } else { open(index) }
+    if reuses { transmit(index) } else { open(index) }
   }
 
   /// Sends the requests of the slot, which is connected.
   mutating func transmit(_ index: Int) {
     slots[index].phase = .head
-    let address = Int(slots[index].address)
-    let targets = targetsOf[address].count
+    let place = Int(slots[index].place)
+    let targets = targetsOf[place].count
     let stride = UInt64(plan.threads)
     let first = slots[index].sequence &* stride &+ thread
     if slots[index].outstanding == 1 && plan.keys.isEmpty {
       let target = targets == 1 ? 0 : Int(first % UInt64(targets))
-      send(index, requests[targetsOf[address][target]])
+      send(index, requests[targetsOf[place][target]])
       return
     }
     output.removeAll()
     for offset in 0..<UInt64(slots[index].outstanding) {
       let number = first &+ offset &* stride
-      let target = targetsOf[address][Int(number % UInt64(targets))]
+      let target = targetsOf[place][Int(number % UInt64(targets))]
       let request = requests[target]
       output.append(request.bytes)
       if !plan.keys.isEmpty {
@@ -95,7 +97,7 @@ extension BenchFlow {
     case .count(let count) where count == total: return
     case .count(let count): keep(index, bytes, from: count)
     case .wouldBlock: keep(index, bytes, from: 0)
-    case .ended, .failed: fail(index, .broken)
+    case .ended, .failed: fail(index, world.failure(of: slots[index].socket))
     }
   }
 
@@ -113,7 +115,7 @@ extension BenchFlow {
       case .count(let count): rest.consume(count)
       case .wouldBlock: return
       case .ended, .failed:
-        fail(index, .broken)
+        fail(index, world.failure(of: slots[index].socket))
         return
       }
     }

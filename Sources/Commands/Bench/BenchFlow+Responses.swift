@@ -20,13 +20,13 @@ extension BenchFlow {
         }
         if !isKept && !input.isEmpty { keepInput(index) }
         // The end of a stream makes no second edge: behind it one must look until it shows.
-        if count < Self.receiveLimit && !slots[index].peerEnded { return }
+        if count < Self.receiveLimit && !slots[index].peerEnded && slots[index].phase != .ending { return }
       case .wouldBlock: return
       case .ended:
         ended(index)
         return
       case .failed:
-        fail(index, .broken)
+        fail(index, world.failure(of: slots[index].socket))
         return
       }
     }
@@ -56,7 +56,7 @@ extension BenchFlow {
     case .untilClose:
       slots[index].keepsAlive = false
       complete(index)
-    case .idle: retire(index, reset: false)
+    case .idle, .ending: retire(index, reset: false)
     default: fail(index, .broken)
     }
   }
@@ -74,7 +74,7 @@ extension BenchFlow {
         if slots[index].bodyLeft == 0 { complete(index) }
       case .chunks: if !readChunks(index, buffer) { return }
       case .untilClose: buffer.removeAll()
-      case .idle, .closed, .connecting:
+      case .idle, .closed, .connecting, .ending:
         // Bytes that nobody asked for: the stream is out of step, and every later answer would be the wrong one.
         if stage == .running && world.now >= measureStart { tally.fail(.malformed) }
         retire(index, reset: true)
@@ -158,7 +158,7 @@ extension BenchFlow {
     }
     slots[index].outstanding &-= 1
     slots[index].phase = .head
-    if slots[index].keepsAlive && plan.keepsAlive {
+    if slots[index].keepsAlive && reuses {
       if slots[index].outstanding > 0 { return }
       busy &-= 1
       slots[index].phase = .idle
@@ -175,6 +175,11 @@ extension BenchFlow {
     issued &-= declined
     if startedAt >= measureStart { tally.started &-= min(declined, tally.started) }
     if slots[index].outstanding == 0 { busy &-= 1 }
+    // A stream that is closed before its server has ended it would be reset.
+    if isMultiplexed && unsent[index] == nil {
+      slots[index].phase = .ending
+      return
+    }
     retire(index, reset: false)
   }
 }

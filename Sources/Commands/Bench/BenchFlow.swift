@@ -1,6 +1,6 @@
 // One thread of the load generator: the life of its connections, as events in and system calls out.
 //
-//   open      every connection is opened before the clock starts (not without keep-alive)
+//   open      every connection is opened before the clock starts (not without keep-alive); streams are, for each request
 //   start     a free connection sends its next request: at once (closed loop) or when one is due (open loop)
 //   receive   the response is read to its last byte and its framing checked; the moment is recorded
 //   end       nothing new is sent; what is under way may finish until its time limit
@@ -10,17 +10,6 @@
 // a turn of 64 responses lasts a tenth of a millisecond, which is what fast servers are measured in.
 import Core
 import HTTP
-import Net
-
-/// A world whose clock can be read between two events of a turn.
-protocol BenchWorld: World {
-  /// This very moment.
-  var moment: Instant { get }
-}
-
-extension EventLoop: BenchWorld {
-  var moment: Instant { Clock.monotonic() }
-}
 
 /// What the thread in charge tells a generating one.
 enum BenchOrder: Sendable {
@@ -32,8 +21,8 @@ enum BenchOrder: Sendable {
 
 /// What a generating thread tells the one in charge.
 enum BenchNews: Sendable {
-  /// All connections are open, or as many as could be; the error is the last one met.
-  case ready(open: Int, failure: NetworkError?)
+  /// All connections are open, or as many as could be.
+  case ready(BenchOpening)
   /// A second, or whatever the plan's interval is, has passed, or the last part of one: its number, its length, and what was counted in it.
   case second(Int, nanoseconds: Int64, busyNanoseconds: Int64, BenchTally)
   /// The thread is done. The tally holds responses that came after the end; `planned` is how many requests of an open
@@ -41,6 +30,17 @@ enum BenchNews: Sendable {
   case finished(planned: UInt64, unfinished: Int, tail: BenchTally)
   /// The person has asked to stop.
   case interrupted
+}
+
+/// What became of a thread's first connections.
+struct BenchOpening: Sendable {
+  /// How many are open.
+  var open = 0
+  /// The last error met, and what went wrong in the last handshake.
+  var failure: NetworkError?
+  var fault: String?
+  /// Streams that each connection carries at a time.
+  var streams = 1
 }
 
 /// The part of a plan that one thread carries out.
@@ -69,8 +69,15 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
   let report: @Sendable (BenchNews) -> Void
   let thread: UInt64
   let quota: UInt64
-  let addresses: [SocketAddress]
-  /// The targets of each address, by number.
+  let places: [BenchPlace]
+  let ledger: BenchLedger
+  /// Connections of this thread, and whether they carry many requests at a time. Slot `i` belongs to connection `i` modulo
+  /// their number: free slots are then used connection by connection.
+  let connections: Int
+  let isMultiplexed: Bool
+  /// Whether a socket serves one request after another.
+  let reuses: Bool
+  /// The targets of each place, by number.
   let targetsOf: ContiguousArray<ContiguousArray<Int>>
   let requests: ContiguousArray<ByteBuffer>
   let sweepNanoseconds: Int64
@@ -105,50 +112,67 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
   var busy = 0
   var connecting = 0
   var openCount = 0
+  /// Streams that every server so far allows on a connection.
+  var streamsAllowed = Int.max
   var lastFailure: NetworkError?
   var tally = BenchTally()
   var busyNanoseconds: Int64 = 0
 
-  init(_ share: BenchShare, world: W, report: @escaping @Sendable (BenchNews) -> Void) {
+  init(
+    _ share: BenchShare, world: W, ledger: BenchLedger = BenchLedger(connections: 0),
+    report: @escaping @Sendable (BenchNews) -> Void
+  ) {
     let plan = share.plan
+    self.ledger = ledger
     self.world = world
     self.plan = plan
     self.report = report
     thread = UInt64(share.thread)
     if case .requests(let total) = plan.extent { quota = UInt64(share.part(of: Int(total))) } else { quota = .max }
-    let addresses = plan.addresses
-    self.addresses = addresses
+    let places = plan.places
+    self.places = places
     targetsOf = ContiguousArray(
-      addresses.map { address in
-        ContiguousArray(plan.targets.indices.filter { plan.targets[$0].address == address })
-      })
+      places.map { place in ContiguousArray(plan.targets.indices.filter { plan.targets[$0].place == place }) })
     requests = ContiguousArray(
       plan.requests.map { request in
         let buffer = ByteBuffer(capacity: request.beforeKey.count)
         buffer.append(request.beforeKey)
         return buffer
       })
-    let count = share.part(of: plan.connections)
+    connections = share.part(of: plan.connections)
+    isMultiplexed = plan.isMultiplexed
+    reuses = plan.keepsAlive && !plan.isMultiplexed
+    let count = connections * plan.streams
     slots = ContiguousArray(repeating: BenchSlot(), count: count)
     leftovers = ContiguousArray(repeating: nil, count: count)
     unsent = ContiguousArray(repeating: nil, count: count)
     idle = BenchIdleQueue(capacity: count)
     sweepNanoseconds = min(max(plan.timeoutNanoseconds / 10, 5_000_000), 100_000_000)
     nextSweep = world.now.advanced(byNanoseconds: sweepNanoseconds)
-    assignAddresses(first: share.thread)
+    assignPlaces(first: share.thread)
     if plan.keepsAlive {
-      for index in slots.indices { open(index) }
+      for index in 0..<connections { open(index) }
     }
   }
 
-  /// Every address gets a connection, and more in proportion to its targets.
-  private mutating func assignAddresses(first: Int) {
+  /// Every place gets a connection, and more in proportion to its targets.
+  private mutating func assignPlaces(first: Int) {
     var order: [Int32] = []
-    for (address, targets) in targetsOf.enumerated() { order += targets.map { _ in Int32(address) } }
+    for (place, targets) in targetsOf.enumerated() { order += targets.map { _ in Int32(place) } }
     for index in slots.indices {
-      let number = index * plan.threads + first
-      slots[index].address = number < addresses.count ? Int32(number) : order[number % order.count]
+      let number = index % connections * plan.threads + first
+      slots[index].place = number < places.count ? Int32(number) : order[number % order.count]
     }
+  }
+
+  /// No connection gets more streams than every server allows.
+  private mutating func limitStreams() -> Int {
+    let streams = min(plan.streams, max(1, streamsAllowed))
+    let excess = slots.count - connections * streams
+    slots.removeLast(excess)
+    leftovers.removeLast(excess)
+    unsent.removeLast(excess)
+    return streams
   }
 
   var isRunning: Bool { stage != .done }
@@ -178,7 +202,8 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
     case .opening:
       if connecting > 0 { return nextSweep }
       stage = .ready
-      report(.ready(open: openCount, failure: lastFailure))
+      let opening = BenchOpening(open: openCount, failure: lastFailure, fault: ledger.fault, streams: limitStreams())
+      report(.ready(opening))
       return .never
     case .ready: return .never
     case .running: return runTurn()
@@ -192,6 +217,7 @@ struct BenchFlow<W: BenchWorld>: ~Copyable, EventHandler {
   private mutating func runTurn() -> Instant {
     let now = world.now
     if now < begin { return begin }
+    ledger.isCounting = now >= measureStart
     if !hasStarted { startAll() }
     while now >= nextCut && nextCut < end { cut(at: now) }
     if schedule != nil { startDue() }
@@ -212,6 +238,7 @@ extension BenchFlow {
   /// Reports what was counted since the last cut.
   private mutating func cut(at moment: Instant) {
     let length = min(moment, nextCut).nanoseconds(since: secondStart)
+    ledger.move(into: &tally)
     report(.second(second, nanoseconds: length, busyNanoseconds: busyNanoseconds, tally))
     tally = BenchTally()
     busyNanoseconds = 0
@@ -240,6 +267,8 @@ extension BenchFlow {
     let unfinished = slots.reduce(0) { $0 + Int($1.outstanding) }
     stage = .done
     for index in slots.indices where slots[index].phase != .closed { world.close(slots[index].socket, reset: true) }
+    world.closeCarriers()
+    ledger.move(into: &tally)
     report(.finished(planned: planned, unfinished: unfinished, tail: tally))
   }
 }

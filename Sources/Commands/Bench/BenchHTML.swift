@@ -157,6 +157,9 @@ enum BenchHTML {
       ("generator", "\(BenchFormat.duration(result.cpuNanosecondsPerRequest)) CPU a response"),
       ("generator at work", BenchFormat.share(result.busyShare)),
     ]
+    facts.insert(("protocol", "\(result.plan.protocolName)\(result.plan.isSecure ? " over TLS" : "")"), at: 0)
+    if result.plan.isMultiplexed { facts.append(("streams of a connection", "\(result.streams)")) }
+    if result.plan.isSecure { facts += handshakes(result) }
     if let rate = result.plan.rate {
       facts.append(("rate asked", "\(BenchFormat.count(rate))/s"))
       facts.append(("rate sent", "\(BenchFormat.count(result.sentRate))/s"))
@@ -164,6 +167,20 @@ enum BenchHTML {
       facts.append(("waited for a connection", BenchFormat.count(result.total.waited)))
     }
     return "<section class=\"tables\">\(table("Latency", rows))\(table("Run", facts))</section>\n"
+  }
+
+  private static func handshakes(_ result: BenchResult) -> [(String, String)] {
+    let found = result.total.handshakes
+    var rows = [
+      ("handshakes", BenchFormat.count(found.completed)), ("handshakes failed", BenchFormat.count(found.failed)),
+    ]
+    if !result.plan.keepsAlive { rows.append(("handshakes a second", BenchFormat.count(result.handshakeRate))) }
+    for (name, times) in [("full", found.full), ("resumed", found.resumed)] where times.count > 0 {
+      let (middle, late) = (times.value(atPercentile: 50), times.value(atPercentile: 99))
+      let figures = "p50 \(BenchFormat.duration(middle)), p99 \(BenchFormat.duration(late))"
+      rows.append(("\(name) handshakes", "\(BenchFormat.count(times.count)), \(figures)"))
+    }
+    return rows
   }
 
   private static func table(_ title: String, _ rows: [(String, String)]) -> String {

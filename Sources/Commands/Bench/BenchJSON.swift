@@ -9,12 +9,16 @@ enum BenchJSON {
     json.key("version")
     json.integer(1)
     json.key("plan")
-    writePlan(result.plan, &json)
+    writePlan(result.plan, streams: result.streams, &json)
     write(result, &json)
     json.key("latencyNanoseconds")
     write(result.total.latency, &json, withBuckets: true)
     json.key("connectNanoseconds")
     write(result.total.connect, &json)
+    if result.plan.isSecure {
+      json.key("handshakes")
+      writeHandshakes(result, &json)
+    }
     if result.plan.rate != nil {
       json.key("openLoop")
       writeOpenLoop(result, &json)
@@ -32,14 +36,20 @@ enum BenchJSON {
     return buffer.text
   }
 
-  private static func writePlan(_ plan: BenchPlan, _ json: inout JSONWriter) {
+  private static func writePlan(_ plan: BenchPlan, streams: Int, _ json: inout JSONWriter) {
     json.beginObject()
     json.key("urls")
     json.beginArray()
     for target in plan.targets { json.string(target.url) }
     json.endArray()
+    json.key("protocol")
+    json.literal(plan.protocolName)
+    json.key("tls")
+    json.bool(plan.isSecure)
     json.key("connections")
     json.integer(Int64(plan.connections))
+    json.key("streams")
+    json.integer(Int64(streams))
     json.key("threads")
     json.integer(Int64(plan.threads))
     json.key("pipeline")
@@ -109,6 +119,22 @@ enum BenchJSON {
     json.number(result.busyShare)
     json.key("interrupted")
     json.bool(result.isInterrupted)
+    json.endObject()
+  }
+
+  private static func writeHandshakes(_ result: BenchResult, _ json: inout JSONWriter) {
+    let found = result.total.handshakes
+    json.beginObject()
+    for (name, value) in [("full", found.full.count), ("resumed", found.resumed.count), ("failed", found.failed)] {
+      json.key(name)
+      json.integer(Int64(clamping: value))
+    }
+    json.key("perSecond")
+    json.number(result.handshakeRate)
+    json.key("fullNanoseconds")
+    write(found.full, &json)
+    json.key("resumedNanoseconds")
+    write(found.resumed, &json)
     json.endObject()
   }
 

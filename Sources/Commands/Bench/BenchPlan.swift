@@ -1,4 +1,5 @@
 import Core
+import Crypto
 import HTTP
 
 /// What a run of the load generator does; checked, immutable, shared by its threads.
@@ -19,6 +20,8 @@ struct BenchPlan: Sendable {
   static let rateLimit = 100_000_000.0
   /// The most requests that one connection sends without waiting.
   static let pipelineLimit = 256
+  /// The most streams of one connection.
+  static let streamLimit = 256
 
   var targets: [BenchTarget]
   /// The request for each target up to where a key stands, and what follows the key.
@@ -36,13 +39,28 @@ struct BenchPlan: Sendable {
   /// The length of the parts of the run that have figures of their own.
   var intervalNanoseconds: Int64 = 1_000_000_000
   var keepsAlive = true
+  /// Whether HTTP/2 is spoken, and how many requests then go on at a time on one connection.
+  var isMultiplexed = false
+  var streams = 1
+  /// How connections to places with a server name are secured, and whether sessions of before are resumed.
+  var security: TLSClientContext?
+  var resumes = true
 
-  /// The distinct addresses, in the order of their first target.
-  var addresses: [SocketAddress] {
+  /// The distinct places, in the order of their first target.
+  var places: [BenchPlace] {
     targets.reduce(into: []) { found, target in
-      if !found.contains(target.address) { found.append(target.address) }
+      if !found.contains(target.place) { found.append(target.place) }
     }
   }
+
+  /// Whether some connections are secured.
+  var isSecure: Bool { targets.contains { $0.place.serverName != nil } }
+
+  /// Whether nothing but cleartext HTTP/1.1 is spoken.
+  var isPlain: Bool { !isMultiplexed && !isSecure }
+
+  /// What is spoken, as ALPN calls it.
+  var protocolName: StaticString { isMultiplexed ? isSecure ? "h2" : "h2c" : "http/1.1" }
 }
 
 /// The bytes of a request; a key, where there are any, goes between the two halves.
@@ -55,7 +73,7 @@ struct BenchRequest: Equatable, Sendable {
 struct BenchTarget: Equatable, Sendable {
   /// The URL as it was given.
   var url: String
-  var address: SocketAddress
+  var place: BenchPlace
   /// The value of the Host field.
   var authority: String
   /// Path and query.
@@ -68,15 +86,14 @@ struct BenchURL: Equatable, Sendable {
   var place: AddressText
   var authority: String
   var target: String
+  /// The host, where the scheme is https.
+  var serverName: String?
 
-  /// Reads `http://host[:port][/path]`, the same without the scheme, or `unix:/socket[:/path]`.
+  /// Reads `http://host[:port][/path]`, the same with https or without a scheme, or `unix:/socket[:/path]`.
   init(_ text: String) throws(UsageError) {
     self.text = text
     guard text.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
       throw UsageError("URL \(text): holds a space, a control character or non-ASCII; percent-encode it")
-    }
-    if text.hasPrefix("https://") {
-      throw UsageError("URL \(text): https is not spoken yet; measure a plain http listener")
     }
     var rest = text.prefix { $0 != "#" }
     if rest.hasPrefix("unix:") {
@@ -89,16 +106,27 @@ struct BenchURL: Equatable, Sendable {
       target = try Self.target(parts.count > 1 ? parts[1] : "", of: text)
       return
     }
-    if rest.hasPrefix("http://") { rest = rest.dropFirst(7) }
+    let isSecure = rest.hasPrefix("https://")
+    if isSecure { rest = rest.dropFirst(8) } else if rest.hasPrefix("http://") { rest = rest.dropFirst(7) }
     let end = rest.firstIndex { $0 == "/" || $0 == "?" } ?? rest.endIndex
     let host = String(rest[..<end])
     guard !host.contains("@") else { throw UsageError("URL \(text): give credentials with --header, not in the URL") }
-    guard let place = AddressText(host) ?? AddressText("\(host):80"), !host.isEmpty else {
+    guard let place = AddressText(host) ?? AddressText("\(host):\(isSecure ? 443 : 80)"), !host.isEmpty else {
       throw UsageError("URL \(text): give an address such as http://127.0.0.1:8080/orders")
     }
     self.place = place
+    if isSecure { serverName = Self.name(of: place) }
     authority = host
     target = try Self.target(rest[end...], of: text)
+  }
+
+  /// What a server's certificate must be good for.
+  private static func name(of place: AddressText) -> String {
+    switch place {
+    case .name(let host, port: _): host
+    case .socket(.ip(let address, port: _)): address.description
+    case .socket(let address): address.description
+    }
   }
 
   private static func target(_ part: Substring, of text: String) throws(UsageError) -> String {

@@ -33,11 +33,14 @@ struct BenchResult: Sendable {
   var cpuNanoseconds: Int64
   var busyShare: Double
   var isInterrupted = false
+  /// Requests that one connection carried at a time at most: fewer than asked for where a server allows no more.
+  var streams: Int
   /// Why the run was stopped before its time, by the generator itself.
   var refusal: String?
 
   init(_ plan: BenchPlan, _ collector: BenchCollector, cpuNanoseconds: Int64) {
     self.plan = plan
+    streams = plan.streams
     total = collector.total
     completedInTime = collector.completedInTime
     seconds = collector.seconds
@@ -57,6 +60,11 @@ struct BenchResult: Sendable {
   var sentRate: Double { elapsedNanoseconds > 0 ? Double(total.started) / elapsedSeconds : 0 }
 
   var bytesPerSecond: Double { elapsedNanoseconds > 0 ? Double(total.receivedBytes) / elapsedSeconds : 0 }
+
+  /// Handshakes per second while the run lasted.
+  var handshakeRate: Double {
+    elapsedNanoseconds > 0 ? Double(total.handshakes.completed) / elapsedSeconds : 0
+  }
 
   /// Processor time of the generator for one response, in nanoseconds.
   var cpuNanosecondsPerRequest: Double { total.completed > 0 ? Double(cpuNanoseconds) / Double(total.completed) : 0 }
@@ -94,6 +102,12 @@ struct BenchResult: Sendable {
         "the generator was at work \(BenchFormat.share(busyShare)) of the time and may itself be the limit; try more --threads"
       )
     default: break
+    }
+    if streams < plan.streams {
+      found.append("a connection carried \(streams) streams in place of \(plan.streams): the server allows no more")
+    }
+    if let fault = total.handshakes.fault {
+      found.append("\(BenchFormat.count(total.handshakes.failed)) handshakes failed: \(fault)")
     }
     if unfinished > 0 { found.append("\(unfinished) requests had no answer when the run ended") }
     if isInterrupted { found.append("interrupted: the figures cover \(BenchFormat.seconds(elapsedSeconds))") }

@@ -15,6 +15,8 @@ struct BenchSlot: BitwiseCopyable {
     case head
     /// In a body of known length, in chunks, or of a body that ends with the connection.
     case length, chunks, untilClose
+    /// The response is complete, and its stream about to end.
+    case ending
   }
 
   var phase = Phase.closed
@@ -24,8 +26,8 @@ struct BenchSlot: BitwiseCopyable {
   var wasOpen = false
   /// Whether the peer has ended its stream, although we may not have read that far.
   var peerEnded = false
-  /// Which of the plan's addresses it leads to.
-  var address: Int32 = 0
+  /// Which of the plan's places it leads to.
+  var place: Int32 = 0
   var socket = Socket.none
   /// Counts the sockets of this slot, so that late events of an old one are told apart.
   var generation: UInt32 = 0

@@ -10,6 +10,10 @@ enum BenchFailure: Int, CaseIterable, Sendable {
   case timeout
   /// What came was no HTTP response, or one with an ambiguous end.
   case malformed
+  /// The server reset the stream (RST_STREAM).
+  case streamReset
+  /// The server ended its connection before the stream (GOAWAY).
+  case goAway
 
   /// The name in all results.
   var name: String {
@@ -18,7 +22,32 @@ enum BenchFailure: Int, CaseIterable, Sendable {
     case .broken: "broken"
     case .timeout: "timeout"
     case .malformed: "malformed"
+    case .streamReset: "streamReset"
+    case .goAway: "goAway"
     }
+  }
+}
+
+/// How connections were secured.
+struct BenchHandshakes: Sendable {
+  /// Nanoseconds from when a connection was opened to when its handshake was done: full ones, and such that resumed a session.
+  var full = Histogram()
+  var resumed = Histogram()
+  var failed: UInt64 = 0
+  /// Why the last one failed.
+  var fault: String?
+
+  /// Those that were done.
+  var completed: UInt64 { full.count &+ resumed.count }
+
+  var isEmpty: Bool { completed == 0 && failed == 0 }
+
+  /// Adds what another thread or another second counted.
+  mutating func merge(_ other: BenchHandshakes) {
+    full.merge(other.full)
+    resumed.merge(other.resumed)
+    failed &+= other.failed
+    fault = other.fault ?? fault
   }
 }
 
@@ -41,6 +70,7 @@ struct BenchTally: Sendable {
   var waited: UInt64 = 0
   /// Connections opened after the first ones.
   var reconnections: UInt64 = 0
+  var handshakes = BenchHandshakes()
 
   /// Complete responses.
   var completed: UInt64 { latency.count }
@@ -68,18 +98,6 @@ struct BenchTally: Sendable {
     started &+= other.started
     waited &+= other.waited
     reconnections &+= other.reconnections
-  }
-
-  /// Begins again from nothing; keeps the storage.
-  mutating func removeAll() {
-    latency.removeAll()
-    lag.removeAll()
-    connect.removeAll()
-    for status in statuses.indices { statuses[status] = 0 }
-    for kind in failures.indices { failures[kind] = 0 }
-    receivedBytes = 0
-    started = 0
-    waited = 0
-    reconnections = 0
+    handshakes.merge(other.handshakes)
   }
 }

@@ -24,6 +24,7 @@ enum BenchText {
     text += row(
       "own cost", "\(BenchFormat.duration(result.cpuNanosecondsPerRequest)) CPU a response",
       "at work \(BenchFormat.share(result.busyShare)) of the time")
+    if plan.isSecure { text += handshakes(result) }
     if total.reconnections > 0 { text += row("reconnected", "\(BenchFormat.count(total.reconnections)) times") }
     text += latency(total.latency, isOpenLoop: plan.rate != nil)
     for warning in result.warnings { text += "\nnote: \(warning)" }
@@ -33,6 +34,8 @@ enum BenchText {
   /// What was done, in one line or two.
   static func headline(_ plan: BenchPlan) -> String {
     var parts = ["\(BenchFormat.count(UInt64(plan.connections))) connection\(plan.connections == 1 ? "" : "s")"]
+    if plan.streams > 1 { parts[0] += " of \(plan.streams) streams" }
+    if plan.isMultiplexed { parts.append(plan.isSecure ? "HTTP/2 over TLS" : "HTTP/2 in cleartext") }
     parts.append("\(plan.threads) thread\(plan.threads == 1 ? "" : "s")")
     parts.append(plan.rate.map { "open loop at \(BenchFormat.count($0))/s" } ?? "closed loop")
     switch plan.extent {
@@ -48,6 +51,20 @@ enum BenchText {
     let places =
       plan.targets.count == 1 ? plan.targets[0].url : "\(plan.targets[0].url) and \(plan.targets.count - 1) more"
     return "\(places)\n\(parts.joined(separator: ", "))"
+  }
+
+  private static func handshakes(_ result: BenchResult) -> String {
+    let found = result.total.handshakes
+    var text = row(
+      "handshakes", "\(BenchFormat.count(found.completed))",
+      result.plan.keepsAlive ? "" : "\(BenchFormat.count(result.handshakeRate))/s",
+      found.failed > 0 ? "\(BenchFormat.count(found.failed)) failed" : "")
+    for (name, times) in [("full", found.full), ("resumed", found.resumed)] where times.count > 0 {
+      text += row(
+        "  \(name)", "\(BenchFormat.count(times.count))", "p50 \(BenchFormat.duration(times.value(atPercentile: 50)))",
+        "p99 \(BenchFormat.duration(times.value(atPercentile: 99)))", "max \(BenchFormat.duration(times.maximum))")
+    }
+    return text
   }
 
   /// The statuses that occurred: `200 × 1,234  503 × 5`.

@@ -7,9 +7,10 @@ extension Verb {
   /// `sluice bench`
   static let bench = Verb(
     "bench", "[OPTIONS] URL…",
-    summary: "load generator",
+    summary: "load generator for HTTP/1.1 and HTTP/2, with or without TLS",
     description: """
-      Sends requests over http and unix sockets (http://host:port/path, unix:/socket:/path) and measures to the last byte.
+      Sends requests over TCP, TLS and unix sockets (http://host:port/path, https://…, unix:/socket:/path), as HTTP/1.1 or
+      HTTP/2, and measures to the last byte.
       Without --rate every connection sends its next request when it has its answer (closed loop). With --rate requests
       are due at even intervals whatever the server does, and latency counts from when they were due (open loop).
       Several URLs are asked in turn; with --compare each is a target of its own, measured in rounds, one after the other, and
@@ -33,7 +34,13 @@ extension Verb {
       Option(
         "--key-header", value: "NAME", "the field that carries the key (X-API-Key); `Authorization: Bearer` works too"),
       Option("--unix-socket", value: "PATH", "connect there whatever the URLs say"),
-      Option("--no-keepalive", "a new connection for every request"),
+      Option("--no-keepalive", "a new connection for every request; over https, a handshake each"),
+      Option("--h2", "HTTP/2 over TLS, which the server must choose (ALPN)"),
+      Option("--h2c", "HTTP/2 in cleartext, with prior knowledge"),
+      Option("--streams", value: "N", "--h2, --h2c: so many requests at a time on a connection (1)"),
+      Option("--ca", value: "FILE", "trust these authorities (PEM) in place of the system's"),
+      Option("--insecure", "-k", "do not verify certificates"),
+      Option("--no-resume", "a full handshake for every connection"),
       Option("--pipeline", value: "N", "send so many requests at once on a connection (1)"),
       Option("--json", value: "FILE|-", "write the result as JSON, to standard output with -"),
       Option("--html", value: "FILE", "write the result as one HTML page with plots"),
@@ -45,6 +52,7 @@ extension Verb {
       "sluice bench http://127.0.0.1:8080/v1/orders",
       "sluice bench -c 200 -R 20000 -w 2s -d 30s --html result.html http://127.0.0.1:8080/v1/orders",
       "sluice bench --compare --rounds 5 -d 4s http://127.0.0.1:8080/orders http://127.0.0.1:8081/orders",
+      "sluice bench --h2 --streams 10 --ca ca.pem https://api.example:8443/v1/orders",
       "sluice bench -n 100000 --keys keys.txt --key-header X-API-Key --json - http://127.0.0.1:8080/v1/orders",
     ],
     run: { (arguments) throws(UsageError) in try BenchCommand.run(arguments) })
@@ -145,7 +153,8 @@ enum BenchCommand {
       let address: SocketAddress
       if let found = socket ?? known[url.place] { address = found } else { address = try resolve(url.place) }
       known[url.place] = address
-      targets.append(BenchTarget(url: url.text, address: address, authority: url.authority, target: url.target))
+      let place = BenchPlace(address, serverName: url.serverName)
+      targets.append(BenchTarget(url: url.text, place: place, authority: url.authority, target: url.target))
     }
     var plan = BenchPlan(
       targets: targets, requests: targets.map { shape.request(for: $0.authority, target: $0.target) })
@@ -154,6 +163,7 @@ enum BenchCommand {
     plan.keys = keys
     plan.keepsAlive = shape.keepsAlive
     try readNumbers(arguments, into: &plan)
+    try BenchSecurity.read(arguments, into: &plan)
     return plan
   }
 
@@ -175,7 +185,7 @@ enum BenchCommand {
     } else if let length {
       plan.extent = .nanoseconds(length)
     }
-    let least = max(plan.threads, plan.addresses.count)
+    let least = max(plan.threads, plan.places.count)
     if plan.connections < least {
       throw UsageError(
         "--connections \(plan.connections): every thread and every address needs one; give at least \(least)")

@@ -1,4 +1,5 @@
 import Core
+import Crypto
 import Net
 import Synchronization
 
@@ -6,13 +7,15 @@ extension Verb {
   /// `sluice echo`
   static let echo = Verb(
     "echo", "[OPTIONS]",
-    summary: "a small upstream for trials",
+    summary: "a small upstream for trials: HTTP, gRPC, WebSocket",
     description: """
       Answers every request with its description as JSON, or with a fixed body. Some paths mean something:
         /status/NNN  that status                /bytes/N    N bytes         /echo   the request's body, streamed back
         /delay/MS    answers so much later      /chunked/N  N bytes, chunked   /close  ends in the middle of the body
         /events      a server-sent event a second (/events/MS: every MS milliseconds)
-      An Upgrade is accepted on any path: WebSocket messages, or else plain bytes, are sent back.
+      An Upgrade is accepted on any path: WebSocket messages, or else plain bytes, are sent back. HTTP/2 is spoken to whoever
+      begins with it, and TLS where there is a certificate, all on one port. Over HTTP/2 any call of gRPC gets each of its
+      messages back as it comes, and one of a method called Collect all of them as one, in the end.
       """,
     options: [
       Option(
@@ -24,9 +27,14 @@ extension Verb {
       Option("--status", value: "NNN", "answer with that status (200)"),
       Option("--delay", value: "TIME", "answer so much later"),
       Option("--chunked", "send bodies in chunks"),
+      Option("--tls-cert", value: "FILE", "speak TLS too, with this certificate and its chain (PEM)"),
+      Option("--tls-key", value: "FILE", "the certificate's key (PEM)"),
       Option("--quiet", "-q", "do not print where it listens"),
     ],
-    examples: ["sluice echo --address 127.0.0.1:9001", "sluice echo --address unix:/tmp/echo.sock --body-bytes 1024"],
+    examples: [
+      "sluice echo --address 127.0.0.1:9001", "sluice echo --address unix:/tmp/echo.sock --body-bytes 1024",
+      "sluice echo --address 127.0.0.1:9443 --tls-cert server.pem --tls-key server.key",
+    ],
     run: { (arguments) throws(UsageError) in try EchoCommand.run(arguments) })
 }
 
@@ -76,8 +84,37 @@ enum EchoCommand {
     } else if arguments.has("--plain") {
       settings.fixedBody = Array("ok\n".utf8)
     }
+    try readSecurity(arguments, into: &settings)
     return settings
   }
+
+  private static func readSecurity(_ arguments: Arguments, into settings: inout EchoSettings) throws(UsageError) {
+    guard let certificate = arguments.value("--tls-cert"), let key = arguments.value("--tls-key") else {
+      if arguments.value("--tls-cert") != nil { throw UsageError("--tls-cert needs its key; give --tls-key FILE") }
+      if arguments.value("--tls-key") != nil { throw UsageError("--tls-key needs a certificate; give --tls-cert FILE") }
+      return
+    }
+    let texts = (try pem(certificate, "--tls-cert"), try pem(key, "--tls-key"))
+    do throws(TLSFault) {
+      var options = TLSServerSettings(credentials: [try TLSCredential(certificate: texts.0, key: texts.1)])
+      options.protocols = ["h2", "http/1.1"]
+      settings.security = try TLSServerContext(options)
+    } catch {
+      throw UsageError("--tls-cert \(certificate): \(error.message)")
+    }
+    settings.tickets = TLSTicketKeys(seeds: [SecureRandom.bytes(TLSTicketKeys.seedBytes)])
+  }
+
+  private static func pem(_ path: String, _ option: String) throws(UsageError) -> [UInt8] {
+    do throws(Console.FileError) {
+      return try Console.read(path, limit: pemLimit)
+    } catch {
+      throw UsageError("\(option): \(error.message)")
+    }
+  }
+
+  /// The most bytes of a certificate's file.
+  private static let pemLimit = 1 << 20
 
   private static func serve(
     _ settings: EchoSettings, _ address: SocketAddress, threads: Int, isQuiet: Bool
@@ -85,21 +122,25 @@ enum EchoCommand {
     let stops = try Mailbox<Void>()
     Signals.watch([.interrupt, .terminate]) { _ in stops.send(()) }
     let control = try EventLoop()
-    // The port is taken here once, so that a free one is known before the threads share it.
-    let place = try control.listen(address, ListenOptions(), token: 0)
-    let bound = control.localAddress(of: place) ?? address
-    let chosen = if case .unix = address { address } else { bound }
+    // A free port is taken here once, so that it is known before the threads share it. Nobody else knows it until then: who
+    // connected to this listener would be dropped with it.
+    var (chosen, place) = (address, Socket?.none)
+    if case .ip(_, port: 0) = address {
+      let taken = try control.listen(address, ListenOptions(), token: 0)
+      chosen = control.localAddress(of: taken) ?? address
+      place = taken
+    }
     var settings = settings
     settings.name = chosen.description
     var orders: [Mailbox<EchoOrder>] = []
     for _ in 0..<threads { orders.append(try Mailbox()) }
     let ready = try Mailbox<NetworkError?>()
     let running = orders.enumerated().map { [settings] index, mailbox in
-      OSThread.spawn(name: "echo \(index)") { work(settings, chosen, mailbox, ready) }
+      OSThread.spawn(name: "echo \(index)") { [chosen] in work(settings, chosen, mailbox, ready) }
     }
     var start = Start(threads: threads)
     try EventLoop().run(&start, mailbox: ready)
-    control.close(place, reset: false)
+    if let place { control.close(place, reset: false) }
     if let failure = start.failure {
       for mailbox in orders { mailbox.send(.stop) }
       for thread in running { thread.join() }

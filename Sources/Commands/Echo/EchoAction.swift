@@ -69,6 +69,22 @@ extension RawSpan {
     return true
   }
 
+  /// Whether the last of these are the bytes of `text`.
+  func hasSuffix(_ text: StaticString) -> Bool {
+    let start = byteCount - text.utf8CodeUnitCount
+    return start >= 0 && extracting(start..<byteCount).equals(text)
+  }
+
+  /// Whether these are the bytes of `text`, letters in either case; `text` has lower case and digits.
+  func equals(lowercase text: StaticString) -> Bool {
+    guard byteCount == text.utf8CodeUnitCount else { return false }
+    for index in 0..<byteCount {
+      // As above.
+      if unsafe byte(index) | 0x20 != text.utf8Start[index] { return false }
+    }
+    return true
+  }
+
   /// The number that these bytes are in decimal, of at most 15 digits; nil for anything else.
   var decimal: Int64? {
     guard (1...15).contains(byteCount) else { return nil }

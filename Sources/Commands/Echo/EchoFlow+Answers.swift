@@ -75,6 +75,10 @@ extension EchoFlow {
       slots[index].produceLeft = count
       slots[index].phase = .produce
       if slots[index].method == .head { endAnswer(index) }
+    case .echo where slots[index].isCall:
+      EchoReply.endCall(slots[index].call, collected: drafts[index], into: output)
+      drafts[index] = nil
+      endAnswer(index)
     case .echo:
       if slots[index].isChunked && slots[index].method != .head { output.append("0\r\n\r\n") }
       endAnswer(index)

@@ -27,7 +27,7 @@ extension EchoFlow {
   /// Takes one step; false where only an event can bring the next.
   private mutating func advance(_ index: Int) -> Bool {
     switch slots[index].phase {
-    case .unused, .closing: return false
+    case .unused, .closing, .carrier: return false
     case .produce:
       produce(index)
       return true

@@ -1,5 +1,6 @@
 import Core
 import HTTP
+import Net
 
 // Reading requests.
 extension EchoFlow {
@@ -21,12 +22,36 @@ extension EchoFlow {
           buffer.consume(consumed)
           slots[index].phase = .closing
         }
-      case .unused, .waiting, .produce, .events, .closing: return
+      case .unused, .waiting, .produce, .events, .closing, .carrier: return
       }
     }
   }
 
+  /// Finds out what a connection speaks; false where that is not HTTP/1.1, or not known yet.
+  private mutating func readFirst(_ index: Int, _ buffer: ByteBuffer) -> Bool {
+    guard world.canSecure(slots[index].socket) else {
+      slots[index].isFresh = false
+      return true
+    }
+    if buffer[0] == Self.tlsHandshake, let context = settings.security {
+      world.secure(slots[index].socket, context, received: buffer.bytes, HandshakeLimits())
+      buffer.removeAll()
+      return false
+    }
+    guard let isHTTP2 = HTTP2Connection.isPreface(buffer.bytes) else { return false }
+    slots[index].isFresh = false
+    guard isHTTP2 else { return true }
+    world.multiplex(slots[index].socket, received: buffer.bytes)
+    buffer.removeAll()
+    slots[index].phase = .carrier
+    return false
+  }
+
+  /// The type of the record that a client of TLS begins with (RFC 8446 section 5.1).
+  private static var tlsHandshake: UInt8 { 22 }
+
   private mutating func readHead(_ index: Int, _ buffer: ByteBuffer) -> Bool {
+    if slots[index].isFresh, !readFirst(index, buffer) { return false }
     switch head.parse(buffer, limits: limits) {
     case .incomplete: return false
     case .refused(let fault):
@@ -48,10 +73,17 @@ extension EchoFlow {
     slots[index].action = action
     slots[index].method = head.method
     slots[index].isHTTP10 = head.isHTTP10
-    slots[index].keepsAlive = head.keepsAlive && stopAt == .never
+    slots[index].keepsAlive = head.keepsAlive && stopAt == .never && !slots[index].isStream
     slots[index].framing = head.framing
     slots[index].bodyCount = 0
-    if let upgrade = head.upgrade, head.framing == .none {
+    if slots[index].isStream, head.method == .post, let field = head.firstIndex(of: .contentType),
+      GRPC.isCall(contentType: head.value(of: field))
+    {
+      beginCall(index, contentType: field)
+      return
+    }
+    // Nobody speaks HTTP/2 by an Upgrade any more (RFC 9113 section 3.1): that is for whoever knows it.
+    if let upgrade = head.upgrade, head.framing == .none, !head.bytes(upgrade).equals(lowercase: "h2c") {
       switchProtocols(index, upgrade)
       return
     }
@@ -63,10 +95,18 @@ extension EchoFlow {
     if case .describe = action, fixed == nil {
       let draft = drafts[index] ?? ByteBuffer(capacity: 512)
       draft.removeAll()
-      EchoReply.describe(head, server: settings.name, into: draft)
+      EchoReply.describe(
+        head, isStream: slots[index].isStream, tls: world.facts(of: slots[index].socket), server: settings.name,
+        into: draft)
       drafts[index] = draft
     }
-    switch head.framing {
+    expectBody(index)
+    if action == .echo { beginEcho(index) }
+    endBodyIfEmpty(index)
+  }
+
+  private mutating func expectBody(_ index: Int) {
+    switch slots[index].framing {
     case .length(let length):
       slots[index].bodyLeft = length
       slots[index].phase = .discard
@@ -75,9 +115,30 @@ extension EchoFlow {
       slots[index].phase = .discard
     case .none, .untilClose: break
     }
-    if action == .echo { beginEcho(index) }
-    let isEmpty = head.framing == .none || head.framing == .length(0)
-    if isEmpty { endBody(index) }
+  }
+
+  private mutating func endBodyIfEmpty(_ index: Int) {
+    if slots[index].framing == .none || slots[index].framing == .length(0) { endBody(index) }
+  }
+
+  /// Answers a call of gRPC: its messages go back as they come, in whatever encoding they have, or together in the end.
+  private mutating func beginCall(_ index: Int, contentType: Int) {
+    slots[index].action = .echo
+    slots[index].isCall = true
+    slots[index].call = EchoCall()
+    slots[index].isChunked = true
+    output.append("HTTP/1.1 200 OK\r\nContent-Type: ")
+    output.append(head.value(of: contentType))
+    let encoding = Array("grpc-encoding".utf8)
+    if let field = head.firstIndex(named: RawSpan(encoding)) {
+      output.append("\r\nGrpc-Encoding: ")
+      output.append(head.value(of: field))
+    }
+    output.append("\r\nTransfer-Encoding: chunked\r\n\r\n")
+    if head.bytes(head.path).hasSuffix("/Collect") { drafts[index] = ByteBuffer(capacity: 1024) }
+    expectBody(index)
+    slots[index].phase = .echo
+    endBodyIfEmpty(index)
   }
 
   private mutating func beginEcho(_ index: Int) {
@@ -122,7 +183,10 @@ extension EchoFlow {
   /// Uses `count` body bytes behind `skip` bytes of framing.
   private mutating func take(_ index: Int, _ buffer: ByteBuffer, skip: Int, count: Int) {
     slots[index].bodyCount += Int64(count)
-    if slots[index].phase == .echo && count > 0 && slots[index].method != .head {
+    if slots[index].isCall {
+      slots[index].call.read(buffer.bytes.extracting(skip..<skip + count), collecting: drafts[index])
+    }
+    if slots[index].phase == .echo && drafts[index] == nil && count > 0 && slots[index].method != .head {
       if slots[index].isChunked {
         output.append(hexadecimal: UInt64(count))
         output.append("\r\n")
@@ -137,11 +201,7 @@ extension EchoFlow {
   private mutating func switchProtocols(_ index: Int, _ upgrade: ByteRange) {
     let head = head
     let name = head.bytes(upgrade)
-    var isWebSocket = name.byteCount == 9
-    if isWebSocket {
-      for (offset, byte) in "websocket".utf8.enumerated() where name.byte(offset) | 0x20 != byte { isWebSocket = false }
-    }
-    guard isWebSocket else {
+    guard name.equals(lowercase: "websocket") else {
       output.append("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: ")
       output.append(name)
       output.append("\r\n\r\n")

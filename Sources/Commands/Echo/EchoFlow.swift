@@ -1,9 +1,14 @@
 // One thread of the upstream for trials.
 //
+// One port takes whatever comes: the first bytes of a connection say whether it is HTTP/1.1, HTTP/2 with prior knowledge or
+// TLS, and what TLS agrees on says the rest. A stream of HTTP/2 is a connection with one request on it, which it has from the
+// transport below; the connection itself only accepts them.
+//
 // For every connection one rule holds: while something is unsent, nothing is read and nothing is made up. So a slow
 // client stops its own connection and costs at most one block of memory. An idle connection owns no buffer.
 import Core
 import HTTP
+import Net
 
 /// What the main thread tells a serving one.
 enum EchoOrder: Sendable {
@@ -11,10 +16,13 @@ enum EchoOrder: Sendable {
   case stop
 }
 
-struct EchoFlow<W: World>: ~Copyable, EventHandler {
+struct EchoFlow<Base: World>: ~Copyable, EventHandler {
   typealias Message = EchoOrder
 
   static var listenerToken: UInt64 { UInt64.max - 1 }
+  /// What tokens of the transport begin with; those of connections begin with three bits of zero.
+  private static var transportMark: UInt64 { 4 << 61 }
+  private static var generationMask: UInt32 { 0x1fff_ffff }
   static var receiveLimit: Int { 65_536 }
   /// Bytes gathered before they are sent, and made up at a time.
   static var blockBytes: Int { 65_536 }
@@ -25,7 +33,7 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
   /// How long accepting rests when descriptors have run out.
   static var exhaustedNanoseconds: Int64 { 50_000_000 }
 
-  let world: W
+  let world: Transport<Base>
   let settings: EchoSettings
   let listener: Socket
   let limits = HeadLimits()
@@ -48,9 +56,11 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
   var isRunning = true
 
   /// Serves what `world` accepts on `listener`, which was opened with ``listenerToken``.
-  init(_ settings: EchoSettings, world: W, listener: Socket) {
+  init(_ settings: EchoSettings, world base: Base, listener: Socket) {
     self.settings = settings
-    self.world = world
+    world = Transport(base: base, tokenMark: Self.transportMark)
+    world.http2Options.concurrentStreams = EchoSettings.streamLimit
+    world.setTickets(settings.tickets)
     self.listener = listener
     wheel = TimerWheel(now: world.now)
     block = ByteBuffer(capacity: Self.blockBytes)
@@ -70,6 +80,7 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
       switch slots[index].phase {
       case .head where inboxes[index]?.isEmpty ?? true: close(index)
       case .events, .tunnel, .webSocket: close(index)
+      case .carrier: world.drain(slots[index].socket, atOnce: true)
       default: slots[index].keepsAlive = false
       }
     }
@@ -80,8 +91,17 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
       accept()
       return
     }
+    if token & Self.transportMark != 0 {
+      if let event = world.ready(token: token, readiness) { ready(token: event.token, event.readiness) }
+      return
+    }
     let index = Int(token & 0xffff_ffff)
-    guard index < slots.count, slots[index].generation == UInt32(token >> 32) else { return }
+    guard index < slots.count, slots[index].generation & Self.generationMask == UInt32(token >> 32) else { return }
+    if slots[index].isFresh, world.isMultiplexed(slots[index].socket) { slots[index].phase = .carrier }
+    if slots[index].phase == .carrier {
+      carry(index)
+      return
+    }
     if readiness.contains(.broken) {
       close(index)
       return
@@ -92,6 +112,12 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
   }
 
   mutating func endTurn() -> Instant {
+    while let event = world.nextEvent() { ready(token: event.token, event.readiness) }
+    let next = endOwnTurn()
+    return min(next, world.endTurn())
+  }
+
+  private mutating func endOwnTurn() -> Instant {
     let now = world.now
     while let slot = wheel.pop(now: now) { wake(Int(slot)) }
     if !again.isEmpty {
@@ -115,7 +141,7 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
         return
       }
       switch world.accept(listener) {
-      case .accepted(let socket, peer: _): admit(socket)
+      case .accepted(let socket, peer: _): admit(world.adopt(socket), isStream: false)
       case .wouldBlock: return
       case .failed: continue
       case .exhausted:
@@ -125,7 +151,22 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
     }
   }
 
-  private mutating func admit(_ socket: Socket) {
+  /// Takes the streams that a client has opened, and lets the connection go where no more will come.
+  private mutating func carry(_ index: Int) {
+    slots[index].isFresh = false
+    while let socket = world.acceptStream(on: slots[index].socket) {
+      if unused.isEmpty && slots.count >= EchoSettings.connectionLimit {
+        world.close(socket, reset: true)
+      } else {
+        handle(admit(socket, isStream: true))
+      }
+    }
+    if world.isOver(slots[index].socket) { close(index) }
+  }
+
+  /// Gives a slot to a connection, or to a stream, whose request can be read at once.
+  @discardableResult
+  private mutating func admit(_ socket: Socket, isStream: Bool) -> Int {
     let index: Int
     if let free = unused.popLast() {
       index = Int(free)
@@ -141,11 +182,15 @@ struct EchoFlow<W: World>: ~Copyable, EventHandler {
     slots[index].generation = generation
     slots[index].phase = .head
     slots[index].socket = socket
+    slots[index].isStream = isStream
+    slots[index].isFresh = !isStream
+    slots[index].isReadable = isStream
     do throws(NetworkError) {
-      try world.register(socket, token: UInt64(generation) << 32 | UInt64(index))
+      try world.register(socket, token: UInt64(generation & Self.generationMask) << 32 | UInt64(index))
     } catch {
       close(index)
     }
+    return index
   }
 
   mutating func close(_ index: Int) {

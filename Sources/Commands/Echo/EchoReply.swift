@@ -1,4 +1,5 @@
 import Core
+import Crypto
 import HTTP
 
 /// Writes response heads and the description of a request.
@@ -34,6 +35,25 @@ enum EchoReply {
     buffer.append("\r\n")
   }
 
+  /// Ends the answer to a call of gRPC: with what was collected as one message, and the trailers that say how it went.
+  static func endCall(_ call: EchoCall, collected: ByteBuffer?, into buffer: ByteBuffer) {
+    let outcome = call.outcome(isCollected: collected != nil)
+    if let collected, outcome == .whole {
+      buffer.append(hexadecimal: UInt64(collected.count + 5))
+      buffer.append("\r\n\0")
+      for shift in [24, 16, 8, 0] { buffer.append(UInt8(truncatingIfNeeded: collected.count >> shift)) }
+      buffer.append(collected.bytes)
+      buffer.append("\r\n")
+    }
+    buffer.append("0\r\ngrpc-status: ")
+    buffer.append(decimal: outcome.rawValue)
+    if outcome != .whole {
+      buffer.append("\r\ngrpc-message: ")
+      buffer.append(outcome.message)
+    }
+    buffer.append("\r\n\r\n")
+  }
+
   static func reason(_ status: Int) -> StaticString {
     switch status {
     case 200: "OK"
@@ -57,7 +77,9 @@ enum EchoReply {
 
   /// The description of a request up to the length of its body, which is known only when all of it has come. Field
   /// names are in lower case; values of repeated fields are joined as RFC 9110 section 5.3 allows.
-  static func describe(_ head: RequestHead, server: String, into buffer: ByteBuffer) {
+  static func describe(
+    _ head: RequestHead, isStream: Bool, tls: TLSFacts?, server: String, into buffer: ByteBuffer
+  ) {
     var json = JSONWriter(buffer)
     json.beginObject()
     json.key("server")
@@ -71,7 +93,18 @@ enum EchoReply {
     json.key("query")
     json.string(head.bytes(head.query))
     json.key("version")
-    json.literal(head.isHTTP10 ? "1.0" : "1.1")
+    json.literal(isStream ? "2" : head.isHTTP10 ? "1.0" : "1.1")
+    if let tls {
+      json.key("tls")
+      json.beginObject()
+      json.key("version")
+      json.literal(tls.version == .tls13 ? "1.3" : "1.2")
+      json.key("resumed")
+      json.bool(tls.isResumed)
+      json.key("serverName")
+      if let name = tls.serverName { json.string(name) } else { json.null() }
+      json.endObject()
+    }
     var names: [String] = []
     var values: [String: String] = [:]
     for index in 0..<head.fieldCount {
@@ -94,7 +127,7 @@ enum EchoReply {
     json.key("bodyBytes")
   }
 
-  /// Completes what ``describe(_:server:into:)`` began.
+  /// Completes what ``describe(_:isStream:tls:server:into:)`` began.
   static func endDescription(bodyBytes: Int64, into buffer: ByteBuffer) {
     buffer.append(decimal: bodyBytes)
     buffer.append("}\n")

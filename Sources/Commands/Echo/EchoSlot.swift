@@ -1,4 +1,5 @@
 import Core
+import Crypto
 import HTTP
 
 /// One connection of the upstream for trials; plain data in the flow's slab.
@@ -18,6 +19,8 @@ struct EchoSlot: BitwiseCopyable {
     case events
     /// After a 101: bytes are sent back as they come, or as WebSocket frames.
     case tunnel, webSocket
+    /// Speaks HTTP/2: its streams have slots of their own.
+    case carrier
     /// What is unsent is still sent, nothing more is read.
     case closing
   }
@@ -30,6 +33,13 @@ struct EchoSlot: BitwiseCopyable {
   var isReadable = false
   /// Whether the peer has ended its stream, although we may not have read that far.
   var peerEnded = false
+  /// Whether nothing has been read of it: it may still turn out to speak TLS or HTTP/2.
+  var isFresh = false
+  /// Whether it is a stream of a connection, which carries one request.
+  var isStream = false
+  /// Whether the request is a call of gRPC, and how much of its messages has come.
+  var isCall = false
+  var call = EchoCall()
   var action = EchoAction.refuse
   var method = Method.get
   var isHTTP10 = false
@@ -55,12 +65,17 @@ struct EchoSettings: Sendable {
   static let connectionLimit = 65_536
   /// The largest fixed body: it is held in memory.
   static let bodyLimit = 64 << 20
+  /// Streams that a client may have open on one connection.
+  static let streamLimit = 256
 
   var status = 200
   var delayMilliseconds: Int64 = 0
   var isChunked = false
   /// The body of every answer that has no other meaning; nil for a description of the request.
   var fixedBody: [UInt8]?
+  /// How connections are secured whose clients want that, and what session tickets are sealed with; nil where none are.
+  var security: TLSServerContext?
+  var tickets: TLSTicketKeys?
   /// How the answering server calls itself.
   var name = ""
 }

@@ -36,7 +36,7 @@ extension Verb {
         throw AdminClient.Failure(message: "the answer of \(client.place) is not JSON")
       }
       let text = hasCluster ? StatusText(cluster: cluster) : StatusText(node: node, at: client.place)
-      Console.output(text.text + StatusText.shadows(node))
+      Console.output(text.text + StatusText.certificates(node) + StatusText.shadows(node))
       return text.isWhole ? .done : .failed
     } catch {
       Console.error("sluice status: \(error.message)\n")
@@ -90,6 +90,17 @@ struct StatusText {
     text =
       table.text
       + "no cluster: the node acts on its own file; with a store and cluster.secret nodes share revisions, keys and revocations\n"
+  }
+
+  /// The certificates that the node shows for which their authorities have said nothing of use.
+  static func certificates(_ root: JSONValue) -> String {
+    (root["certificates"]?.elements ?? []).compactMap { certificate in
+      guard let staple = certificate["staple"], let fault = staple["fault"]?.string else { return nil }
+      let rest =
+        staple["present"]?.bool == true
+        ? "the last one holds until \(staple["expires"]?.string ?? "it is replaced")" : "none is shown"
+      return "\(certificate["certificate"]?.string ?? "") here: no OCSP response: \(fault); \(rest)\n"
+    }.joined()
   }
 
   /// What policies in shadow have decided on the node that `/v1/status` is of.

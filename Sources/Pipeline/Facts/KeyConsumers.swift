@@ -3,16 +3,17 @@ import Core
 /// The consumers of a cluster's keys, by numbers that stay theirs as long as the process lives. A value; what has been
 /// filled is shared by all copies, and nothing is ever taken out.
 ///
-/// Some 8 bytes each and its name: a million developers with a key each must fit.
+/// Some 7 bytes each and its name: a million developers with a key each must fit.
 struct KeyConsumers: Sendable {
-  private static let chunkBits = 10
+  /// Names of 512 consumers have 64 KiB at most, so that sixteen bits tell where one begins.
+  private static let chunkBits = 9
   private static let chunkMask = 1 << chunkBits - 1
 
-  /// A thousand consumers.
+  /// Five hundred consumers.
   private struct Chunk: Sendable {
-    /// Where each name begins in ``bytes``, and where the last one ends.
-    var starts: ContiguousArray<UInt32> = []
-    var bytes: ContiguousArray<UInt8> = []
+    /// Where each name begins in ``bytes``.
+    private var starts: ContiguousArray<UInt16> = []
+    private(set) var bytes: ContiguousArray<UInt8> = []
     /// The profile of all; of the first one where they have several.
     private var profile: UInt32 = 0
     /// Empty as long as all have the same.
@@ -20,23 +21,27 @@ struct KeyConsumers: Sendable {
 
     /// With room for names of so many bytes: growing leaves holes between the chunks, as large as these.
     init(room: Int) {
-      starts.reserveCapacity(chunkMask + 2)
+      starts.reserveCapacity(chunkMask + 1)
       bytes.reserveCapacity(room)
-      starts.append(0)
+    }
+
+    func range(_ place: Int) -> Range<Int> {
+      Int(starts[place])..<(place + 1 < starts.count ? Int(starts[place + 1]) : bytes.count)
     }
 
     func profile(_ place: Int) -> UInt32 { profiles.isEmpty ? profile : profiles[place] }
 
     mutating func append(_ name: [UInt8], _ profile: UInt32) {
-      let count = starts.count - 1
+      precondition(name.count <= IssuedKey.nameBytes, "a name that nobody checked")
+      let count = starts.count
       if count == 0 { self.profile = profile }
       if profiles.isEmpty && profile != self.profile {
         profiles.reserveCapacity(chunkMask + 1)
         profiles.append(contentsOf: repeatElement(self.profile, count: count))
       }
       if !profiles.isEmpty { profiles.append(profile) }
+      starts.append(UInt16(bytes.count))
       bytes.append(contentsOf: name)
-      starts.append(UInt32(bytes.count))
       if count == chunkMask && bytes.capacity - bytes.count > bytes.count / 8 {
         // Full: without the room for more.
         var exact: ContiguousArray<UInt8> = []
@@ -45,6 +50,9 @@ struct KeyConsumers: Sendable {
         bytes = exact
       }
     }
+
+    /// With what the allocator needs for each array.
+    var byteCount: Int { starts.capacity * 2 + profiles.capacity * 4 + bytes.capacity + 128 }
   }
 
   private var chunks: ContiguousArray<Chunk> = []
@@ -67,7 +75,7 @@ struct KeyConsumers: Sendable {
   func withName<Result>(of index: Int32, _ body: (RawSpan) -> Result) -> Result {
     let place = Int(index) & Self.chunkMask
     let chunk = Int(index) >> Self.chunkBits
-    let range = Int(chunks[chunk].starts[place])..<Int(chunks[chunk].starts[place + 1])
+    let range = chunks[chunk].range(place)
     let bytes = chunks[chunk].bytes
     // Bytes have no padding.
     return body(unsafe bytes.span.bytes.extracting(range))
@@ -105,7 +113,7 @@ struct KeyConsumers: Sendable {
 
   /// Bytes of memory, as far as they grow with the number of consumers.
   var byteCount: Int {
-    chunks.reduce(0) { $0 + ($1.starts.capacity + $1.profiles.capacity) * 4 + $1.bytes.capacity + 128 }
+    chunks.reduce(0) { $0 + $1.byteCount }
   }
 
   /// Gives consumers their numbers; kept by whoever adds, four to eight bytes for each.

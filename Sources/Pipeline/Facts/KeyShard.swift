@@ -1,11 +1,25 @@
 import Core
 
-/// Some keys whose mixes have the same first bits, sorted by them, in one piece of memory: first all mixes, then the entries.
-/// Immutable.
+/// Some keys whose mixes have the same first bits, sorted by them, in one piece of memory: first the keys, each in a line of
+/// the cache, then a byte for each. Immutable.
+///
+/// Mixes are spread evenly, so that one of five hundred lies some eleven places from where its own bits say. The bytes tell
+/// how far off those begin that belong to a place; what is fetched from memory then is the line of the key, and no other.
 ///
 /// `@unchecked`: the memory belongs to it alone and is not changed once it has been made.
 @safe
 final class KeyShard: @unchecked Sendable {
+  /// A key with its mix.
+  struct Key: BitwiseCopyable {
+    var mix: UInt64
+    var entry: IssuedKeys.Entry
+  }
+
+  /// What a key takes: a line of the cache.
+  private static let stride = 64
+  /// The byte of a place whose keys begin further before it than a byte can tell: they are looked for from the first one on.
+  private static let farBefore = Int8.min
+
   /// Where a shard lies; valid as long as the shard is.
   @safe
   struct Place: @unchecked Sendable, BitwiseCopyable {
@@ -15,71 +29,80 @@ final class KeyShard: @unchecked Sendable {
     @inline(__always)
     fileprivate func mix(_ index: Int) -> UInt64 {
       // Below `count`, as all callers see to.
-      unsafe memory.load(fromByteOffset: index &* 8, as: UInt64.self)
+      unsafe memory.load(fromByteOffset: index &* KeyShard.stride, as: UInt64.self)
     }
 
     @inline(__always)
-    func entry(_ index: Int) -> IssuedKeys.Entry {
-      unsafe memory.load(
-        fromByteOffset: count &* 8 &+ index &* MemoryLayout<IssuedKeys.Entry>.stride, as: IssuedKeys.Entry.self)
+    fileprivate func key(_ index: Int) -> Key {
+      unsafe memory.load(fromByteOffset: index &* KeyShard.stride, as: Key.self)
     }
 
-    /// The index of a mix; −1 where there is none. `bits` are those that all mixes here have in common.
+    /// Which place a mix belongs to. `bits` are those that all mixes here have in common.
     @inline(__always)
-    func index(of mix: UInt64, sharing bits: Int) -> Int {
-      // Mixes are spread evenly, so it lies about here: some steps off.
-      var index = Int(truncatingIfNeeded: (mix &<< UInt64(bits)).multipliedFullWidth(by: UInt64(count)).high)
+    fileprivate func place(of mix: UInt64, sharing bits: Int) -> Int {
+      Int(truncatingIfNeeded: (mix &<< UInt64(bits)).multipliedFullWidth(by: UInt64(count)).high)
+    }
+
+    /// Where to begin to look for a mix; has what lies there fetched from memory, without waiting for it.
+    @inline(__always)
+    func start(of mix: UInt64, sharing bits: Int) -> Int {
+      guard count > 0 else { return 0 }
+      let place = place(of: mix, sharing: bits)
+      // A place is below `count`, for which there are bytes behind the keys.
+      let offset = unsafe memory.load(fromByteOffset: count &* KeyShard.stride &+ place, as: Int8.self)
+      let start = offset == KeyShard.farBefore ? 0 : place &+ Int(offset)
+      unsafe prefetch(memory + start &* KeyShard.stride)
+      unsafe prefetch(memory + (start &+ 1) &* KeyShard.stride)
+      return start
+    }
+
+    /// The entry of a mix, which is looked for from its start on; nil where there is none.
+    @inline(__always)
+    func entry(of mix: UInt64, from start: Int) -> IssuedKeys.Entry? {
+      var index = start
       while index < count && self.mix(index) < mix { index &+= 1 }
-      while index > 0 && self.mix(index &- 1) >= mix { index &-= 1 }
-      return index < count && self.mix(index) == mix ? index : -1
-    }
-
-    /// The entry of a mix; nil where there is none.
-    @inline(__always)
-    func entry(of mix: UInt64, sharing bits: Int) -> IssuedKeys.Entry? {
-      let index = index(of: mix, sharing: bits)
-      return index < 0 ? nil : entry(index)
-    }
-
-    /// Has an entry fetched, which lies in one line of the cache or in two.
-    @inline(__always)
-    func expect(entry index: Int) {
-      let stride = MemoryLayout<IssuedKeys.Entry>.stride
-      let start = unsafe memory + (count &* 8 &+ index &* stride)
-      unsafe prefetch(start)
-      unsafe prefetch(start + (stride &- 1))
+      return index < count && self.mix(index) == mix ? key(index).entry : nil
     }
   }
 
   let place: Place
+  private let allocated: UnsafeMutableRawPointer
 
-  /// These keys, sorted by their mixes.
-  init(_ keys: [(mix: UInt64, entry: IssuedKeys.Entry)] = []) {
-    let stride = MemoryLayout<IssuedKeys.Entry>.stride
-    let memory = UnsafeMutableRawPointer.allocate(byteCount: keys.count * (8 + stride), alignment: 8)
+  /// These keys, sorted by their mixes, which have so many bits in common.
+  init(_ keys: [Key] = [], sharing bits: Int = 0) {
+    let stride = Self.stride
+    precondition(MemoryLayout<Key>.stride == stride)
+    // Lines are aligned by hand: an allocator asked for that leaves holes.
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: keys.count * (stride + 1) + stride, alignment: 16)
+    let lines = unsafe memory.alignedUp(toMultipleOf: stride)
+    let place = unsafe Place(memory: lines, count: keys.count)
+    var start = 0
     for (index, key) in keys.enumerated() {
+      while start < keys.count && place.place(of: keys[start].mix, sharing: bits) < index { start += 1 }
+      let offset = start - index
       // Both parts have room for so many.
-      unsafe memory.storeBytes(of: key.mix, toByteOffset: index * 8, as: UInt64.self)
-      unsafe (memory + keys.count * 8 + index * stride).initializeMemory(
-        as: IssuedKeys.Entry.self, repeating: key.entry, count: 1)
+      unsafe (lines + index * stride).initializeMemory(as: Key.self, repeating: key, count: 1)
+      unsafe lines.storeBytes(
+        of: offset <= Int(Self.farBefore) ? Self.farBefore : Int8(clamping: offset),
+        toByteOffset: keys.count * stride + index, as: Int8.self)
     }
-    unsafe place = Place(memory: memory, count: keys.count)
+    self.place = place
+    unsafe allocated = memory
   }
 
-  deinit { unsafe place.memory.deallocate() }
+  deinit { unsafe allocated.deallocate() }
 
   var count: Int { place.count }
 
   /// Bytes of memory, with those by which the allocator knows it.
-  var byteCount: Int { count * (8 + MemoryLayout<IssuedKeys.Entry>.stride) + 64 }
+  var byteCount: Int { count * (Self.stride + 1) + Self.stride + 64 }
 
-  func mix(_ index: Int) -> UInt64 {
+  /// The key at an index.
+  subscript(index: Int) -> Key {
     precondition(index >= 0 && index < count)
-    return place.mix(index)
+    return place.key(index)
   }
 
-  func entry(_ index: Int) -> IssuedKeys.Entry {
-    precondition(index >= 0 && index < count)
-    return place.entry(index)
-  }
+  /// All keys, in order.
+  var keys: [Key] { (0..<count).map { self[$0] } }
 }

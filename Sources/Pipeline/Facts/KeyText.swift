@@ -84,14 +84,17 @@ public struct KeyID: Hashable, Sendable, BitwiseCopyable {
   /// The id that is written so; nil for anything else.
   public init?(_ text: RawSpan) {
     guard text.byteCount == Self.letterCount else { return nil }
-    var number: UInt64 = 0
+    // Two halves side by side: each letter of one waits for the multiplication of the letter before.
+    var (first, second): (UInt64, UInt64) = (0, 0)
     var all: UInt8 = 0
-    for offset in 0..<Self.letterCount {
-      let digit = Base62.digit(text[byte: offset])
-      all |= digit
-      number = number &* 62 &+ UInt64(digit)
+    for offset in 0..<Self.letterCount / 2 {
+      let digits = (Base62.digit(text[byte: offset]), Base62.digit(text[byte: offset &+ Self.letterCount / 2]))
+      all |= digits.0 | digits.1
+      first = first &* 62 &+ UInt64(digits.0)
+      second = second &* 62 &+ UInt64(digits.1)
     }
     guard all != Base62.noDigit else { return nil }
+    let number = first &* 916_132_832 &+ second  // 62⁵
     self.init(number: number)
   }
 

@@ -8,30 +8,35 @@ extension Services {
 
   // MARK: Keys that the cluster has made
 
-  /// Whose key a text is that this loop has seen before; nil where that is not certain any more.
-  func holder(ofIssued key: RawSpan) -> KeyMatch? {
-    guard let facts, facts.keys.with({ $0.secretChanges }) == secretChanges,
-      let id = KeyID(number: keyCache.issued(keyCache.fingerprint(of: key)))
-    else { return nil }
-    // Whether it is valid is asked each time: only the text's digest need not be computed again.
-    guard let entry = facts.keys.with({ $0.entry(of: id) }) else { return .unknown }
-    return match(id, entry, facts)
-  }
-
-  /// Whose key a text of the id `id` is whose digest is in no ring. The way to the id's entry may depend on the id, which is
-  /// no secret; digests are compared in constant time.
-  func holder(ofIssued key: RawSpan, _ id: KeyID, _ location: IssuedKeys.Location?, _ digest: Digest) -> KeyMatch {
-    guard let facts, let location, case let entry = facts.keys.with({ $0.entry(at: location) }), entry.digest == digest
-    else {
+  /// Whose key a text is that has the form of the cluster's and this id. The way to the id's entry may depend on the id,
+  /// which is no secret; digests are compared in constant time.
+  @inline(never)
+  func holder(ofIssued key: RawSpan, _ id: KeyID, _ facts: LoopFacts) -> KeyMatch {
+    // What the cluster knows of the id comes from memory while the text is hashed: both take as long.
+    let location = facts.keys.with { $0.locate(id) }
+    let fingerprint = keyCache.fingerprint(of: key)
+    let known = keyCache.find(fingerprint)
+    if known >= 0 { return keyRing.match(known, at: world.wallTime) }
+    let changes = facts.keys.with { $0.secretChanges }
+    if known == KeyCache.issuedMark, secretChanges == changes {
+      // Whether it is valid is asked each time: only the text's digest need not be computed again.
+      return facts.keys.with { $0.entry(at: location) }.map { match(id, $0, facts) } ?? .unknown
+    }
+    let digest = hasher.digest(of: key)
+    let configured = keyRing.entry(of: digest)
+    if configured >= 0 {
+      keyCache.remember(fingerprint, configured)
+      return keyRing.match(configured, at: world.wallTime)
+    }
+    guard let entry = facts.keys.with({ $0.entry(at: location) }), entry.digest == digest else {
       // Only now does it matter whether it could be a key at all.
       return KeyText.read(key) == .mistyped ? .mistyped : .unknown
     }
-    let changes = facts.keys.with { $0.secretChanges }
     if secretChanges != changes {
       keyCache.removeAll()
       secretChanges = changes
     }
-    keyCache.remember(keyCache.fingerprint(of: key), KeyCache.issuedMark, issued: id.number)
+    keyCache.remember(fingerprint, KeyCache.issuedMark)
     return match(id, entry, facts)
   }
 
@@ -93,6 +98,17 @@ extension Services {
   }
 
   // MARK: Revocations
+
+  /// Whether whoever an exchange was begun for may go on: the key, where the cluster has made it, is valid still, and
+  /// nothing about the caller is revoked.
+  public func mayGoOn(_ exchange: inout Exchange) -> Bool {
+    guard let facts, exchange.consumer >= 0 else { return true }
+    if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
+      let now = UInt32(clamping: world.wallTime.seconds)
+      guard let entry = facts.keys.with({ $0.entry(of: id) }), entry.isValid(at: now) else { return false }
+    }
+    return !facts.hasRevocations || !facts.holds(marks(&exchange, facts), at: world.wallTime)
+  }
 
   /// The marks of whoever showed a key; `facts` are this object's own.
   public func marks(_ exchange: inout Exchange, _ facts: LoopFacts) -> RevocationMarks {

@@ -1,0 +1,82 @@
+/// A certificate whose authority can be asked about it, and what that and others have said of it.
+extension TestCertificates {
+  /// For `ocsp.test`; it names the responder `http://ocsp.test:8080/answers`, and asks to be stapled.
+  public static let asked = Array(
+    """
+    -----BEGIN CERTIFICATE-----
+    MIIBxzCCAW6gAwIBAgIUXLVAlq5WnqhPbjuODNn382yBQpswCgYIKoZIzj0EAwIw
+    DTELMAkGA1UEAwwCY2EwIBcNMjQwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBa
+    MA8xDTALBgNVBAMMBGxlYWYwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAAT2a5KG
+    wxQvgbESohYiKL78yyCaK3GYupJD7uoK7/OXyEZlOk3IYGi5nHAm4eSgnCdEhJlM
+    UonC40DdOZGDNE7Io4GnMIGkMBQGA1UdEQQNMAuCCW9jc3AudGVzdDA5BggrBgEF
+    BQcBAQQtMCswKQYIKwYBBQUHMAGGHWh0dHA6Ly9vY3NwLnRlc3Q6ODA4MC9hbnN3
+    ZXJzMBEGCCsGAQUFBwEYBAUwAwIBBTAdBgNVHQ4EFgQUZQt28p4GIgUYxgWLRjcX
+    W6bDNbwwHwYDVR0jBBgwFoAUr26XGL6p9ziQa2VZMUo7I9+npjcwCgYIKoZIzj0E
+    AwIDRwAwRAIgYqdrLwIv4X1L1WbDGy1bxxbintEA46/cKhhP69SxWjQCIAfhHkm7
+    3t+l/cZEDQc7/JnAFxmP8hnaziTOqZjB9JH/
+    -----END CERTIFICATE-----
+    """.utf8)
+
+  /// The authority of ``asked``.
+  public static let askedAuthority = Array(
+    """
+    -----BEGIN CERTIFICATE-----
+    MIIBYDCCAQagAwIBAgIUFiGeipM1tW8UlTKUSCAlB2g55/UwCgYIKoZIzj0EAwIw
+    DTELMAkGA1UEAwwCY2EwIBcNMjQwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBa
+    MA0xCzAJBgNVBAMMAmNhMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEdgT8M7wh
+    Yb/0XZyRYAI59wOb2e5XCu+SWyuRZwZElbLGQ7nLEZv4O+uG37kEEbIkuEuwWESz
+    RGALPmcFvw31gKNCMEAwDwYDVR0TAQH/BAUwAwEB/zAOBgNVHQ8BAf8EBAMCAYYw
+    HQYDVR0OBBYEFK9ulxi+qfc4kGtlWTFKOyPfp6Y3MAoGCCqGSM49BAMCA0gAMEUC
+    IE+rJg0gnn3rJTk8zrHAXLM2L7WfxnC83ekBn84hRFgeAiEAw04JiqmqTtlFTdhI
+    iaIZXKLg2JzaFVfz59lQEUwN99g=
+    -----END CERTIFICATE-----
+    """.utf8)
+
+  /// The key of ``asked``.
+  public static let askedKey = Array(
+    """
+    -----BEGIN EC PRIVATE KEY-----
+    MHcCAQEEIPm5U8hVcaPEvnwSKqSS8Mtr4wD1DUfqA/s+I/HBXe/NoAoGCCqGSM49
+    AwEHoUQDQgAE9muShsMUL4GxEqIWIii+/MsgmitxmLqSQ+7qCu/zl8hGZTpNyGBo
+    uZxwJuHkoJwnRISZTFKJwuNA3TmRgzROyA==
+    -----END EC PRIVATE KEY-----
+    """.utf8)
+
+  /// That ``asked`` is good, from November 2026 to January 2109; all in Base64.
+  public static let answerGood = """
+    MIIBOAoBAKCCATEwggEtBgkrBgEFBQcwAQEEggEeMIIBGjCBwKEPMA0xCzAJBgNVBAMMAmNhGA8yMDI2MTEyMTIwNDI0NFowdzB1ME0wCQYFKw
+    4DAhoFAAQUEQSM0gyzWSMH0Bn9CIlWK2LTZJIEFK9ulxi+qfc4kGtlWTFKOyPfp6Y3AhRctUCWrlaeqE9uO44M2ffzbIFCm4AAGA8yMDI2MTEy
+    MTIwNDI0NFqgERgPMjEwOTAxMTAyMDQyNDRaoSMwITAfBgkrBgEFBQcwAQIEEgQQP/egPtR0XyYZ5W3vVwHoczAKBggqhkjOPQQDAgNJADBGAi
+    EAptDusWSckki3+Q46G88DxFgBYRdBB2EkiJbUUmw0VX4CIQDN9siJpTKDgYCuNou6odIbzNvaHNidAMWZad976W3p/A==
+    """
+
+  /// That ``asked`` is revoked.
+  public static let answerRevoked = """
+    MIIBSgoBAKCCAUMwggE/BgkrBgEFBQcwAQEEggEwMIIBLDCB06EPMA0xCzAJBgNVBAMMAmNhGA8yMDI2MTEyMTIwNDI0NFowgYkwgYYwTTAJBg
+    UrDgMCGgUABBQRBIzSDLNZIwfQGf0IiVYrYtNkkgQUr26XGL6p9ziQa2VZMUo7I9+npjcCFFy1QJauVp6oT247jgzZ9/NsgUKboREYDzIwMjUw
+    MTAxMDAwMDAwWhgPMjAyNjExMjEyMDQyNDRaoBEYDzIxMDkwMTEwMjA0MjQ0WqEjMCEwHwYJKwYBBQUHMAECBBIEEDCSREQi1ErVW1bqU8rkmH
+    wwCgYIKoZIzj0EAwIDSAAwRQIgV3t+XXG4LFFyevWAjRkdF3tkR0km8D9MkA/DREKpXfMCIQDZ8n5R6VRM/Uy4LfpnalxGa3JlrmYo+CsoqE12
+    vQZw7Q==
+    """
+
+  /// That ``asked`` is good, by another authority.
+  public static let answerForged = """
+    MIICrAoBAKCCAqUwggKhBgkrBgEFBQcwAQEEggKSMIICjjCBw6ESMBAxDjAMBgNVBAMMBW90aGVyGA8yMDI2MTEyMTIwNDI0NFowdzB1ME0wCQ
+    YFKw4DAhoFAAQUEQSM0gyzWSMH0Bn9CIlWK2LTZJIEFK9ulxi+qfc4kGtlWTFKOyPfp6Y3AhRctUCWrlaeqE9uO44M2ffzbIFCm4AAGA8yMDI2
+    MTEyMTIwNDI0NFqgERgPMjEwOTAxMTAyMDQyNDRaoSMwITAfBgkrBgEFBQcwAQIEEgQQV+PCaC/aaW9kkKvwezMotjAKBggqhkjOPQQDAgNIAD
+    BFAiEA7gbpPQfmWxOb7SjInhdzje9yTdjO4/9gVBoMX5v48UsCIFECnW7sT/OuWJkxlNogKC9vIl2jVClOr9E54dJOMqF/oIIBbjCCAWowggFm
+    MIIBDKADAgECAhRme6ltjVvxlyC5iPoBM5fqWBbg9TAKBggqhkjOPQQDAjAQMQ4wDAYDVQQDDAVvdGhlcjAgFw0yNDAxMDEwMDAwMDBaGA8yMT
+    IwMDEwMTAwMDAwMFowEDEOMAwGA1UEAwwFb3RoZXIwWTATBgcqhkjOPQIBBggqhkjOPQMBBwNCAARmmCzy47se4j4j57ZQu1jvHolniQFUaZZw
+    v/IsMLmuHJH86Tstiqxe12QFfGc7TU1zVyMOLGqJqrBSE4d5pQx3o0IwQDAPBgNVHRMBAf8EBTADAQH/MA4GA1UdDwEB/wQEAwIBhjAdBgNVHQ
+    4EFgQU+lVOpJpkxCOy7ldMcrSm2bTYTCIwCgYIKoZIzj0EAwIDSAAwRQIgOaJ8A+kf60l8sByb6XbSCkIAokWz+5sNAvEO6jYDvwwCIQDiQsbT
+    Zq7LbYR8e3+zGiQXNIR7W/NVyTkwVhhgZjtaoQ==
+    """
+
+  /// Something about the authority's own certificate.
+  public static let answerOther = """
+    MIIBOAoBAKCCATEwggEtBgkrBgEFBQcwAQEEggEeMIIBGjCBwKEPMA0xCzAJBgNVBAMMAmNhGA8yMDI2MTEyMTIwNDI0NFowdzB1ME0wCQYFKw
+    4DAhoFAAQUEQSM0gyzWSMH0Bn9CIlWK2LTZJIEFK9ulxi+qfc4kGtlWTFKOyPfp6Y3AhQWIZ6KkzW1bxSVMpRIICUHaDnn9YIAGA8yMDI2MTEy
+    MTIwNDI0NFqgERgPMjEwOTAxMTAyMDQyNDRaoSMwITAfBgkrBgEFBQcwAQIEEgQQve8kWqfXquxQGmh+N6ti5TAKBggqhkjOPQQDAgNJADBGAi
+    EAtN5yPkaALyCYRWJ9C/C/fgchgtv9761xYg3Y/rErW+YCIQCnjVdl061td7ot3es6rWzMgT/eC0qEy20hdJOBLFbBHw==
+    """
+}
