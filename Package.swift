@@ -65,7 +65,7 @@ let package = Package(
       swiftSettings: strict),
     tests("CommandsTests", ["Commands", "Core", "Crypto", "Gateway", "HTTP", "Net", "Simulation"]),
     tests("CoreTests", ["Core"]),
-    tests("Conformance", ["Core", "HTTP"]),
+    tests("Conformance", ["Core", "Crypto", "HTTP"]),
     tests("HTTPTests", ["Core", "HTTP", "Simulation"]),
     // Not a test target: the simulated world that the tests of several rooms run on.
     .target(name: "Simulation", dependencies: ["Core"], path: "Tests/Simulation", swiftSettings: strict + quick),

@@ -135,6 +135,12 @@ enum PEMText {
     }
   }
 
+  /// The first public key of `text`, which the caller has to free; nil where there is none.
+  static func publicKey(_ text: [UInt8]) -> OpaquePointer? {
+    defer { ERR_clear_error() }
+    return unsafe withBuffer(text) { buffer in unsafe PEM_read_bio_PUBKEY(buffer, nil, nil, nil) }
+  }
+
   private static func withBuffer<Result>(_ text: [UInt8], _ body: (OpaquePointer) -> Result) -> Result {
     unsafe text.withUnsafeBytes { bytes in
       // Reads where the text lies; both are gone when this returns. OpenSSL takes no null pointer, even of nothing.

@@ -67,12 +67,23 @@ public final class VerifyingKey: @unchecked Sendable {
 
   /// Whether `signature` is this key's for `bytes`.
   public func verifies(_ bytes: [UInt8], _ signature: [UInt8]) -> Bool {
-    guard signature.count == SigningKey.signatureBytes, let context = unsafe EVP_MD_CTX_new() else { return false }
+    verifies(RawSpan(bytes), RawSpan(signature))
+  }
+
+  /// Whether `signature` is this key's for `bytes`.
+  public func verifies(_ bytes: RawSpan, _ signature: RawSpan) -> Bool {
+    guard signature.byteCount == SigningKey.signatureBytes, let context = unsafe EVP_MD_CTX_new() else { return false }
     defer { unsafe EVP_MD_CTX_free(context) }
     ERR_clear_error()
-    let isGood =
-      unsafe EVP_DigestVerifyInit(context, nil, nil, nil, handle) == 1
-      && EVP_DigestVerify(context, signature, signature.count, bytes, bytes.count) == 1
+    let isGood = unsafe bytes.withUnsafeBytes { text in
+      unsafe signature.withUnsafeBytes { signature in
+        // Both outlive the call.
+        unsafe EVP_DigestVerifyInit(context, nil, nil, nil, handle) == 1
+          && EVP_DigestVerify(
+            context, signature.baseAddress?.assumingMemoryBound(to: UInt8.self), signature.count,
+            text.baseAddress?.assumingMemoryBound(to: UInt8.self), text.count) == 1
+      }
+    }
     ERR_clear_error()
     return isGood
   }

@@ -45,12 +45,16 @@ public final class TLSPeer: Sendable {
   public let commonName: String?
   /// Its alternative names: DNS names, URIs and mail addresses.
   public let names: [String]
+  /// The SHA-256 digest of the certificate in base64url: what tokens that are bound to it say (RFC 8705 section 3.1).
+  public let thumbprint: String
 
   init(_ certificate: Certificate, chain: [Certificate] = []) {
-    self.certificate = certificate.der
+    let bytes = certificate.der
+    self.certificate = bytes
     self.chain = chain.map(\.der)
     commonName = certificate.commonName
-    names = [GEN_DNS, GEN_URI, GEN_EMAIL].flatMap { certificate.alternatives($0) }
+    names = [GEN_URI, GEN_DNS, GEN_EMAIL].flatMap { certificate.alternatives($0) }
+    thumbprint = Base64URL.encode(SHA256().digest(of: RawSpan(bytes)).bytes)
   }
 }
 
