@@ -69,6 +69,10 @@ extension AdminRoute {
     json.beginArray()
     for certificate in facts.certificates { write(certificate, to: &json) }
     json.endArray()
+    json.key("issuers")
+    json.beginArray()
+    for issuer in facts.issuers { write(issuer, to: &json) }
+    json.endArray()
     json.key("shadow")
     json.beginArray()
     for shadow in shadows {
@@ -104,6 +108,19 @@ extension AdminRoute {
     } else {
       json.null()
     }
+    json.endObject()
+  }
+
+  private static func write(_ facts: IssuerFacts, to json: inout JSONWriter) {
+    json.beginObject()
+    json.key("issuer")
+    json.string(facts.issuer)
+    json.key("keys")
+    json.integer(Int64(facts.keys))
+    json.key("fetched")
+    if let time = facts.fetchedAt { json.string(CivilDate(time).rfc3339) } else { json.null() }
+    json.key("fault")
+    if let fault = facts.fault { json.string(fault) } else { json.null() }
     json.endObject()
   }
 

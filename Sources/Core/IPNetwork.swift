@@ -66,7 +66,7 @@ public struct IPNetwork: Hashable, Sendable, BitwiseCopyable {
   public var isV4: Bool { prefixLength >= 96 && base.isV4 }
 
   /// The first `length` of 64 bits; 0 where `length` is negative, all where it is above 64.
-  @usableFromInline
+  @inlinable
   static func mask(_ length: Int) -> UInt64 {
     length <= 0 ? 0 : length >= 64 ? .max : ~(.max >> UInt64(length))
   }

@@ -74,3 +74,28 @@ public struct OwnedArray<Element>: ~Copyable {
     capacity = larger
   }
 }
+
+extension OwnedArray {
+  /// The same elements as in `elements`, in the same order.
+  public init(copying elements: some Collection<Element>) {
+    self.init()
+    for element in elements { append(element) }
+  }
+}
+
+// Its storage is nobody else's, as that of an array that is never copied.
+extension OwnedArray: @unchecked Sendable where Element: Sendable {}
+
+extension OwnedArray where Element == UInt8 {
+  /// All elements.
+  @inlinable
+  public var bytes: RawSpan {
+    @inline(__always)
+    @_lifetime(borrow self)
+    get {
+      // The first `count` elements are initialised, and live as long as `self`.
+      let span = unsafe RawSpan(_unsafeStart: base, byteCount: count)
+      return unsafe _overrideLifetime(span, borrowing: self)
+    }
+  }
+}

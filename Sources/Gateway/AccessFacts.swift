@@ -34,9 +34,9 @@ protocol AccessFacts {
   var routeIndex: Int32 { get }
   /// Index of the consumer in ``AccessNames/consumers``.
   var consumerIndex: Int32 { get }
-  /// Adds the names of a caller whose key the cluster has made: `"key"`, and `"consumer"` where the configuration does not
-  /// know it. At most 1024 bytes.
-  func writeIssuedKey(to line: inout AccessLogLine)
+  /// Adds the names of a caller whose key the cluster has made, `"key"`, and `"consumer"` where the configuration does not
+  /// know it; or `"subject"` of one who has proved more. At most 1024 bytes.
+  func writeCaller(to line: inout AccessLogLine)
   /// Index of the upstream's address in the table that is given with the facts.
   var endpointIndex: Int32 { get }
   /// How the request's limits were decided.
@@ -79,7 +79,8 @@ struct AccessSummary {
   var upstreamMicroseconds: Int64 = -1
   /// Bytes received from the client, head and body.
   var receivedBytes: Int64 = 0
-  /// Index of the key in ``AccessNames/keys``, −2 for one that the cluster has made; never a secret.
+  /// Index of the key in ``AccessNames/keys``, below −1 for a caller that
+  /// ``AccessFacts/writeCaller(to:)`` names; never a secret.
   var key: Int32 = -1
   /// Index in ``AccessNames/limits`` of the name of the first level that was asked.
   var firstLimit: Int32 = -1

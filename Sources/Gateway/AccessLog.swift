@@ -65,7 +65,7 @@ public final class AccessLog {
       writeAnswerer(&facts, summary, endpoints, &line)
       names.routes.write(facts.routeIndex, to: &line)
       names.consumers.write(facts.consumerIndex, to: &line)
-      if !names.keys.write(summary.key, to: &line), summary.key < -1 { facts.writeIssuedKey(to: &line) }
+      if !names.keys.write(summary.key, to: &line), summary.key < -1 { facts.writeCaller(to: &line) }
       writeCorrelation(&facts, head, &line)
       writeLimits(&facts, first: summary.firstLimit, names.limits, &line)
       line.literal("}\n")

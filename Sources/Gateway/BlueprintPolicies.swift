@@ -20,9 +20,6 @@ struct PolicyDirectory {
   /// Thousands of routes share a few combinations: the arrays of a chain are kept once.
   private var chains: [[ObjectIdentifier]: PolicyChain] = [:]
 
-  /// Policies of the contract that a later version brings.
-  private static let later: Set<String> = ["jwt"]
-
   /// Reads the section `policies`.
   mutating func read(_ options: inout OptionReader) {
     _ = options.map("policies", definition: "policy", "Policies with a name, for routes to share.") { name, policy in
@@ -74,15 +71,11 @@ struct PolicyDirectory {
       return nil
     }
     guard let step = Registry.make(type: type, options: &options) else {
-      if Self.later.contains(type) {
-        options.fail("this version has no policy \"\(type)\" yet", at: "type", fix: "remove it")
-      } else {
-        let types = Registry.policies.map { $0.name }
-        let list = types.map { "\"\($0)\"" }.joined(separator: ", ")
-        options.fail(
-          "there is no type of policy \"\(type)\"", at: "type",
-          fix: Suggestion.fix(type, among: types, otherwise: "there are \(list)"))
-      }
+      let types = Registry.policies.map { $0.name }
+      let list = types.map { "\"\($0)\"" }.joined(separator: ", ")
+      options.fail(
+        "there is no type of policy \"\(type)\"", at: "type",
+        fix: Suggestion.fix(type, among: types, otherwise: "there are \(list)"))
       options.skipRest()
       return nil
     }

@@ -4,29 +4,23 @@ import Core
 import Crypto
 
 extension ControlFlow {
-  /// Asks authorities as far as that is due, and has the loops show what is new; returns when there is more.
-  mutating func keepUpStaples() -> Instant {
-    guard !staples.entries.isEmpty else { return .never }
-    let (control, resolver) = (node.control, node.resolver)
-    let next = staples.advance(report: node.sources.report) { host, question in
-      resolver.resolve(host) { control.send(.resolvedResponder(question, $0.found)) }
-    }
-    if staples.takeNews() {
+  /// Has the loops show what is new of what authorities say.
+  mutating func showStaples() {
+    if fetches.staples.takeNews() {
       adopt(blueprint)
       if hasStarted { publish() }
     }
-    if staples.changes != upkeep.notedStaples { noteCertificates() }
-    return next
+    if fetches.staples.changes != upkeep.notedStaples { noteCertificates() }
   }
 
   /// `fresh` with what authorities have said of its certificates, about which they are asked from now on.
   mutating func stapled(_ fresh: Blueprint) -> Blueprint {
-    staples.adopt(fresh.listeners.flatMap { $0.tls?.inquiries ?? [] })
+    fetches.staples.adopt(fresh.listeners.flatMap { $0.tls?.inquiries ?? [] })
     noteCertificates(fresh)
     var listeners = fresh.listeners
     var isNew = false
     for index in listeners.indices {
-      guard let tls = listeners[index].tls?.stapling({ staples.staple(for: $0) }) else { continue }
+      guard let tls = listeners[index].tls?.stapling({ fetches.staples.staple(for: $0) }) else { continue }
       listeners[index].tls = tls
       isNew = true
     }
@@ -36,13 +30,13 @@ extension ControlFlow {
 
   /// Lets the admin port know how certificates stand.
   private mutating func noteCertificates(_ fresh: Blueprint? = nil) {
-    upkeep.notedStaples = staples.changes
+    upkeep.notedStaples = fetches.staples.changes
     var known: Set<String> = []
     node.shared.certificates = (fresh ?? blueprint).listeners.flatMap { $0.tls?.certificates ?? [] }.compactMap {
       name, credential in
       guard known.insert(name).inserted else { return nil }
       var facts = CertificateFacts(certificate: name, expiresAt: credential.expiresAt)
-      if let entry = staples.entries.first(where: { $0.credential.isSame(as: credential) }) {
+      if let entry = fetches.staples.entries.first(where: { $0.credential.isSame(as: credential) }) {
         facts.staple = CertificateFacts.Staple(
           endsAt: entry.staple?.endsAt, isThere: entry.staple != nil, fault: entry.fault)
       }

@@ -22,8 +22,8 @@ enum ControlMessage: Sendable {
   case resolved(upstream: String, endpoint: Int, [IPAddress]?)
   /// What the name of a server of the shared store stands for; nil where that could not be found out.
   case resolvedStore(host: String, [IPAddress]?)
-  /// What the name of an OCSP responder stands for, by the question that it is for; nil where that could not be found out.
-  case resolvedResponder(UInt32, [IPAddress]?)
+  /// Something that the node fetches by itself.
+  case fetch(FetchMessage)
   /// Somebody has to do with what nodes agree on: called with the node's agent, nil where it has none.
   case agree(@Sendable (ClusterAgent?) -> Void)
   /// Somebody outside has to do with what is in force.
@@ -47,8 +47,8 @@ struct ControlFlow: EventHandler {
   let node: Node
   private let directory = UpstreamDirectory()
   private var probes: HealthProbes
-  /// What authorities say of certificates.
-  var staples: StapleKeeper
+  /// What the node fetches by itself: what authorities say of certificates, keys of issuers, what policies want.
+  var fetches: ControlFetches
   private var resolutions: [String: NameResolution] = [:]
   private var plans: ContiguousArray<UpstreamPlan> = []
   private(set) var blueprint: Blueprint
@@ -74,11 +74,9 @@ struct ControlFlow: EventHandler {
 
   /// `file` is what the blueprint was read from.
   init(world: any World, node: Node, blueprint: Blueprint, file: NodeFile? = nil) {
-    self.world = world
-    self.node = node
-    self.blueprint = blueprint
+    (self.world, self.node, self.blueprint) = (world, node, blueprint)
     probes = HealthProbes(world: world)
-    staples = StapleKeeper(world: world)
+    fetches = ControlFetches(world: world)
     startsAt = world.now.advanced(byNanoseconds: Self.resolutionGrace)
     agent = node.makeAgent(blueprint, world)
     router = node.makeRouterAgent(blueprint, world)
@@ -96,7 +94,7 @@ struct ControlFlow: EventHandler {
     let known = Token(rawValue: token)
     switch known.kind {
     case .store: _ = member?.ready(token: token, readiness)
-    case .client: staples.ready(known, report: node.sources.report)
+    case .client: fetches.ready(known)
     default: probes.ready(known, readiness)
     }
   }
@@ -115,8 +113,7 @@ struct ControlFlow: EventHandler {
       if runningLoops == 0 { member?.stop() }
     case .storeJudged(let remarks): judge(remarks)
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
-    case .resolvedResponder(let question, let addresses):
-      staples.resolved(question, addresses, report: node.sources.report)
+    case .fetch(let message): fetches.receive(message)
     case .resolvedStore(let host, let addresses): member?.resolved(host: host, addresses)
     case .agree(let action): action(agent)
     case .consult(let action): action(agent, blueprint)
@@ -145,7 +142,7 @@ struct ControlFlow: EventHandler {
   private var hasEnded: Bool { hasStarted ? runningLoops == 0 : isDraining }
 
   private mutating func endOwnTurn() -> Instant {
-    let nextLookUp = min(lookUpNames(), keepUpTLS(), keepUpStaples())
+    let nextLookUp = min(lookUpNames(), keepUpTLS(), keepUpFetches())
     if !hasStarted, !isDraining, knowsConfiguration(), startsAt <= world.now || hasResolved { start() }
     if probes.nextDeadline <= world.now { probes.advance() }
     let unwell = probes.takeUnwell()
@@ -258,6 +255,7 @@ struct ControlFlow: EventHandler {
   mutating func adopt(_ read: Blueprint) {
     let fresh = stapled(read)
     blueprint = fresh
+    fetches.issuers.adopt(fresh.routes.flatMap(\.chain.keySources))
     upkeep.ticketsChangeAt = world.now
     if node.shared.own != fresh.own {
       node.shared.own = fresh.own

@@ -75,7 +75,13 @@ extension ExchangeSlot: AccessFacts {
   func shadowCode(_ index: Int) -> StaticString { exchange.shadowCode(index) }
 
   @inline(never)
-  func writeIssuedKey(to line: inout AccessLogLine) {
+  func writeCaller(to line: inout AccessLogLine) {
+    if let name = exchange.identity.flatMap({ $0.subject ?? $0.client }) {
+      line.literal(",\"subject\":\"")
+      line.name(name)
+      line.byte(UInt8(ascii: "\""))
+      return
+    }
     guard let services = configuration?.part({ $0.services }) else { return }
     let consumer: String? = services.with {
       exchange.consumer >= Services.firstOwnConsumer ? $0.consumer(exchange.consumer).id : nil

@@ -21,8 +21,16 @@ public enum FlowMessage: Sendable {
   case resolvedStore(host: String, [IPAddress]?)
   /// The facts of the cluster have changed. Each loop says so once it goes by them.
   case facts(FactView, taken: @Sendable () -> Void)
+  /// Something has been fetched.
+  case fetched(FetchNews)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
+}
+
+/// Where a loop's policies find what is fetched for them.
+public struct LoopFetches {
+  let desk: FetchDesk
+  let issuers: IssuerBook
 }
 
 /// Objects that a flow owns and passes on with every request; see ``Borrowed``.

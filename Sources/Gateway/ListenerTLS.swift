@@ -69,7 +69,7 @@ public struct ListenerTLS: Equatable, Sendable {
   /// Whether there is somebody to ask.
   private static func checkInquiry(_ credential: TLSCredential, _ steps: [OptionStep], _ files: inout TLSFiles) {
     do throws(TLSFault) {
-      if FetchTarget(url: try OCSPInquiry(credential).responder) != nil { return }
+      if FetchURL(try OCSPInquiry(credential).responder, allowsPlain: true) != nil { return }
       files.fail("the address of the certificate's responder is none", steps, "name the file of an OCSP response")
     } catch {
       files.fail(

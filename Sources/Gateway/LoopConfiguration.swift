@@ -113,10 +113,10 @@ extension Services {
   /// What the policies of `blueprint` borrow on one loop.
   convenience init(
     world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256,
-    facts: LoopFacts?
+    _ facts: LoopFacts?, _ fetches: LoopFetches?
   ) {
     self.init(
       world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher,
-      nodeName: shared.nodeName, facts: facts)
+      nodeName: shared.nodeName, facts: facts, fetches: fetches?.desk, issuers: fetches?.issuers)
   }
 }

@@ -18,6 +18,7 @@ extension Metrics {
     writeUpstreams(text)
     facts.writeUpstreams(text)
     facts.writeCertificates(text)
+    facts.writeIssuers(text)
     facts.writeCluster(text)
     writeLoops(text)
   }

@@ -35,6 +35,27 @@ extension NodeFacts {
     }
   }
 
+  /// The families about issuers.
+  func writeIssuers(_ text: MetricsText) {
+    text.family("sluice_issuer_fetches_total", .counter, "Questions to an issuer for its keys.")
+    for facts in issuers {
+      text.sample("sluice_issuer_fetches_total", [("issuer", facts.issuer), ("outcome", "ok")], facts.successes)
+      text.sample("sluice_issuer_fetches_total", [("issuer", facts.issuer), ("outcome", "failed")], facts.failures)
+    }
+    text.family("sluice_issuer_keys", .gauge, "Keys of an issuer that are known.")
+    for facts in issuers {
+      text.sample("sluice_issuer_keys", [("issuer", facts.issuer)], UInt64(facts.keys))
+    }
+    text.family(
+      "sluice_issuer_keys_fetch_time_seconds", .gauge,
+      "When an issuer's keys were last fetched, in seconds since 1970; 0 where that has not happened.")
+    for facts in issuers {
+      text.sample(
+        "sluice_issuer_keys_fetch_time_seconds", [("issuer", facts.issuer)],
+        UInt64(max(facts.fetchedAt?.seconds ?? 0, 0)))
+    }
+  }
+
   private func endpoint(
     _ text: MetricsText, _ name: String, _ kind: MetricsText.Kind, _ help: String, _ value: (UpstreamFacts) -> UInt64
   ) {

@@ -26,6 +26,8 @@ public struct NodeFacts: Sendable {
   public var loads: [UpstreamLoad] = []
   /// Every certificate that listeners show.
   public var certificates: [CertificateFacts] = []
+  /// Every issuer whose keys are fetched.
+  public var issuers: [IssuerFacts] = []
 
   /// Facts of a node of which nothing is known yet.
   public init() {}
@@ -54,6 +56,22 @@ public struct CertificateFacts: Equatable, Sendable {
   public init(certificate: String, expiresAt: WallTime) {
     (self.certificate, self.expiresAt) = (certificate, expiresAt)
   }
+}
+
+/// The state of an issuer whose keys are fetched.
+public struct IssuerFacts: Equatable, Sendable {
+  /// What people call it.
+  public let issuer: String
+  /// How many keys are known.
+  public let keys: Int
+  /// When they were fetched; nil where that has not happened yet.
+  public let fetchedAt: WallTime?
+  /// Why the last question has brought none; nil where it has.
+  public let fault: String?
+  /// Questions that have brought keys.
+  public let successes: UInt64
+  /// Questions that have not.
+  public let failures: UInt64
 }
 
 /// The state of one endpoint of an upstream.

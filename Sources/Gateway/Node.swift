@@ -137,7 +137,7 @@ public final class Node: Sendable {
       }
       var flow = RequestFlow(
         world: loop, node: shared, loop: index, blueprint: blueprint, shared: derived, quota: quota,
-        log: log.map { LogStream($0) }, facts: makeFacts(blueprint, quota))
+        log: log.map { LogStream($0) }, facts: makeFacts(blueprint, quota), fetches: makeFetches(index, loop))
       flow.world.stopwatch = Clock.monotonic
       do throws(ListenError) {
         try flow.listen(blueprint.listeners)
@@ -279,6 +279,9 @@ public final class Node: Sendable {
   /// How many loops there are.
   var loopCount: Int { mailboxes.count }
 
+  /// Sends one loop a message.
+  func tell(_ loop: Int, _ message: FlowMessage) { mailboxes[loop].send(message) }
+
   /// Sends each loop a message.
   func tell(_ message: () -> FlowMessage) {
     for mailbox in mailboxes { mailbox.send(message()) }
@@ -353,7 +356,7 @@ public final class Node: Sendable {
       facts.accessLogDropped = UInt64(statistics.droppedLines)
     }
     facts.cluster = shared.cluster
-    facts.certificates = shared.certificates
+    (facts.certificates, facts.issuers) = (shared.certificates, shared.issuers)
     facts.revision = UInt64(clamping: shared.cluster?.revision ?? 0)
     let now = Clock.monotonic()
     for set in shared.upstreams {

@@ -26,6 +26,8 @@ public final class NodeShared: Sendable {
 
   /// For the admin port only.
   private let shownCertificates = Mutex<[CertificateFacts]>([])
+  /// For the admin port only.
+  private let shownIssuers = Mutex<[IssuerFacts]>([])
 
   private let clusterFacts = Mutex<ClusterFacts?>(nil)
   /// For the control loop only; loops have their own.
@@ -88,6 +90,12 @@ public final class NodeShared: Sendable {
   var certificates: [CertificateFacts] {
     get { shownCertificates.withLock { $0 } }
     set { shownCertificates.withLock { $0 = newValue } }
+  }
+
+  /// How the issuers stand whose keys are fetched.
+  var issuers: [IssuerFacts] {
+    get { shownIssuers.withLock { $0 } }
+    set { shownIssuers.withLock { $0 = newValue } }
   }
 
   /// The node's own sections that hold; nil before there are any.

@@ -22,6 +22,8 @@ struct RefusalRecord {
   /// Nil where it was refused before there was one.
   var route: RoutePlan?
   var consumer: String?
+  /// Whom a token stands for.
+  var subject: String?
   var tenant: String?
   var key: String?
   var limits = LimitDecision.none
@@ -81,6 +83,7 @@ extension RequestFlow {
     let route = exchanges[exchange].exchange.route
     let (consumer, key) = (exchanges[exchange].exchange.consumer, exchanges[exchange].exchange.key)
     let issued = exchanges[exchange].exchange.issuedKey
+    record.subject = exchanges[exchange].exchange.identity.flatMap { $0.subject ?? $0.client }
     configuration.with { configuration in
       if route >= 0 { record.route = configuration.blueprint.routes[Int(route)] }
       guard consumer >= 0 else { return }

@@ -15,6 +15,7 @@ struct RefusalText {
     record.decision.write(into: decision)
     json.member("decision", String(decoding: decision.array, as: UTF8.self))
     if let consumer = record.consumer { json.member("consumer", consumer) }
+    if let subject = record.subject { json.member("subject", subject) }
     if let tenant = record.tenant { json.member("tenant", tenant) }
     if let key = record.key { json.member("key", key) }
     json.member("client", record.client.description)

@@ -6,12 +6,15 @@ import Pipeline
 import Traffic
 
 extension RequestFlow {
-  /// The hash of who calls: the consumer, or the client's address where nobody is identified.
+  /// The hash of who calls: the consumer, the subject of a token, or the client's address where nobody is identified.
   func callerHash(_ exchange: Int32) -> UInt64 {
     let consumer = exchanges[exchange].exchange.consumer
     if consumer >= 0, let configuration = exchanges[exchange].configuration {
       var id = configuration.with { $0.services.consumer(consumer).id }
       return id.withUTF8 { unsafe StableHash.of(RawSpan(_unsafeElements: $0)) }
+    }
+    if var subject = exchanges[exchange].exchange.identity.flatMap({ $0.subject ?? $0.client }) {
+      return subject.withUTF8 { unsafe StableHash.of(RawSpan(_unsafeElements: $0)) }
     }
     let client = exchanges[exchange].exchange.client
     return StableHash.of(high: client.high, low: client.low)

@@ -75,6 +75,7 @@ extension RequestFlow {
       facts?.view = view
       endRevokedTunnels()
       taken()
+    case .fetched(let news): take(news)
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }
@@ -85,7 +86,7 @@ extension RequestFlow {
     (world.http2Options, world.sendTimeout) = (limits.http2, limits.settings.sendTimeout)
     former.append(configuration)
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: loop, quota: quota, blueprint, shared, hasher, facts: facts),
+      blueprint, shared, Services(world: loop, quota: quota, blueprint, shared, hasher, facts, fetches),
       lines: &lines)
     leaveReplaced(former[former.count - 1])
     dropFormer()

@@ -21,6 +21,17 @@ extension RequestFlow {
     setDeadline(client: client, after: Self.longestPark)
   }
 
+  /// Something has been fetched: whoever waited for it goes on.
+  mutating func take(_ news: FetchNews) {
+    guard let fetches else { return }
+    switch news {
+    case .outcome(let outcome, let order): fetches.desk.take(outcome, of: order)
+    case .issuer(let news): fetches.issuers.take(news)
+    }
+    while let ticket = fetches.desk.nextCalled() { resume(ticket: ticket) }
+    while let ticket = fetches.issuers.nextCalled() { resume(ticket: ticket) }
+  }
+
   /// What an exchange waited for has come: its chain goes on behind the policy that waited. Does nothing where the
   /// exchange has ended in the meantime.
   mutating func resume(ticket: UInt64) {

@@ -45,6 +45,8 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   let hasher = SHA256()
   /// What the cluster has agreed on beside its configuration; nil where the node takes no part.
   let facts: LoopFacts?
+  /// What is fetched for policies; nil where nothing is.
+  let fetches: LoopFetches?
   var configuration: LoopConfiguration
   /// Earlier configurations, as long as exchanges that began under them last.
   var former: ContiguousArray<LoopConfiguration> = []
@@ -99,7 +101,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
   /// A flow that serves under `blueprint` until it is told otherwise. `loop` is its index among the node's loops.
   public init(
     world: LoopWorld, node: NodeShared, loop: Int, blueprint: Blueprint, shared: BlueprintShared, quota: any Quota,
-    log: LogStream?, facts: LoopFacts? = nil
+    log: LogStream?, facts: LoopFacts? = nil, fetches: LoopFetches? = nil
   ) {
     let transport = Transport(
       base: world, tokenMark: Token(.transport, 0, generation: 0).rawValue)
@@ -108,8 +110,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     self.node = node
     self.quota = quota
     sharedQuota = quota as? SharedQuota
-    self.log = log
-    self.facts = facts
+    (self.log, self.facts, self.fetches) = (log, facts, fetches)
     metrics = node.metrics.loops[loop]
     lent = LentObjects(
       world: transport, loop: world, input: input, request: request, response: response, forwarded: forwarded)
@@ -125,7 +126,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     transport.onSlowReader = { [metrics] in metrics.countShedConnection(.slowReader) }
     var lines: [String: Int32] = [:]
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts: facts),
+      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts, fetches),
       lines: &lines)
     self.lines = lines
     // Connections are bounded by the node's ledger; one loop may happen to hold them all.

@@ -3,11 +3,10 @@
 
 import Core
 import Crypto
+import Pipeline
 
 /// Asks the authorities of the certificates that want it.
 struct StapleKeeper {
-  /// Requests at the same time.
-  private static let fetchLimit = 16
   /// From the look-up of a responder's name to the end of its answer, in nanoseconds.
   private static let timeout: Int64 = 10_000_000_000
 
@@ -22,18 +21,15 @@ struct StapleKeeper {
     fileprivate(set) var staple: OCSPStaple?
     /// Why the last question has brought nothing; nil where it has.
     fileprivate(set) var fault: String?
-    fileprivate var fetch: HTTPFetch?
-    /// When the present question has failed; never where there is none.
-    fileprivate var deadline = Instant.never
-    /// Tells the present question from all others.
-    fileprivate var generation: UInt32 = 0
+    /// The present question; 0 for none.
+    fileprivate var question: UInt32 = 0
   }
 
   private let world: any World
   private(set) var entries: [Entry] = []
   /// How often what is known of a certificate has changed.
   private(set) var changes: UInt64 = 0
-  private var generation: UInt32 = 0
+  private var lastQuestion: UInt32 = 0
   /// Whether something else is to be shown than when ``takeNews()`` was last called.
   private var hasNews = false
 
@@ -51,7 +47,6 @@ struct StapleKeeper {
           Entry(credential: credential, name: name, inquiry: inquiry, clock: StapleClock(now: world.now)))
       }
     }
-    for entry in entries where !kept.contains(where: { $0.generation == entry.generation }) { entry.fetch?.close() }
     entries = kept
   }
 
@@ -66,62 +61,43 @@ struct StapleKeeper {
     return hasNews
   }
 
-  /// Does what is due; returns when there is more. `look` is to have a name looked up: the answer goes to ``resolved(_:_:)``.
-  mutating func advance(
-    report: (String) -> Void, look: (_ host: String, _ generation: UInt32) -> Void
-  ) -> Instant {
+  /// Does what is due; returns when there is more. `begin` says whether it could begin a fetch, whose outcome goes to
+  /// ``answered(_:_:report:)``.
+  mutating func advance(report: (String) -> Void, begin: (FetchRequest, UInt32) -> Bool) -> Instant {
     var next = Instant.never
-    var running = entries.count { $0.deadline != .never }
     for index in entries.indices {
-      if entries[index].deadline <= world.now { fail(index, "it took too long", report) }
       if entries[index].clock.endsAt <= world.now {
         drop(index)
         report("\(entries[index].name): the OCSP response has ended, and there is no other")
       }
-      if entries[index].deadline == .never, entries[index].clock.asksAt <= world.now, running < Self.fetchLimit {
-        running += 1
-        begin(index, look)
-      }
-      next = min(next, entries[index].clock.endsAt, entries[index].deadline)
-      if entries[index].deadline == .never, running < Self.fetchLimit { next = min(next, entries[index].clock.asksAt) }
+      if entries[index].question == 0, entries[index].clock.asksAt <= world.now { ask(index, report, begin) }
+      next = min(next, entries[index].clock.endsAt)
+      if entries[index].question == 0 { next = min(next, entries[index].clock.asksAt) }
     }
     return next
   }
 
-  private mutating func begin(_ index: Int, _ look: (String, UInt32) -> Void) {
-    generation &+= 1
-    entries[index].generation = generation
-    entries[index].deadline = world.now.advanced(byNanoseconds: Self.timeout)
-    if let target = FetchTarget(url: entries[index].inquiry.responder) { look(target.host, generation) }
-  }
-
-  /// What the name of a responder stands for; nil where that could not be found out.
-  mutating func resolved(_ generation: UInt32, _ addresses: [IPAddress]?, report: (String) -> Void) {
-    guard let index = entries.firstIndex(where: { $0.generation == generation && $0.deadline != .never }) else {
-      return
-    }
+  private mutating func ask(_ index: Int, _ report: (String) -> Void, _ begin: (FetchRequest, UInt32) -> Bool) {
     let inquiry = entries[index].inquiry
-    guard let address = addresses?.first, let target = FetchTarget(url: inquiry.responder) else {
+    guard let url = FetchURL(inquiry.responder, allowsPlain: true) else {
       return fail(index, "its responder has no address", report)
     }
-    let head =
-      "POST \(target.path) HTTP/1.1\r\nHost: \(target.authority)\r\nUser-Agent: sluice\r\nAccept: application/ocsp-response\r\n"
-      + "Content-Type: application/ocsp-request\r\nContent-Length: \(inquiry.request.count)\r\nConnection: close\r\n\r\n"
-    do throws(NetworkError) {
-      entries[index].fetch = try HTTPFetch(
-        world, to: .ip(address, port: target.port), token: Token(.client, 0, generation: generation).rawValue,
-        Array(head.utf8) + inquiry.request)
-    } catch { fail(index, "no connection: \(error)", report) }
+    lastQuestion = lastQuestion == .max ? 1 : lastQuestion + 1
+    entries[index].question = lastQuestion
+    let fields = [
+      FetchField("Accept", "application/ocsp-response"), FetchField("Content-Type", "application/ocsp-request"),
+    ]
+    let request = FetchRequest(
+      url, method: .post, fields: fields, body: inquiry.request, timeoutNanoseconds: Self.timeout)
+    if !begin(request, lastQuestion) { fail(index, "too many fetches wait", report) }
   }
 
-  /// An event of a question's connection.
-  mutating func ready(_ token: Token, report: (String) -> Void) {
-    let found = entries.firstIndex { $0.fetch != nil && token.matches(generation: $0.generation) }
-    guard let index = found, let progress = entries[index].fetch?.ready() else { return }
-    switch progress {
-    case .running: return
+  /// What became of a question.
+  mutating func answered(_ question: UInt32, _ outcome: FetchOutcome, report: (String) -> Void) {
+    guard question != 0, let index = entries.firstIndex(where: { $0.question == question }) else { return }
+    switch outcome {
     case .failed(let reason): fail(index, reason, report)
-    case .done(let body):
+    case .answered(200, _, let body):
       do throws(TLSFault) {
         switch try entries[index].inquiry.judge(body, at: world.wallTime) {
         case .good(let staple): answered(index, staple, report)
@@ -133,6 +109,7 @@ struct StapleKeeper {
       } catch {
         fail(index, error.message, report)
       }
+    case .answered(let status, _, _): fail(index, "the answer has status \(status)", report)
     }
   }
 
@@ -166,8 +143,6 @@ struct StapleKeeper {
 
   private mutating func end(_ index: Int) {
     changes += 1
-    entries[index].fetch?.close()
-    entries[index].fetch = nil
-    entries[index].deadline = .never
+    entries[index].question = 0
   }
 }

@@ -37,6 +37,12 @@ public struct Exchange {
 
   /// The index in ``KeyRing/consumers``; −1 as long as nobody is identified.
   public var consumer: Int32 = -1
+  /// Who sent the request, by something that proves more than a key; nil where nothing does.
+  public private(set) var identity: Identity?
+  /// Which of several ways to know the caller waits for something.
+  public var alternative: UInt8 = 0
+  /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
+  public private(set) var challenges: [UInt8] = []
   /// The index of the key among the consumer's; −1 for none, ``issuedKeyMark`` for one that the cluster has made.
   public var key: Int32 = -1
   /// The id of a key that the cluster has made; means nothing for others.
@@ -74,8 +80,13 @@ public struct Exchange {
   private var hasChangedQuery = false
   private var shadowStorage: ShadowRecord?
 
+  /// Whether it is known who calls.
+  public var isIdentified: Bool { consumer >= 0 || identity != nil }
+
   /// What ``key`` is where ``issuedKey`` names it.
   public static let issuedKeyMark: Int32 = -2
+  /// What ``key`` is where ``identity`` stands in its place.
+  public static let identityMark: Int32 = -3
 
   /// A slot's first exchange; allocates the head alone.
   public init() {}
@@ -141,6 +152,19 @@ public struct Exchange {
     return buffer
   }
 
+  /// Notes who sent the request, and the consumer that they stand for; −1 for none, so that one who showed a key stays known
+  /// beside the identity.
+  public mutating func identify(_ identity: Identity, consumer: Int32) {
+    self.identity = identity
+    if consumer >= 0 { self.consumer = consumer }
+    if consumer >= 0 || self.consumer < 0 { key = Self.identityMark }
+  }
+
+  /// Notes the line `WWW-Authenticate: …` by which nobody could become somebody, for whoever refuses nobody later.
+  public mutating func offer(challenge: [UInt8]) {
+    if challenges.isEmpty { challenges = challenge } else { challenges += challenge }
+  }
+
   /// Makes the slot ready for the next exchange: no trace of this one stays, small buffers keep their storage.
   public mutating func reset() {
     decision = DecisionID(high: 0, low: 0)
@@ -154,6 +178,8 @@ public struct Exchange {
     if isSecure { (isSecure, certificate) = (false, nil) }
     consumer = -1
     key = -1
+    if identity != nil { identity = nil }
+    if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max
     tunnelIdle = 0
@@ -210,6 +236,7 @@ extension Exchange {
     let replyStatus: UInt16
     let webCall: GRPCWebCall?
     let (consumer, key): (Int32, Int32)
+    let identity: Identity?
   }
 
   var shadowRecord: ShadowRecord {
@@ -229,7 +256,7 @@ extension Exchange {
     ShadowMark(
       requestFields: requestFieldStorage?.count ?? 0, responseFields: responseFieldStorage?.count ?? 0,
       replyBody: replyBodyStorage?.count ?? 0, query: changedQuery?.array, bodyLimit: bodyLimit,
-      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key)
+      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key, identity: identity)
   }
 
   /// Takes back what it has changed since.
@@ -242,6 +269,7 @@ extension Exchange {
     bodyLimit = mark.bodyLimit
     replyStatus = mark.replyStatus
     webCall = mark.webCall
+    if mark.identity != nil { identity = mark.identity }
     guard mark.consumer >= 0 else { return }
     (consumer, key) = (mark.consumer, mark.key)
   }

@@ -46,6 +46,16 @@ public struct FieldSelector: Sendable {
     return nil
   }
 
+  /// Whether messages are framed and routed by it: to change it is to smuggle.
+  public var framesMessages: Bool {
+    switch known {
+    case .connection, .contentLength, .transferEncoding, .te, .trailer, .upgrade, .keepAlive, .proxyConnection,
+      .expect, .http2Settings, .host:
+      true
+    default: false
+    }
+  }
+
   /// Marks every such field as not to be passed on, and every one that is called so by whoever takes `_` for `-`, as CGI
   /// and its heirs do: what the gateway removes or sets must not reach them under the other spelling.
   public func dropAll(in head: RequestHead) {

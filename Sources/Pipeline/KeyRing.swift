@@ -153,8 +153,11 @@ public final class KeyRing: Sendable {
     }
   }
 
+  /// The index of the consumer of this name; −1 where there is none.
+  public func index(ofConsumer id: String) -> Int32 { index(of: QuotaKey(configured: "consumer", id)) }
+
   /// Whether there is a consumer of this name.
-  public func hasConsumer(_ id: String) -> Bool { index(of: QuotaKey(configured: "consumer", id)) >= 0 }
+  public func hasConsumer(_ id: String) -> Bool { index(ofConsumer: id) >= 0 }
 
   /// How many keys there are.
   public var keyCount: Int { entries.count }

@@ -7,6 +7,8 @@ public final class PolicyChain: Sendable {
   public let limitNames: [String]
   /// What its policies in shadow are called, by their index in ``Exchange/shadows``.
   public let shadowNames: [String]
+  /// Where the keys come from that its policies need, in their order.
+  public let keySources: [KeySource]
 
   private let requestHooks: ContiguousArray<any RequestHook>
   private let requestSteps: ContiguousArray<RequestStep>
@@ -43,6 +45,7 @@ public final class PolicyChain: Sendable {
   private init(_ policies: [any ChainMember], limitNames: [String], shadowNames: [String]) {
     self.limitNames = limitNames
     self.shadowNames = shadowNames
+    keySources = policies.flatMap { ($0 as? any KeySourceUser)?.keySources ?? [] }
     requestHooks = ContiguousArray(policies.compactMap { $0 as? any RequestHook })
     requestSteps = ContiguousArray(requestHooks.map { RequestStep($0) })
     responseHooks = ContiguousArray(policies.compactMap { $0 as? any ResponseHook })

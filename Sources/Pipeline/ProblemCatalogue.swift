@@ -8,12 +8,16 @@ public enum ProblemCatalogue {
   /// The name of an entry: what a refusal carries, since the entry itself is eighty bytes. By status and code.
   public enum Entry: UInt8, BitwiseCopyable, CaseIterable, Sendable {
     case keyAmbiguous, malformedEncoding, malformedPath, malformedRequest
-    case keyInvalid, keyMissing, keyMistyped, keyRevoked
-    case addressDenied
-    case consumerNotAllowed, originDenied, noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
-    case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, headTooLarge, notImplemented
+    case tokenAmbiguous
+    case keyInvalid, keyMissing, keyMistyped, authenticationRequired, keyRevoked
+    case tokenExpired, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed, tokenUntrusted
+    case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, originDenied
+    case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
+    case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
+    case headTooLarge, notImplemented
     case upgradeNotSupported
-    case badGateway, overloaded, quotaUnavailable, revocationsStale, upstreamBusy, noUpstream, gatewayTimeout
+    case badGateway, keysUnavailable, overloaded, quotaUnavailable, revocationsStale, upstreamBusy, noUpstream
+    case gatewayTimeout
     case versionNotSupported
 
     /// The entry of this name.
@@ -23,12 +27,24 @@ public enum ProblemCatalogue {
       case .malformedEncoding: ProblemCatalogue.malformedEncoding
       case .malformedPath: ProblemCatalogue.malformedPath
       case .malformedRequest: ProblemCatalogue.malformedRequest
+      case .tokenAmbiguous: ProblemCatalogue.tokenAmbiguous
+      case .authenticationRequired: ProblemCatalogue.authenticationRequired
       case .keyInvalid: ProblemCatalogue.keyInvalid
       case .keyMissing: ProblemCatalogue.keyMissing
       case .keyMistyped: ProblemCatalogue.keyMistyped
       case .keyRevoked: ProblemCatalogue.keyRevoked
+      case .tokenExpired: ProblemCatalogue.tokenExpired
+      case .tokenInvalid: ProblemCatalogue.tokenInvalid
+      case .tokenMissing: ProblemCatalogue.tokenMissing
+      case .tokenNotYetValid: ProblemCatalogue.tokenNotYetValid
+      case .tokenRevoked: ProblemCatalogue.tokenRevoked
+      case .tokenUnconfirmed: ProblemCatalogue.tokenUnconfirmed
+      case .tokenUntrusted: ProblemCatalogue.tokenUntrusted
+      case .accessDenied: ProblemCatalogue.accessDenied
       case .addressDenied: ProblemCatalogue.addressDenied
+      case .certificateMissing: ProblemCatalogue.certificateMissing
       case .consumerNotAllowed: ProblemCatalogue.consumerNotAllowed
+      case .scopeInsufficient: ProblemCatalogue.scopeInsufficient
       case .originDenied: ProblemCatalogue.originDenied
       case .noRoute: ProblemCatalogue.noRoute
       case .methodNotAllowed: ProblemCatalogue.methodNotAllowed
@@ -39,10 +55,12 @@ public enum ProblemCatalogue {
       case .tooEarly: ProblemCatalogue.tooEarly
       case .concurrencyLimited: ProblemCatalogue.concurrencyLimited
       case .rateLimited: ProblemCatalogue.rateLimited
+      case .failuresLimited: ProblemCatalogue.failuresLimited
       case .headTooLarge: ProblemCatalogue.headTooLarge
       case .notImplemented: ProblemCatalogue.notImplemented
       case .upgradeNotSupported: ProblemCatalogue.upgradeNotSupported
       case .badGateway: ProblemCatalogue.badGateway
+      case .keysUnavailable: ProblemCatalogue.keysUnavailable
       case .overloaded: ProblemCatalogue.overloaded
       case .quotaUnavailable: ProblemCatalogue.quotaUnavailable
       case .revocationsStale: ProblemCatalogue.revocationsStale
@@ -164,8 +182,83 @@ public enum ProblemCatalogue {
       "This key, or whoever it belongs to, has been revoked. Ask the owner of the API for a new one.")
   }
 
+  /// No token where one is needed.
+  public static var tokenMissing: Problem {
+    Problem(
+      .tokenMissing, 401, "token-missing", "Token missing",
+      "This route needs an access token, and the request carries none.")
+  }
+  /// A token in more than one place or more than once.
+  public static var tokenAmbiguous: Problem {
+    Problem(.tokenAmbiguous, 400, "token-ambiguous", "More than one token", "Send exactly one token, in one place.")
+  }
+  /// What is no token, or whose signature is wrong.
+  public static var tokenInvalid: Problem {
+    Problem(
+      .tokenInvalid, 401, "token-invalid", "Token not valid",
+      "This is no token that could be verified: it is malformed, or its signature is wrong.")
+  }
+  /// A token of somebody, for somebody or by a key that the route does not trust.
+  public static var tokenUntrusted: Problem {
+    Problem(
+      .tokenUntrusted, 401, "token-untrusted", "Token not trusted",
+      "The token is of an issuer, for an audience, of a type or signed by a key that this route does not accept.")
+  }
+  /// A token whose time is over.
+  public static var tokenExpired: Problem {
+    Problem(.tokenExpired, 401, "token-expired", "Token expired", "The token is no longer valid. Get a new one.")
+  }
+  /// A token whose time has not come.
+  public static var tokenNotYetValid: Problem {
+    Problem(
+      .tokenNotYetValid, 401, "token-not-yet-valid", "Token not yet valid",
+      "The token says that it is valid later only.")
+  }
+  /// A token that was revoked, or whose subject, client or key was.
+  public static var tokenRevoked: Problem {
+    Problem(
+      .tokenRevoked, 401, "token-revoked", "Token revoked",
+      "This token, or whoever it belongs to, has been revoked. Get a new one.")
+  }
+  /// A token that is bound to something else than the request shows, or to nothing.
+  public static var tokenUnconfirmed: Problem {
+    Problem(
+      .tokenUnconfirmed, 401, "token-unconfirmed", "Token not confirmed",
+      "The token is good only together with the certificate or key that it was given to, which the request does not show."
+    )
+  }
+  /// No client certificate where one is needed.
+  public static var certificateMissing: Problem {
+    Problem(
+      .certificateMissing, 403, "certificate-missing", "Certificate missing",
+      "This route needs a client certificate, and the connection was made without one.")
+  }
+  /// A good token that does not allow this.
+  public static var scopeInsufficient: Problem {
+    Problem(
+      .scopeInsufficient, 403, "insufficient-scope", "Insufficient scope",
+      "The token does not have the scopes that this route needs. The field WWW-Authenticate names them.")
+  }
+  /// The issuer's keys have not been had yet.
+  public static var keysUnavailable: Problem {
+    Problem(
+      .keysUnavailable, 503, "issuer-unavailable", "Issuer unavailable",
+      "The keys by which tokens are verified cannot be had at the moment. Come back after Retry-After.")
+  }
+
   // MARK: Admission
 
+  /// Nobody is identified, and somebody would have to be.
+  public static var authenticationRequired: Problem {
+    Problem(
+      .authenticationRequired, 401, "authentication-required", "Authentication required",
+      "This needs a caller who is known. The field WWW-Authenticate says how to become one.")
+  }
+  /// The rules of a route do not let the request pass.
+  public static var accessDenied: Problem {
+    Problem(
+      .accessDenied, 403, "access-denied", "Access denied", "This route does not let this request pass.")
+  }
   /// The address may not come in.
   public static var addressDenied: Problem {
     Problem(
@@ -183,6 +276,12 @@ public enum ProblemCatalogue {
       .rateLimited, 429, "rate-limited", "Rate limit exceeded",
       "A limit that applies to this request is used up. The field RateLimit names it; Retry-After says when to come back."
     )
+  }
+  /// Too many wrong credentials from one address.
+  public static var failuresLimited: Problem {
+    Problem(
+      .failuresLimited, 429, "too-many-failures", "Too many failures",
+      "Too many credentials from this address were wrong. Come back after Retry-After.")
   }
   /// What changes something must not come in early data (RFC 8470 section 5.2).
   public static var tooEarly: Problem {

@@ -17,8 +17,17 @@ public final class Services {
   public let nodeName: String
   /// What is revoked, and the keys that the cluster has made; nil where the node is in no cluster that agrees on such things.
   public let facts: LoopFacts?
+  /// Who fetches for policies; nil where nothing is fetched.
+  public let fetches: FetchDesk?
+  /// The keys of issuers; nil where none are fetched.
+  public let issuers: IssuerBook?
   /// How often callers have asked this loop about themselves.
   public var inquiries = CallerPace()
+
+  /// Which addresses have failed to prove who they are.
+  public var failures = FailureBook()
+  /// Tokens that were found good under this blueprint.
+  public let tokens = TokenCache()
 
   let keyCache: KeyCache
   /// The marks of what ``keyRing`` names, and which ids were known under other secrets when ``keyCache`` was filled.
@@ -32,7 +41,7 @@ public final class Services {
   /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
   public init(
     world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = "",
-    facts: LoopFacts? = nil
+    facts: LoopFacts? = nil, fetches: FetchDesk? = nil, issuers: IssuerBook? = nil
   ) {
     self.world = world
     self.quota = quota
@@ -41,6 +50,7 @@ public final class Services {
     self.hasher = hasher
     self.nodeName = nodeName
     self.facts = facts
+    (self.fetches, self.issuers) = (fetches, issuers)
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
   }

@@ -59,7 +59,7 @@ final class ShadowRecord {
 
 /// Runs a request hook in shadow.
 final class ShadowHook: RequestHook, EndHook {
-  private let hook: any RequestHook
+  let hook: any RequestHook
   private let index: Int
 
   /// Runs `hook` as the route's policy in shadow with this number.

@@ -17,7 +17,7 @@ public enum Subject: UInt8, BitwiseCopyable, CaseIterable, Sendable {
 }
 
 /// What an exchange can be counted by: a few words, since to lend the exchange itself copies it.
-public struct Caller: Sendable, BitwiseCopyable {
+public struct Caller: Sendable {
   /// See ``Exchange/consumer``.
   public let consumer: Int32
   /// See ``Exchange/key``.
@@ -28,6 +28,8 @@ public struct Caller: Sendable, BitwiseCopyable {
   public let route: Int32
   /// See ``Exchange/client``.
   public let client: IPAddress
+  /// See ``Exchange/identity``.
+  public let identity: Identity?
 
   /// Who sent the request of an exchange.
   @inlinable
@@ -38,15 +40,19 @@ public struct Caller: Sendable, BitwiseCopyable {
     issuedKey = exchange.issuedKey
     route = exchange.route
     client = exchange.client
+    identity = exchange.identity
   }
 
   /// Somebody of whom this is known; −1 stands for nothing, as in an exchange.
-  public init(consumer: Int32, key: Int32, issuedKey: UInt64 = 0, route: Int32, client: IPAddress) {
+  public init(
+    consumer: Int32, key: Int32, issuedKey: UInt64 = 0, route: Int32, client: IPAddress, identity: Identity? = nil
+  ) {
     self.consumer = consumer
     self.key = key
     self.issuedKey = issuedKey
     self.route = route
     self.client = client
+    self.identity = identity
   }
 }
 
@@ -62,6 +68,7 @@ extension Services {
     if consumer >= Self.firstOwnConsumer || caller.key == Exchange.issuedKeyMark {
       if let key = key(ofIssued: subject, caller) { return key }
     }
+    if consumer < 0 || subject == .key, let key = caller.identity?.names.key(of: subject) { return key }
     switch subject {
     case .route: if let key = routes.key(of: caller.route) { return key }
     case .address: break
@@ -101,7 +108,8 @@ extension Services {
 
   /// Whether ``key(of:_:)-(_,Caller)`` does without the caller's address.
   public func isNamed(_ subject: Subject, _ caller: Caller) -> Bool {
-    switch subject {
+    if caller.consumer < 0, caller.identity?.names.key(of: subject) != nil { return true }
+    return switch subject {
     case .route: routes.key(of: caller.route) != nil
     case .address: false
     case .consumer: caller.consumer >= 0

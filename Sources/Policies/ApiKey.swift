@@ -34,7 +34,7 @@ public final class ApiKey: Policy, RequestHook {
   private let isOptional: Bool
   private let groups: [String]
   private let sendsIdentity: Bool
-  private let staleRule: StaleRule
+  private let gate: RevocationGate
   /// Whether knowing the consumer's index is not enough.
   private let mustLookCloser: Bool
   /// The lines `WWW-Authenticate: …` for a missing and for a wrong key.
@@ -62,10 +62,7 @@ public final class ApiKey: Policy, RequestHook {
     sendsIdentity = options.bool(
       "identity", default: false,
       "Whether the upstream learns the consumer: X-Consumer-Id, -Tenant, -Groups and -Key.")
-    staleRule = options.choice(
-      "onStaleRevocations", default: .open,
-      "What happens to known callers while the node has not heard of the cluster's revocations for two seconds: open "
-        + "lets them pass with Sluice-Degraded: revocations, closed answers 503, ask asks the store.")
+    gate = RevocationGate(&options)
     parameter = Array(query.utf8)
     if parameter.contains(where: { !Self.isPlain($0) }) {
       options.fail(
@@ -123,7 +120,10 @@ public final class ApiKey: Policy, RequestHook {
     }
     if isAmbiguous { return .refuse(Refusal(ProblemCatalogue.keyAmbiguous)) }
     guard let source else {
-      if isOptional { return .next }
+      if isOptional {
+        exchange.offer(challenge: missingChallenge)
+        return .next
+      }
       exchange.responseFields.append(missingChallenge)
       return .refuse(Refusal(ProblemCatalogue.keyMissing))
     }
@@ -162,39 +162,22 @@ public final class ApiKey: Policy, RequestHook {
   @inline(never)
   private func checkFacts(_ exchange: inout Exchange, _ services: Services) -> Verdict {
     guard let facts = services.facts else { return .next }
-    if facts.hasRevocations,
-      facts.holds(services.marks(&exchange, facts), at: services.world.wallTime)
-    {
-      return refuse(&exchange, ProblemCatalogue.keyRevoked)
-    }
-    if facts.isStale, let verdict = decideStale(&exchange, services, facts) { return verdict }
-    return mustLookCloser ? accept(&exchange, services) : .next
+    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
   }
-
-  /// Nil where the caller may pass.
-  private func decideStale(_ exchange: inout Exchange, _ services: Services, _ facts: LoopFacts) -> Verdict? {
-    facts.countStale()
-    switch staleRule {
-    case .open:
-      exchange.responseFields.append("Sluice-Degraded: revocations\r\n")
-      return nil
-    case .ask:
-      if let desk = facts.desk, desk.ask(services.marks(&exchange, facts), ticket: exchange.ticket) {
-        return .wait
-      }
-      fallthrough
-    case .closed: return Self.stale
-    }
-  }
-
-  private static var stale: Verdict { .refuse(Refusal(ProblemCatalogue.revocationsStale, retryAfterSeconds: 1)) }
 
   /// The store has answered, or has not: see ``StaleRule/ask``.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    switch services.facts?.desk?.answer(ticket: exchange.ticket) {
-    case .revoked: return refuse(&exchange, ProblemCatalogue.keyRevoked)
-    case .clear: return mustLookCloser ? accept(&exchange, services) : .next
-    case .unknown, nil: return Self.stale
+    conclude(gate.resume(&exchange, services), &exchange, services)
+  }
+
+  @inline(__always)
+  private func conclude(
+    _ finding: RevocationGate.Finding, _ exchange: inout Exchange, _ services: Services
+  ) -> Verdict {
+    switch finding {
+    case .clear: mustLookCloser ? accept(&exchange, services) : .next
+    case .revoked: refuse(&exchange, ProblemCatalogue.keyRevoked)
+    case .decided(let verdict): verdict
     }
   }
 
@@ -259,20 +242,6 @@ public final class ApiKey: Policy, RequestHook {
 }
 
 extension RawSpan {
-  /// Whether it is a field value of the scheme Bearer (RFC 6750 section 2.1).
-  fileprivate var isBearer: Bool {
-    guard byteCount > 7, self[byte: 6] == 32 else { return false }
-    return self[byte: 0] | 32 == 98 && self[byte: 1] | 32 == 101 && self[byte: 2] | 32 == 97
-      && self[byte: 3] | 32 == 114 && self[byte: 4] | 32 == 101 && self[byte: 5] | 32 == 114
-  }
-
-  /// Where the token behind the scheme begins.
-  fileprivate var tokenStart: Int {
-    var start = 7
-    while start < byteCount && self[byte: start] == 32 { start += 1 }
-    return start
-  }
-
   fileprivate var holdsEscapes: Bool {
     for offset in 0..<byteCount where self[byte: offset] == 37 || self[byte: offset] == 43 { return true }
     return false

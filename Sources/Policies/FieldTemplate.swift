@@ -28,6 +28,7 @@ struct FieldTemplate: Sendable {
     case literal([UInt8])
     case variable(Variable)
     case field(FieldSelector)
+    case claim(ClaimPath)
   }
 
   private var parts: [Part] = []
@@ -71,8 +72,14 @@ struct FieldTemplate: Sendable {
       }
       return .field(field)
     }
+    if name.hasPrefix("claim.") {
+      guard let claim = ClaimPath(String(name.dropFirst(6))) else {
+        throw Fault(message: "\"\(name)\" names no claim", fix: "write it like ${claim.sub}")
+      }
+      return .claim(claim)
+    }
     guard let variable = Variable(rawValue: name) else {
-      let names = Variable.allCases.map(\.rawValue) + ["header.NAME"]
+      let names = Variable.allCases.map(\.rawValue) + ["header.NAME", "claim.NAME"]
       let list = names.joined(separator: ", ")
       throw Fault(
         message: "there is no variable \"\(name)\"",
@@ -89,6 +96,8 @@ struct FieldTemplate: Sendable {
       case .variable(let variable): Self.write(variable, &exchange, request, services, into: buffer)
       case .field(let field):
         if let index = field.firstIndex(in: request) { buffer.append(safe: request.value(of: index)) }
+      case .claim(let claim):
+        if let text = exchange.identity.flatMap({ claim.text(in: $0) }) { buffer.append(safe: text) }
       }
     }
   }

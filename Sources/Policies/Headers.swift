@@ -65,14 +65,12 @@ public final class Headers: Policy, RequestHook, ResponseHook {
 
   /// Refuses fields by which messages are framed and routed: to change them is to smuggle.
   private static func check(_ field: FieldSelector, _ key: String, _ options: inout OptionReader) {
-    switch field.known {
-    case .connection, .contentLength, .transferEncoding, .te, .trailer, .upgrade, .keepAlive, .proxyConnection,
-      .expect, .http2Settings:
+    guard field.framesMessages else { return }
+    if field.known == .host {
+      options.fail("Host decides where a request goes", at: key, fix: "use the route's rewrite: { host: … }")
+    } else {
       let name = String(decoding: field.text, as: UTF8.self)
       options.fail("\(name) is the gateway's own", at: key, fix: "remove it")
-    case .host:
-      options.fail("Host decides where a request goes", at: key, fix: "use the route's rewrite: { host: … }")
-    default: break
     }
   }
 

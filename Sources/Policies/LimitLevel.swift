@@ -30,18 +30,10 @@ struct LimitLevel: Sendable {
     self.terms = terms
     let words = options.valueList(
       "per", OptionFormat("something that can be counted", example: "consumer"), isRequired: true, allowsSingle: true,
-      "What is counted: consumer, key, tenant, group, route, ip, header:NAME, or an array of them for a combined key."
-    ) { LimitPart.isKnown($0) ? $0 : nil }
-    var parts: ContiguousArray<LimitPart> = []
-    for word in words {
-      if word.hasPrefix("claim:") {
-        options.fail(
-          "claims of tokens cannot be counted, since this version has no jwt policy yet", at: "per",
-          fix: "count by consumer, key or header:NAME")
-      } else if let part = LimitPart(word) {
-        parts.append(part)
-      }
-    }
+      "What is counted: consumer, key, tenant, group, route, ip, header:NAME, claim:NAME, or an array of them for a "
+        + "combined key."
+    ) { LimitPart($0) == nil ? nil : $0 }
+    let parts = ContiguousArray(words.compactMap { LimitPart($0) })
     let name = options.optionalString(
       "name", "The limit's name in RateLimit fields and the log; by default what is counted.")
     cost = options.integer("cost", in: 1...(1 << 31), default: 1, "Units that one request takes.")
@@ -132,53 +124,72 @@ struct LimitLevel: Sendable {
 
 /// One part of what a limit counts.
 struct LimitPart: Sendable {
-  private let subject: Subject
-  private let field: FieldSelector?
+  private enum Kind: Sendable {
+    case subject(Subject)
+    case field(FieldSelector)
+    case claim(ClaimPath)
+  }
 
-  /// What is counted, where that is no field of the request.
-  var plainSubject: Subject? { field == nil ? subject : nil }
+  private let kind: Kind
+
+  /// What is counted, where that is neither a field of the request nor a claim.
+  var plainSubject: Subject? { if case .subject(let subject) = kind { subject } else { nil } }
 
   /// Whether consumers of different tenants never share it.
-  var isConsumers: Bool { field == nil && (subject == .consumer || subject == .key || subject == .tenant) }
-
-  /// Whether it is known what this part is for somebody of whom not everything may be known.
-  func isKnown(_ candidate: LimitCandidate, _ services: Services) -> Bool {
-    if candidate.isAddressKnown && (field == nil || candidate.request != nil) { return true }
-    guard let field else { return services.isNamed(subject, candidate.caller) }
-    return candidate.request.map { field.firstIndex(in: $0) != nil } ?? false
+  var isConsumers: Bool {
+    guard let subject = plainSubject else { return false }
+    return subject == .consumer || subject == .key || subject == .tenant
   }
 
-  /// Whether `word` may stand behind `per`.
-  static func isKnown(_ word: String) -> Bool {
-    if word.hasPrefix("claim:") { return word.utf8.count > 6 }
-    return LimitPart(word) != nil
-  }
-
+  /// What stands behind `per`; nil for what cannot be counted.
   init?(_ word: String) {
     if word.hasPrefix("header:") {
       guard let field = FieldSelector(String(word.dropFirst(7))) else { return nil }
-      self.field = field
-      subject = .address
+      kind = .field(field)
       return
     }
-    field = nil
+    if word.hasPrefix("claim:") {
+      guard let claim = ClaimPath(String(word.dropFirst(6))) else { return nil }
+      kind = .claim(claim)
+      return
+    }
     switch word {
-    case "consumer": subject = .consumer
-    case "key": subject = .key
-    case "tenant": subject = .tenant
-    case "group": subject = .group
-    case "route": subject = .route
-    case "ip": subject = .address
+    case "consumer": kind = .subject(.consumer)
+    case "key": kind = .subject(.key)
+    case "tenant": kind = .subject(.tenant)
+    case "group": kind = .subject(.group)
+    case "route": kind = .subject(.route)
+    case "ip": kind = .subject(.address)
     default: return nil
     }
   }
 
-  /// What this part is for a request. A request without the field is counted by address.
-  func key(_ caller: Caller, _ request: RequestHead?, _ services: Services) -> QuotaKey {
-    if let field, let request, let index = field.firstIndex(in: request) {
-      return services.key(ofChosen: request.value(of: index))
+  /// Whether it is known what this part is for somebody of whom not everything may be known.
+  func isKnown(_ candidate: LimitCandidate, _ services: Services) -> Bool {
+    switch kind {
+    case .subject(let subject): candidate.isAddressKnown || services.isNamed(subject, candidate.caller)
+    case .field(let field):
+      candidate.request.map { candidate.isAddressKnown || field.firstIndex(in: $0) != nil } ?? false
+    case .claim(let claim):
+      candidate.isAddressKnown || candidate.caller.identity.map { claim.text(in: $0) != nil } ?? false
     }
-    return services.key(of: subject, caller)
+  }
+
+  /// What this part is for a request. One without the field or the claim is counted by address.
+  func key(_ caller: Caller, _ request: RequestHead?, _ services: Services) -> QuotaKey {
+    switch kind {
+    case .subject(let subject): return services.key(of: subject, caller)
+    case .field(let field):
+      if let request, let index = field.firstIndex(in: request) {
+        return services.key(ofChosen: request.value(of: index))
+      }
+    case .claim(let claim):
+      // Who vouches for it is part of it: another issuer may say the same of somebody else.
+      if let identity = caller.identity, let text = claim.text(in: identity) {
+        return services.key(ofChosen: RawSpan(Array((identity.issuer ?? "").utf8) + [0xff] + Array(text.utf8)))
+      }
+    }
+    return services.key(of: .address, caller)
   }
 }
 

@@ -68,7 +68,7 @@ struct AccessRecord {
 }
 
 extension AccessRecord: AccessFacts {
-  func writeIssuedKey(to line: inout AccessLogLine) {}
+  func writeCaller(to line: inout AccessLogLine) {}
 
   var texts: AccessTexts {
     AccessTexts(method: method, host: host, path: path, userAgent: userAgent, requestID: requestID)

@@ -142,10 +142,10 @@ struct BlueprintTests {
       "an admin port where a listener is", file("admin: { address: \"127.0.0.1:8080\" }"),
       "2:19: admin.address: a listener has this address; give the admin port one of its own"),
     BrokenFile(
-      "what this version does not have",
+      "what must not be left out",
       "{ listeners: [{ address: \"[::]:443\", tls: {} }],\n policies: { p: { type: \"jwt\" } } }",
       "1:43: listeners[0].tls.certificates: \"certificates\" is missing; add certificates: …",
-      "2:25: policies.p.type: this version has no policy \"jwt\" yet; remove it"),
+      "2:17: policies.p.issuers: \"issuers\" is missing; add issuers: …"),
     BrokenFile(
       "names of nothing",
       route("upstream: [\"aa\", { upstream: \"b\" }], policies: [\"body-limit\", \"x\"], mirror: { upstream: \"q\" }"),

@@ -104,7 +104,8 @@ final class FlowBench {
   init(
     _ setup: FlowSetup = FlowSetup(), seed: UInt64 = 1, _ conditions: Conditions = .rough, loops: Int = 1,
     quota: (() -> any Quota)? = nil,
-    prepare: (SimulatedWorld) -> Void = { _ in }, store: ((SimulatedLoop) throws -> SharedQuota)? = nil
+    prepare: (SimulatedWorld) -> Void = { _ in }, store: ((SimulatedLoop) throws -> SharedQuota)? = nil,
+    fetches: ((SimulatedLoop) -> LoopFetches)? = nil
   ) throws {
     storeSockets = store == nil ? 0 : 2
     let quota = quota ?? { EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2)) }
@@ -123,7 +124,7 @@ final class FlowBench {
         var flow = try RequestFlow(
           world: loop, node: shared, loop: index, blueprint: blueprint,
           shared: BlueprintShared(blueprint, upstreams: plans, metrics: metrics),
-          quota: store?(loop) ?? quota(), log: nil)
+          quota: store?(loop) ?? quota(), log: nil, fetches: fetches?(loop))
         try flow.listen(blueprint.listeners)
         return flow
       }

@@ -45,27 +45,4 @@ import Testing
     clock.dropped()
     #expect(clock.endsAt == .never)
   }
-
-  @Test(
-    "Where a responder is asked follows from its address",
-    arguments: [
-      ("http://ocsp.test/a?b", "ocsp.test", 80, "/a?b", "ocsp.test"),
-      ("http://ocsp.test", "ocsp.test", 80, "/", "ocsp.test"),
-      ("http://ocsp.test:81?q", "ocsp.test", 81, "/?q", "ocsp.test:81"),
-      ("http://1.2.3.4:5/", "1.2.3.4", 5, "/", "1.2.3.4:5"),
-      ("http://[::1]/x", "::1", 80, "/x", "[::1]"), ("http://[::1]:8/x", "::1", 8, "/x", "[::1]:8"),
-    ] as [(String, String, UInt16, String, String)])
-  func targets(url: String, host: String, port: UInt16, path: String, authority: String) throws {
-    let target = try #require(FetchTarget(url: url))
-    #expect(target.host == host && target.port == port && target.path == path && target.authority == authority)
-  }
-
-  @Test(
-    "Addresses of other things, or that would be more than a line, are none",
-    arguments: [
-      "https://ocsp.test/", "http://", "http:///x", "http://a@b/", "http://a:b/", "http://a:0/", "http://a:1:2/",
-      "ocsp.test",
-      "http://a/\r\nHost: b", "http://a/ b", "http://a/#c", "http://a/é",
-    ])
-  func noTargets(url: String) { #expect(FetchTarget(url: url) == nil) }
 }

@@ -79,7 +79,8 @@ final class Bench {
 
   /// Runs a request through the chain, and ends the exchange unless it is to be kept running.
   func send(
-    _ text: String, from client: String = "192.0.2.1", route: Int32 = 0, keep exchange: ((Exchange) -> Void)? = nil
+    _ text: String, from client: String = "192.0.2.1", route: Int32 = 0, certificate: TLSPeer? = nil,
+    keep exchange: ((Exchange) -> Void)? = nil
   ) -> Outcome {
     let buffer = ByteBuffer()
     buffer.append(utf8: text.replacing("\n", with: "\r\n") + "\r\n\r\n")
@@ -88,6 +89,7 @@ final class Bench {
     state.client = IPAddress(client) ?? IPAddress(v4: 0)
     state.peer = IPAddress(v4: 0x7f00_0001)
     state.route = route
+    state.certificate = certificate
     state.decision = DecisionID(high: 0, low: 0xabc)
     var outcome = Outcome()
     switch chain.run(&state, request, services) {

@@ -287,8 +287,8 @@ struct RateLimitTests {
       ("{ per: \"ip\", concurrency: 5, cost: 1 }", "limits[0].cost: a request takes one slot"),
       ("{ per: \"moon\", window: \"5/1m\" }", "limits[0].per[0]: \"moon\" is not something that can be counted"),
       (
-        "{ per: \"claim:sub\", window: \"5/1m\" }",
-        "limits[0].per: claims of tokens cannot be counted, since this version has no jwt policy yet"
+        "{ per: \"claim:\", window: \"5/1m\" }",
+        "limits[0].per[0]: \"claim:\" is not something that can be counted"
       ),
       ("{ per: \"ip\", window: \"5/1m\", name: \"a b\" }", "limits[0].name: \"a b\" cannot stand in a field"),
     ])

@@ -57,9 +57,9 @@ extension SharedQuota: RevocationDesk {
       slot: factSlot, tag: Self.tag(.revocations, Int(number)), within: RevocationQuestions.time
     ) { buffer in
       var command = AgreementLibrary.current.call("fact-held", prefix: self.factPrefix, as: dialect)
-      for mark in [marks.key, marks.subject, marks.client, marks.tenant] {
+      for index in 0..<marks.count {
         var writer = FactWriter()
-        writer.integer(mark.bits)
+        writer.integer(marks[index].bits)
         command.append(writer.bytes)
       }
       RedisCommand.append(command, to: buffer)
@@ -79,7 +79,7 @@ extension SharedQuota: RevocationDesk {
   func revocationsAnswered(_ number: Int, _ reply: AgentReply?) {
     let now = UInt32(clamping: world.wallTime.seconds)
     questions.settle(UInt32(truncatingIfNeeded: number)) { marks in
-      guard case .list(let items)? = reply, items.count == 4 else { return .unknown }
+      guard case .list(let items)? = reply, items.count == marks.count else { return .unknown }
       let isRevoked = items.contains { item in
         guard let bytes = item.bytes, case .revocation(let record)? = FactRecord(bytes) else { return false }
         let revocation = record.revocation

@@ -36,7 +36,7 @@ extension Verb {
         throw AdminClient.Failure(message: "the answer of \(client.place) is not JSON")
       }
       let text = hasCluster ? StatusText(cluster: cluster) : StatusText(node: node, at: client.place)
-      Console.output(text.text + StatusText.certificates(node) + StatusText.shadows(node))
+      Console.output(text.text + StatusText.certificates(node) + StatusText.issuers(node) + StatusText.shadows(node))
       return text.isWhole ? .done : .failed
     } catch {
       Console.error("sluice status: \(error.message)\n")
@@ -100,6 +100,15 @@ struct StatusText {
         staple["present"]?.bool == true
         ? "the last one holds until \(staple["expires"]?.string ?? "it is replaced")" : "none is shown"
       return "\(certificate["certificate"]?.string ?? "") here: no OCSP response: \(fault); \(rest)\n"
+    }.joined()
+  }
+
+  /// The issuers whose last question has brought the node no keys.
+  static func issuers(_ root: JSONValue) -> String {
+    (root["issuers"]?.elements ?? []).compactMap { issuer in
+      guard let fault = issuer["fault"]?.string else { return nil }
+      let rest = issuer["fetched"]?.string.map { "those of \($0) stay" } ?? "none are known"
+      return "issuer \(issuer["issuer"]?.string ?? "") here: its keys cannot be had: \(fault); \(rest)\n"
     }.joined()
   }
 

@@ -67,28 +67,37 @@ public enum RevocationAnswer: Sendable {
   case unknown
 }
 
-/// The marks of a caller. Those that it lacks repeat another.
+/// What a caller can be revoked by.
 public struct RevocationMarks: BitwiseCopyable, Sendable {
-  /// Its key.
-  public var key: RevocationMark
-  /// Its consumer as a subject.
-  public var subject: RevocationMark
-  /// Its consumer as a client.
-  public var client: RevocationMark
-  /// Its tenant.
-  public var tenant: RevocationMark
-  /// The second at which the key was made; 0 where nobody knows.
+  /// The most that one caller has: those of a token, and of the consumer that it stands for.
+  public static let capacity = 10
+
+  private var marks: InlineArray<10, RevocationMark>
+  /// How many there are.
+  public private(set) var count = 0
+  /// The second at which the key or token was made; 0 where nobody knows.
   public var issued: UInt32
 
-  /// These marks.
-  public init(
-    key: RevocationMark, subject: RevocationMark, client: RevocationMark, tenant: RevocationMark, issued: UInt32
-  ) {
-    self.key = key
-    self.subject = subject
-    self.client = client
-    self.tenant = tenant
+  /// No marks yet.
+  public init(issued: UInt32) {
+    marks = InlineArray(repeating: .none)
     self.issued = issued
+  }
+
+  /// The mark at `index`, below ``count``.
+  public subscript(index: Int) -> RevocationMark { marks[index] }
+
+  /// Adds a mark; at most ``capacity``.
+  mutating func add(_ mark: RevocationMark) {
+    marks[count] = mark
+    count += 1
+  }
+
+  /// Adds those of `other`, as if all had been made when the older was, so that a revocation of what was made before a moment
+  /// rather holds than not.
+  mutating func add(_ other: RevocationMarks) {
+    for index in 0..<other.count { add(other[index]) }
+    issued = min(issued, other.issued)
   }
 }
 
@@ -145,10 +154,8 @@ public final class LoopFacts {
   public func holds(_ marks: RevocationMarks, at time: WallTime) -> Bool {
     let now = UInt32(clamping: time.seconds)
     return revocations.with { revocations in
-      revocations.holds(marks.key, issued: marks.issued, now: now)
-        || revocations.holds(marks.subject, issued: marks.issued, now: now)
-        || revocations.holds(marks.client, issued: marks.issued, now: now)
-        || revocations.holds(marks.tenant, issued: marks.issued, now: now)
+      for index in 0..<marks.count where revocations.holds(marks[index], issued: marks.issued, now: now) { return true }
+      return false
     }
   }
 }

@@ -48,6 +48,11 @@ public struct RevocationMark: Hashable, Sendable, BitwiseCopyable {
   /// From 1 to 2⁶⁰ − 1.
   public let bits: UInt64
 
+  /// The mark of nothing: none that is made of a name is like it.
+  static var none: RevocationMark { RevocationMark(anyBits: 0) }
+
+  private init(anyBits bits: UInt64) { self.bits = bits }
+
   /// The mark with these bits; nil where they are out of bounds.
   public init?(bits: UInt64) {
     guard bits > 0, bits >> UInt64(Self.bitCount) == 0 else { return nil }

@@ -102,7 +102,7 @@ extension Services {
   /// Whether whoever an exchange was begun for may go on: the key, where the cluster has made it, is valid still, and
   /// nothing about the caller is revoked.
   public func mayGoOn(_ exchange: inout Exchange) -> Bool {
-    guard let facts, exchange.consumer >= 0 else { return true }
+    guard let facts, exchange.consumer >= 0 || exchange.identity != nil else { return true }
     if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
       let now = UInt32(clamping: world.wallTime.seconds)
       guard let entry = facts.keys.with({ $0.entry(of: id) }), entry.isValid(at: now) else { return false }
@@ -110,23 +110,38 @@ extension Services {
     return !facts.hasRevocations || !facts.holds(marks(&exchange, facts), at: world.wallTime)
   }
 
-  /// The marks of whoever showed a key; `facts` are this object's own.
+  /// What the caller of an exchange, who is known, can be revoked by; `facts` are this object's own.
   public func marks(_ exchange: inout Exchange, _ facts: LoopFacts) -> RevocationMarks {
-    let number = exchange.consumer
-    var issued: UInt32 = 0
-    var key: RevocationMark?
-    if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
-      key = RevocationMark(.key, id.text, key: facts.markKey)
-      issued = facts.view.keys.entry(of: id)?.created ?? 0
-    } else if exchange.key >= 0 {
-      key = marks.key(exchange.key, of: number, keyRing, facts.markKey)
+    guard var marks = exchange.identity?.revocationMarks else { return keyMarks(&exchange, facts) }
+    if exchange.key != Exchange.identityMark {
+      marks.add(keyMarks(&exchange, facts))
+    } else if exchange.consumer >= 0 {
+      add(consumer: exchange.consumer, to: &marks, facts)
     }
+    return marks
+  }
+
+  /// The marks of whoever showed a key.
+  private func keyMarks(_ exchange: inout Exchange, _ facts: LoopFacts) -> RevocationMarks {
+    let number = exchange.consumer
+    var result = RevocationMarks(issued: 0)
+    if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
+      result.issued = facts.view.keys.entry(of: id)?.created ?? 0
+      result.add(RevocationMark(.key, id.text, key: facts.markKey))
+    } else if exchange.key >= 0 {
+      result.add(marks.key(exchange.key, of: number, keyRing, facts.markKey))
+    }
+    if number >= 0 { add(consumer: number, to: &result, facts) }
+    return result
+  }
+
+  private func add(consumer number: Int32, to result: inout RevocationMarks, _ facts: LoopFacts) {
     let consumer =
       number >= Self.firstOwnConsumer
       ? MarkCache.Consumer(self.consumer(number), facts.markKey) : marks.consumer(number, keyRing, facts.markKey)
-    return RevocationMarks(
-      key: key ?? consumer.client, subject: consumer.subject, client: consumer.client,
-      tenant: consumer.tenant, issued: issued)
+    result.add(consumer.subject)
+    result.add(consumer.client)
+    if let tenant = consumer.tenant { result.add(tenant) }
   }
 }
 
@@ -135,14 +150,12 @@ struct MarkCache {
   struct Consumer: BitwiseCopyable {
     let subject: RevocationMark
     let client: RevocationMark
-    /// That of the client where it has no tenant.
-    let tenant: RevocationMark
+    let tenant: RevocationMark?
 
     init(_ consumer: Pipeline.Consumer, _ key: SipKey) {
       subject = RevocationMark(.subject, consumer.id, key: key)
-      let client = RevocationMark(.client, consumer.id, key: key)
-      self.client = client
-      tenant = consumer.tenant.map { RevocationMark(.tenant, $0, key: key) } ?? client
+      client = RevocationMark(.client, consumer.id, key: key)
+      tenant = consumer.tenant.map { RevocationMark(.tenant, $0, key: key) }
     }
   }
 

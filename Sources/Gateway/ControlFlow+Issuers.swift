@@ -1,0 +1,35 @@
+// What a node fetches by itself, between the control loop and those who want it: see Issuers/ControlFetches.swift.
+
+import Core
+import Net
+import Pipeline
+
+extension ControlFlow {
+  /// Fetches what is due, and hands out what there is; returns when there is more.
+  mutating func keepUpFetches() -> Instant {
+    let (node, control, resolver) = (node, node.control, node.resolver)
+    let next = fetches.advance(
+      ControlFetches.Surroundings(report: node.sources.report) { host, attempt in
+        resolver.resolve(host) { control.send(.fetch(.resolved(attempt, $0.found))) }
+      } tell: { loop, news in
+        if let loop { node.tell(loop, .fetched(news)) } else { node.tell { .fetched(news) } }
+      })
+    showStaples()
+    if fetches.issuers.takeChange() {
+      var shown: Set<String> = []
+      // One name may stand for several, with other authorities each.
+      node.shared.issuers = fetches.issuers.entries.map(\.facts).filter { shown.insert($0.issuer).inserted }
+    }
+    return next
+  }
+}
+
+extension Node {
+  /// What a loop's policies have fetched by the control loop.
+  func makeFetches(_ index: Int, _ world: any World) -> LoopFetches {
+    let control = control
+    return LoopFetches(
+      desk: FetchDesk(world: world) { control.send(.fetch(.begin($0, loop: index))) },
+      issuers: IssuerBook(world: world) { control.send(.fetch(.ask($0))) })
+  }
+}

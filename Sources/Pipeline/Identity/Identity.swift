@@ -1,0 +1,112 @@
+import Core
+import Crypto
+
+/// Who a request comes from, as something that it carries has proved: a token, a session, a signature. Immutable, so that
+/// all requests with one token share one.
+public final class Identity: Sendable {
+  /// Who vouches for it.
+  public let issuer: String?
+  /// Whom the issuer means; unique with the issuer only.
+  public let subject: String?
+  /// The program that acts for the subject.
+  public let client: String?
+  /// The tenant that the subject belongs to, named as the configuration names tenants.
+  public let tenant: String?
+  /// What the subject is in its organisation.
+  public let roles: [String]
+  /// The groups that it is a member of.
+  public let groups: [String]
+  /// What the client may do in its name.
+  public let scopes: [String]
+  /// All that the issuer says, an object.
+  public let claims: JSONDocument?
+  /// What limits count it under.
+  let names: IdentityNames
+  private let marks: RevocationMarks?
+
+  /// What an identity is made of.
+  public struct Parts {
+    /// See the properties of ``Identity`` with these names.
+    public var issuer, subject, client, tenant: String?
+    /// See the properties of ``Identity`` with these names.
+    public var roles: [String] = []
+    /// See the properties of ``Identity`` with these names.
+    public var groups: [String] = []
+    /// See the properties of ``Identity`` with these names.
+    public var scopes: [String] = []
+    /// See ``Identity/claims``.
+    public var claims: JSONDocument?
+    /// What it can be revoked by beside subject, client and tenant: `jti`, `sid`, and the `kid` of what signed it.
+    public var tokenID, session, signingKey: String?
+    /// The second since 1970 at which it was proved; 0 where nobody knows.
+    public var issued: UInt32 = 0
+
+    /// Nobody.
+    public init() {}
+  }
+
+  /// An identity of these parts on a loop with these services.
+  public convenience init(_ parts: Parts, _ services: Services) {
+    self.init(parts, subjectKey: services.subjectKey, markKey: services.facts?.markKey)
+  }
+
+  /// An identity of these parts: `subjectKey` names what clients choose, `markKey` what can be revoked; nil where nothing can.
+  public init(_ parts: Parts, subjectKey: SipKey, markKey: SipKey?) {
+    issuer = parts.issuer
+    subject = parts.subject
+    client = parts.client
+    tenant = parts.tenant
+    roles = parts.roles
+    groups = parts.groups
+    scopes = parts.scopes
+    claims = parts.claims
+    names = IdentityNames(parts, subjectKey)
+    marks = markKey.map { RevocationMarks(parts, $0) }
+  }
+
+  /// What it can be revoked by; nil on a node that knows of no revocations.
+  var revocationMarks: RevocationMarks? { marks }
+}
+
+/// What limits count an identity under.
+struct IdentityNames: BitwiseCopyable, Sendable {
+  /// The subject of this issuer, or its client where it has none.
+  let caller: QuotaKey
+  let tenant: QuotaKey?
+  let group: QuotaKey?
+
+  init(_ parts: Identity.Parts, _ key: SipKey) {
+    var bytes: [UInt8] = []
+    for name in [parts.issuer, parts.subject, parts.subject == nil ? parts.client : nil] {
+      bytes += Array((name ?? "").utf8)
+      bytes.append(0xff)
+    }
+    caller = QuotaKey(chosen: RawSpan(bytes), key: key)
+    tenant = parts.tenant.map { QuotaKey(configured: "tenant", $0) }
+    group = parts.groups.first.map { QuotaKey(configured: "group", $0) }
+  }
+
+  /// What a limit counts it under; nil where it lacks what is counted.
+  func key(of subject: Subject) -> QuotaKey? {
+    switch subject {
+    case .consumer, .key: caller
+    case .tenant: tenant
+    case .group: group
+    case .route, .address: nil
+    }
+  }
+}
+
+extension RevocationMarks {
+  /// The marks of an identity.
+  init(_ parts: Identity.Parts, _ key: SipKey) {
+    self.init(issued: parts.issued)
+    let names: [(RevocationKind, String?)] = [
+      (.tokenID, parts.tokenID), (.session, parts.session), (.subject, parts.subject), (.client, parts.client),
+      (.tenant, parts.tenant), (.signingKey, parts.signingKey),
+    ]
+    for (kind, name) in names {
+      if let name { add(RevocationMark(kind, name, key: key)) }
+    }
+  }
+}

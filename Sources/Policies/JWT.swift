@@ -1,0 +1,247 @@
+import Core
+import Crypto
+import HTTP
+import Pipeline
+
+/// Knows callers by a JSON Web Token (RFC 7519) that an issuer has signed: an access token of OAuth 2.0, or any other.
+///
+/// The issuers are those of the options and nobody else: a token's own `jwk`, `jku`, `x5u` and `x5c` are never looked at, and
+/// what verifies a token is settled by the key, not by the token's `alg` (RFC 8725). Keys come from the configuration, from a
+/// URL, or by discovery (OpenID Connect Discovery 1.0), off the path of requests; a token that names an unknown key waits
+/// for them to be fetched again, at most once in half a minute. Good tokens are remembered by their digest until they
+/// expire, or their issuer's keys change.
+///
+/// The token never reaches the upstream unless `forward` says so, nor does any field by which an upstream might believe a
+/// client about who it is. Refuses with 401 `token-missing`, `token-invalid`, `token-untrusted`, `token-expired`,
+/// `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
+/// `issuer-unavailable` as long as an issuer's keys have never been had. It fails closed; only what was revoked lately may be unknown to a
+/// node that cannot reach the store, see `onStaleRevocations`.
+public final class JWT: Policy, RequestHook, KeySourceUser {
+  /// The name in the configuration.
+  public static let name = "jwt"
+  /// It says who it is.
+  public static let phase = Phase.identify
+  /// What it does.
+  public static let summary =
+    "Knows callers by a signed token (JWT) of an issuer, and keeps the token from the upstream."
+
+  private let place: TokenPlace
+  private let issuers: [TokenIssuer]
+  private let isOptional: Bool
+  private let caches: Bool
+  private let forwards: Bool
+  private let mustBeBound: Bool
+  private let mostFailures: Int64
+  private let scopes: [String]
+  private let sent: [(field: FieldSelector, claim: ClaimPath)]
+  private let gate: RevocationGate
+  private let challenge: BearerChallenge
+
+  /// Reads the options.
+  public init(_ options: inout OptionReader) {
+    issuers = options.objects("issuers", isRequired: true, "Whose tokens are good.") { TokenIssuer(&$0) }
+    place = TokenPlace(&options)
+    isOptional = options.bool(
+      "optional", default: false,
+      "Whether requests without a token pass, as nobody. A wrong token is refused all the same.")
+    scopes = options.stringList("scopes", "Scopes of which a token must have every one.")
+    sent = Self.readSent(&options)
+    forwards = options.bool("forward", default: false, "Whether the upstream gets the token too.")
+    mustBeBound = options.bool(
+      "bound", default: false,
+      "Whether a token must be bound to the client's certificate (RFC 8705). One that is bound is good with that certificate only, "
+        + "whatever this says.")
+    caches = options.bool(
+      "cache", default: true,
+      "Whether a token that was found good is remembered until it expires, so that its signature is verified once.")
+    mostFailures = options.integer(
+      "failuresPerAddress", in: 1...1_000_000, default: 100,
+      "How many tokens with wrong signatures an address may send in ten seconds. Beyond, its tokens are looked at only where "
+        + "they are remembered as good ones.")
+    gate = RevocationGate(&options)
+    challenge = BearerChallenge(scopes: scopes)
+    let names = issuers.map(\.issuer)
+    if let index = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
+      options.fail("this issuer is there twice", at: "issuers", element: index, fix: "join both")
+    }
+    if scopes.contains(where: { !BearerChallenge.isScope($0) }) {
+      options.fail("a scope has neither spaces nor quotation marks", at: "scopes", fix: "write one in each element")
+    }
+  }
+
+  private static func readSent(_ options: inout OptionReader) -> [(field: FieldSelector, claim: ClaimPath)] {
+    let wanted = options.stringMap(
+      "headers", "Fields by which the upstream learns claims: { \"X-User\": \"sub\" }. A client's own are dropped.")
+    return wanted.compactMap { name, claim in
+      guard let field = FieldSelector(name), !field.framesMessages else {
+        options.fail("\"\(name)\" is no field that can be sent", at: "headers", fix: "write it like \"X-User\"")
+        return nil
+      }
+      guard let path = ClaimPath(claim) else {
+        options.fail("\"\(claim)\" is no claim", at: "headers", fix: "write it like \"sub\" or \"org.name\"")
+        return nil
+      }
+      return (field, path)
+    }
+  }
+
+  /// See ``KeySourceUser``.
+  public var keySources: [KeySource] { issuers.compactMap(\.source) }
+
+  /// Finds the token and whom it stands for, and takes it out of what is sent on.
+  public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    IdentityFields.dropAll(in: request)
+    for field in sent { field.field.dropAll(in: request) }
+    return judge(&exchange, request, services, mayWait: true)
+  }
+
+  /// The issuer's keys, or an answer about revocations, have come, or have not.
+  public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    if exchange.identity == nil { return judge(&exchange, request, services, mayWait: false) }
+    return conclude(gate.resume(&exchange, services), &exchange, services)
+  }
+
+  private func judge(
+    _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, mayWait: Bool
+  ) -> Verdict {
+    switch place.find(in: request) {
+    case .none:
+      guard isOptional else { return refuse(&exchange, ProblemCatalogue.tokenMissing) }
+      exchange.offer(challenge: challenge.line(for: ProblemCatalogue.tokenMissing))
+      return .next
+    case .ambiguous: return refuse(&exchange, ProblemCatalogue.tokenAmbiguous)
+    case .token(let field, let range):
+      let text = request.value(of: field).extracting(range)
+      guard text.byteCount <= CompactToken.longest else { return refuse(&exchange, ProblemCatalogue.tokenInvalid) }
+      let digest = caches ? services.hasher.digest(of: text) : nil
+      if let digest, let known = services.tokens.find(digest, of: self), isGood(known, services) {
+        return accept(known, &exchange, request, field, services)
+      }
+      // Only now: whoever has a good token passes, whatever others do at its address.
+      let now = services.world.now
+      if services.failures.isExhausted(exchange.client, limit: mostFailures, now: now) {
+        return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
+      }
+      switch verify(text, services) {
+      case .good(let token):
+        if let digest { services.tokens.remember(token, digest, of: self) }
+        return accept(token, &exchange, request, field, services)
+      case .refused(let problem):
+        if problem.entry == .tokenInvalid { services.failures.note(exchange.client, limit: mostFailures, now: now) }
+        return refuse(&exchange, problem)
+      case .unknownKey(let source):
+        if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) { return .wait }
+        if services.issuers?.keys(of: source) != nil { return refuse(&exchange, ProblemCatalogue.tokenUntrusted) }
+        return .refuse(Refusal(ProblemCatalogue.keysUnavailable, retryAfterSeconds: 5))
+      }
+    }
+  }
+
+  /// Whether a token that was good when its signature was verified is good now.
+  private func isGood(_ token: VerifiedToken, _ services: Services) -> Bool {
+    token.expires > services.world.wallTime && token.keyChanges == services.issuers?.changes ?? 0
+  }
+
+  private enum Outcome {
+    case good(VerifiedToken)
+    case refused(Problem)
+    /// The issuer has to be asked for its keys, again perhaps.
+    case unknownKey(KeySource)
+  }
+
+  private func verify(_ text: RawSpan, _ services: Services) -> Outcome {
+    do throws(CompactTokenFault) {
+      let token = try CompactToken(text)
+      let claims = TokenClaims(document: try token.claims())
+      guard let issuer = issuers.first(where: { claims.isIssued(by: $0.issuer) }) else {
+        return .refused(ProblemCatalogue.tokenUntrusted)
+      }
+      return verify(token, claims, issuer, services)
+    } catch {
+      return .refused(ProblemCatalogue.tokenInvalid)
+    }
+  }
+
+  private func verify(
+    _ token: borrowing CompactToken, _ claims: TokenClaims, _ issuer: TokenIssuer, _ services: Services
+  ) -> Outcome {
+    do throws(TokenFault) {
+      let key = try issuer.verify(token, claims, services)
+      return .good(try made(claims, issuer, key, services))
+    } catch {
+      switch error {
+      case .refused(let problem): return .refused(problem)
+      case .unknownKey(let source): return .unknownKey(source)
+      }
+    }
+  }
+
+  /// What follows from a good token.
+  private func made(
+    _ claims: TokenClaims, _ issuer: TokenIssuer, _ signingKey: String?, _ services: Services
+  ) throws(TokenFault) -> VerifiedToken {
+    let parts = issuer.parts(of: claims, signingKey: signingKey)
+    var consumer: Int32 = -1
+    if let name = issuer.consumer(of: claims) {
+      consumer = services.keyRing.index(ofConsumer: name)
+      guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
+    }
+    let lines = ByteBuffer()
+    for (field, claim) in sent {
+      guard let value = claim.value(in: claims.root) else { continue }
+      let text = ClaimPath.text(of: value) ?? claim.list(in: claims.root).joined(separator: ",")
+      // What cannot stand in a field is not sent: to change it might make somebody else of it.
+      guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= 32 && $0 != 127 }) else { continue }
+      lines.append(field.text)
+      lines.append(": ")
+      lines.append(utf8: text)
+      lines.append("\r\n")
+    }
+    return VerifiedToken(
+      identity: Identity(parts, services), consumer: consumer, fields: lines.array,
+      confirmation: claims.confirmation, expires: issuer.expires(claims), keyChanges: services.issuers?.changes ?? 0)
+  }
+
+  private func accept(
+    _ token: VerifiedToken, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int, _ services: Services
+  ) -> Verdict {
+    guard isConfirmed(token, exchange.certificate) else { return refuse(&exchange, ProblemCatalogue.tokenUnconfirmed) }
+    if !forwards { place.strip(field, of: request, &exchange) }
+    exchange.identify(token.identity, consumer: token.consumer)
+    if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }
+    guard let facts = services.facts else { return checkScopes(&exchange) }
+    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
+  }
+
+  private func isConfirmed(_ token: VerifiedToken, _ certificate: TLSPeer?) -> Bool {
+    switch token.confirmation {
+    case .none: !mustBeBound
+    case .certificate(let thumbprint): certificate?.thumbprint == thumbprint
+    case .unknown: false
+    }
+  }
+
+  private func conclude(
+    _ finding: RevocationGate.Finding, _ exchange: inout Exchange, _ services: Services
+  ) -> Verdict {
+    switch finding {
+    case .clear: checkScopes(&exchange)
+    case .revoked: refuse(&exchange, ProblemCatalogue.tokenRevoked)
+    case .decided(let verdict): verdict
+    }
+  }
+
+  private func checkScopes(_ exchange: inout Exchange) -> Verdict {
+    if scopes.isEmpty { return .next }
+    guard let identity = exchange.identity, scopes.allSatisfy(identity.scopes.contains) else {
+      return refuse(&exchange, ProblemCatalogue.scopeInsufficient)
+    }
+    return .next
+  }
+
+  @inline(never)
+  private func refuse(_ exchange: inout Exchange, _ problem: Problem) -> Verdict {
+    exchange.responseFields.append(challenge.line(for: problem))
+    return .refuse(Refusal(problem))
+  }
+}

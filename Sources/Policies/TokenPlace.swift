@@ -1,0 +1,127 @@
+import Core
+import HTTP
+import Pipeline
+
+/// Where a request has its token: in `Authorization: Bearer` (RFC 6750 section 2.1), in a field of its own, or in a cookie.
+/// Never in the query, which ends up in logs (RFC 9700 section 4.3.2).
+struct TokenPlace: Sendable {
+  /// What a request has there.
+  enum Finding {
+    /// The token is a part of this field's value, or all of it.
+    case token(field: Int, Range<Int>)
+    case none
+    /// More than one.
+    case ambiguous
+  }
+
+  private let field: FieldSelector?
+  private let cookie: [UInt8]
+
+  init(_ options: inout OptionReader) {
+    field = options.optionalValue(
+      "header", FieldSelector.format, "The field that holds nothing but the token; by default Authorization: Bearer."
+    ) { FieldSelector($0) }
+    cookie = Array((options.optionalString("cookie", "The cookie that holds the token.") ?? "").utf8)
+    if field != nil, !cookie.isEmpty {
+      options.fail("a token is in a field or in a cookie", at: "cookie", fix: "remove one of both")
+    }
+    if cookie.contains(where: { $0 <= 32 || $0 >= 127 || $0 == UInt8(ascii: "=") || $0 == UInt8(ascii: ";") }) {
+      options.fail("this is no name of a cookie", at: "cookie", fix: "use letters, digits, \"-\", \"_\", \".\"")
+    }
+  }
+
+  /// Finds the token.
+  func find(in request: RequestHead) -> Finding {
+    if !cookie.isEmpty { return findCookie(request) }
+    if let field {
+      guard let index = field.firstIndex(in: request) else { return .none }
+      if field.nextIndex(in: request, after: index) != nil { return .ambiguous }
+      return .token(field: index, 0..<request.value(of: index).byteCount)
+    }
+    guard let index = request.firstIndex(of: .authorization) else { return .none }
+    // RFC 9110 section 11.6.2: there is one at most.
+    if request.nextIndex(of: .authorization, after: index) != nil { return .ambiguous }
+    let value = request.value(of: index)
+    return value.isBearer ? .token(field: index, value.tokenStart..<value.byteCount) : .none
+  }
+
+  /// Takes the token out of what is sent on, once; `field` is where it was found.
+  func strip(_ field: Int, of request: RequestHead, _ exchange: inout Exchange) {
+    guard !request.field(field).isDropped else { return }
+    request.drop(field)
+    guard !cookie.isEmpty else { return }
+    let start = exchange.requestFields.count
+    exchange.requestFields.append("Cookie: ")
+    var isFirst = true
+    Self.forEachPair(request.value(of: field)) { pair in
+      if Self.value(of: cookie, in: pair) != nil || pair.isEmpty { return }
+      if !isFirst { exchange.requestFields.append("; ") }
+      exchange.requestFields.append(pair)
+      isFirst = false
+    }
+    if isFirst { exchange.requestFields.truncate(to: start) } else { exchange.requestFields.append("\r\n") }
+  }
+
+  private func findCookie(_ request: RequestHead) -> Finding {
+    var found = Finding.none
+    var next = request.firstIndex(of: .cookie)
+    while let index = next {
+      next = request.nextIndex(of: .cookie, after: index)
+      let value = request.value(of: index)
+      Self.forEachPair(value) { pair in
+        guard let range = Self.value(of: cookie, in: pair) else { return }
+        if case .none = found {
+          let offset = value.byteOffsets(of: pair)?.lowerBound ?? 0
+          found = .token(field: index, offset + range.lowerBound..<offset + range.upperBound)
+        } else {
+          found = .ambiguous
+        }
+      }
+    }
+    return found
+  }
+
+  /// Hands out the pairs of a field `Cookie` (RFC 6265 section 4.2.1), without the spaces around them.
+  private static func forEachPair(_ value: RawSpan, _ body: (RawSpan) -> Void) {
+    var start = 0
+    while start < value.byteCount {
+      var end = start
+      while end < value.byteCount, value[byte: end] != UInt8(ascii: ";") { end += 1 }
+      var (first, last) = (start, end)
+      while first < last, value[byte: first] == 32 { first += 1 }
+      while last > first, value[byte: last - 1] == 32 { last -= 1 }
+      body(value.extracting(first..<last))
+      start = end + 1
+    }
+  }
+
+  /// Where in a pair the value lies of the cookie called `name`; nil for another.
+  private static func value(of name: [UInt8], in pair: RawSpan) -> Range<Int>? {
+    guard pair.byteCount > name.count, pair[byte: name.count] == UInt8(ascii: "="),
+      pair.extracting(0..<name.count).elementsEqual(name)
+    else { return nil }
+    return name.count + 1..<pair.byteCount
+  }
+}
+
+extension RawSpan {
+  /// Whether it is a field value of the scheme Bearer (RFC 6750 section 2.1).
+  var isBearer: Bool {
+    guard byteCount > 7, self[byte: 6] == 32 else { return false }
+    return self[byte: 0] | 32 == 98 && self[byte: 1] | 32 == 101 && self[byte: 2] | 32 == 97
+      && self[byte: 3] | 32 == 114 && self[byte: 4] | 32 == 101 && self[byte: 5] | 32 == 114
+  }
+
+  /// Where the token behind the scheme begins.
+  var tokenStart: Int {
+    var start = 7
+    while start < byteCount && self[byte: start] == 32 { start += 1 }
+    return start
+  }
+
+  fileprivate func elementsEqual(_ bytes: [UInt8]) -> Bool {
+    guard byteCount == bytes.count else { return false }
+    for offset in bytes.indices where self[byte: offset] != bytes[offset] { return false }
+    return true
+  }
+}
