@@ -11,7 +11,7 @@ import harness as h
 
 SCENARIOS = [
     "proxy", "keyed", "counts", "idle", "resident", "match", "routes", "reloading", "generator", "lanes", "quotas", "revisions", "facts", "router", "affinity",
-    "levels", "policies", "scaling", "tls", "http2", "resets",
+    "levels", "policies", "scaling", "tls", "http2", "resets", "tokens",
 ]
 PARTS = ["quotas_latency"]  # of another, on their own
 RESULTS = h.HERE.parent / "results"

@@ -126,11 +126,13 @@ def wait_for_store(server, seconds=20):
     raise SystemExit(f"{server.name}: the store did not decide within {seconds} s")
 
 
-def bench(server, seconds, rate=None, keys=1000, connections=64, warmup=0, path="/", timeout=60):
+def bench(server, seconds, rate=None, keys=1000, connections=64, warmup=0, path="/", timeout=60, headers=()):
     """The bundled load generator's own result."""
     command = [str(h.SLUICE), "bench", "-c", str(connections), "-d", f"{seconds}s", "-w", f"{warmup}s", "--quiet", "--json", "-"]
     if rate:
         command += ["-R", str(rate)]
+    for header in headers:
+        command += ["-H", header]
     names = h.WORK / f"keys-{keys}.txt"
     names.write_text("\n".join(h.key(i) for i in range(keys)) + "\n")
     command += ["--keys", str(names), f"http://127.0.0.1:{server.port}{path}"]
