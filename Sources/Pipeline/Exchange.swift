@@ -39,6 +39,8 @@ public struct Exchange {
   public var consumer: Int32 = -1
   /// Who sent the request, by something that proves more than a key; nil where nothing does.
   public private(set) var identity: Identity?
+  /// Whether it waits for the keys of an issuer.
+  public var awaitsKeys = false
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
   /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
@@ -179,6 +181,7 @@ public struct Exchange {
     consumer = -1
     key = -1
     if identity != nil { identity = nil }
+    awaitsKeys = false
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max

@@ -97,7 +97,10 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
 
   /// The issuer's keys, or an answer about revocations, have come, or have not.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    if exchange.identity == nil { return judge(&exchange, request, services, mayWait: false) }
+    if exchange.awaitsKeys {
+      exchange.awaitsKeys = false
+      return judge(&exchange, request, services, mayWait: false)
+    }
     return conclude(gate.resume(&exchange, services), &exchange, services)
   }
 
@@ -130,7 +133,10 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
         if problem.entry == .tokenInvalid { services.failures.note(exchange.client, limit: mostFailures, now: now) }
         return refuse(&exchange, problem)
       case .unknownKey(let source):
-        if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) { return .wait }
+        if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) {
+          exchange.awaitsKeys = true
+          return .wait
+        }
         if services.issuers?.keys(of: source) != nil { return refuse(&exchange, ProblemCatalogue.tokenUntrusted) }
         return .refuse(Refusal(ProblemCatalogue.keysUnavailable, retryAfterSeconds: 5))
       }

@@ -296,6 +296,51 @@ struct JWTTests {
     #expect(bench.send(bearing(token)).code == "token-untrusted")
   }
 
+  // MARK: Waiting
+
+  @Test("A token whose issuer's keys are not there yet waits for them, beside a certificate that is known already")
+  func waits() throws {
+    let issuer = try TestIssuer()
+    let world = StillWorld()
+    var asked = 0
+    let book = IssuerBook(world: world) { _ in
+      asked += 1
+      return true
+    }
+    let bench = try Bench(issuers: book)
+    let options = "{ issuer: \"\(issuer.name)\", audiences: [\"orders\"] }"
+    #expect(try bench.use("{ type: \"mtls\", optional: true }", "{ type: \"jwt\", issuers: [\(options)] }") == [])
+    let token = try issuer.token()
+    for certificate in [nil, try TestCertificates.workload()] {
+      var exchange = Exchange()
+      exchange.ticket = 7
+      exchange.certificate = certificate
+      #expect(bench.begin(bearing(token), &exchange).isWait)
+      // No answer came, and nobody may be asked again so soon.
+      book.take(IssuerNews(try source(issuer), nil, asksAgainAt: .never))
+      guard case .refuse(let refusal) = bench.chain.resume(&exchange, bench.request, bench.services) else {
+        Issue.record("it is not refused")
+        return
+      }
+      #expect("\(refusal.code)" == "issuer-unavailable")
+      book.take(IssuerNews(try source(issuer), nil, asksAgainAt: world.now))
+    }
+    #expect(asked == 2)
+    let keys = IssuerKeys(try JSONWebKeySet(Array(issuer.keys.utf8)), fetchedAt: world.wallTime)
+    var exchange = Exchange()
+    exchange.certificate = try TestCertificates.workload()
+    #expect(bench.begin(bearing(token), &exchange).isWait)
+    book.take(IssuerNews(try source(issuer), keys, asksAgainAt: .never))
+    #expect(bench.chain.resume(&exchange, bench.request, bench.services).isNext)
+    #expect(bench.send(bearing(token)).verdict == "next")
+    // Other keys are there: what was remembered is verified anew.
+    let others = IssuerKeys(try JSONWebKeySet(Array(try TestIssuer().keys.utf8)), fetchedAt: world.wallTime)
+    book.take(IssuerNews(try source(issuer), others, asksAgainAt: .never))
+    #expect(bench.send(bearing(token)).code == "token-invalid")
+  }
+
+  private func source(_ issuer: TestIssuer) throws -> KeySource { .discovery(of: issuer.name) }
+
   // MARK: Limits
 
   @Test("Subjects are counted apart, and together by a claim; issuers are never mixed up")
@@ -343,6 +388,11 @@ struct JWTTests {
     let remarks = try Bench().use("{ type: \"jwt\", issuers: [\(issuer)] }")
     #expect(remarks.contains { $0.contains(message) }, "\(remarks)")
   }
+}
+
+extension Verdict {
+  fileprivate var isWait: Bool { if case .wait = self { true } else { false } }
+  fileprivate var isNext: Bool { if case .next = self { true } else { false } }
 }
 
 extension Outcome {

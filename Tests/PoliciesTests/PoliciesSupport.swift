@@ -56,11 +56,21 @@ final class Bench {
   var chain = PolicyChain()
   let request = RequestHead()
 
-  init(consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil) throws {
+  init(
+    consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil, issuers: IssuerBook? = nil
+  ) throws {
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
       keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
-      facts: facts)
+      facts: facts, issuers: issuers)
+  }
+
+  /// Runs a request through the chain as far as it goes.
+  func begin(_ text: String, _ exchange: inout Exchange) -> Verdict {
+    let buffer = exchange.head
+    buffer.append(utf8: text.replacing("\n", with: "\r\n") + "\r\n\r\n")
+    guard case .complete = request.parse(buffer, limits: HeadLimits()) else { preconditionFailure("no request") }
+    return chain.run(&exchange, request, services)
   }
 
   /// Uses these policies; returns what is wrong with them.
