@@ -113,10 +113,11 @@ extension Services {
   /// What the policies of `blueprint` borrow on one loop.
   convenience init(
     world: any World, quota: any Quota, _ blueprint: Blueprint, _ shared: BlueprintShared, _ hasher: SHA256,
-    _ facts: LoopFacts?, _ fetches: LoopFetches?
+    _ facts: LoopFacts?, _ fetches: LoopFetches?, _ node: NodeShared
   ) {
     self.init(
       world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher,
-      nodeName: shared.nodeName, facts: facts, fetches: fetches?.desk, issuers: fetches?.issuers)
+      nodeName: shared.nodeName, facts: facts, fetches: fetches?.desk, issuers: fetches?.issuers,
+      secrets: node.secrets(blueprint))
   }
 }

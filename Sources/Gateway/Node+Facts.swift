@@ -36,7 +36,29 @@ extension Node {
       return nil
     }
     return LoopFacts(
-      markKey: secrets.factKey, clock: factClock, bootTime: Clock.bootTime, desk: quota as? any RevocationDesk)
+      markKey: secrets.factKey, clock: factClock, bootTime: Clock.bootTime, desk: quota as? any RevocationDesk
+    ) { [self] order in
+      agree { [self] agent in revoke(order, agent) }
+      return true
+    }
+  }
+
+  /// Carries out what a policy wants revoked.
+  private func revoke(_ order: RevocationOrder, _ agent: ClusterAgent?) {
+    guard let keeper = agent?.factKeeper else { return }
+    let now = UInt32(clamping: Clock.civil().seconds)
+    let mark = RevocationMark(order.kind, order.name, key: keeper.markKey)
+    let revocation = Revocation(
+      order.kind, mark, expires: order.expires, issuedBefore: order.kind == .subject ? now : 0)
+    // A name that is longer than a record holds is revoked all the same, and listed without it.
+    let name = order.name.utf8.count <= RevocationRecord.textBytes ? order.name : ""
+    let record = RevocationRecord(
+      revocation, kind: order.kind, name: name, reason: order.reason, by: order.origin, revokedAt: now)
+    keeper.add([.revocation(record)]) { [self] answer in
+      guard case .added = answer else {
+        return sources.report("\(order.origin): a \(order.kind.name) could not be revoked: the store cannot be asked")
+      }
+    }
   }
 }
 

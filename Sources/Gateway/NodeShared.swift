@@ -29,6 +29,8 @@ public final class NodeShared: Sendable {
   /// For the admin port only.
   private let shownIssuers = Mutex<[IssuerFacts]>([])
 
+  /// What a node hides with that has been given no secret: nobody else can open it, nor this node once it was stopped.
+  private let ownSecret = SecureRandom.bytes(32)
   private let clusterFacts = Mutex<ClusterFacts?>(nil)
   /// For the control loop only; loops have their own.
   private let ownSections = Mutex<NodeSections?>(nil)
@@ -37,6 +39,13 @@ public final class NodeShared: Sendable {
   public init(metrics: Metrics, limits: NodeLimits) {
     self.metrics = metrics
     ledger = ConnectionLedger(perNode: limits.connectionsPerNode, perAddress: limits.connectionsPerAddress)
+  }
+
+  /// What the node's policies hide and sign with under `blueprint`.
+  func secrets(_ blueprint: Blueprint) -> NodeSecrets {
+    let (secret, former) = (blueprint.cluster.secret, blueprint.cluster.formerSecret)
+    return secret.isEmpty
+      ? NodeSecrets(secret: ownSecret) : NodeSecrets(secret: secret, former: former.isEmpty ? nil : former)
   }
 
   /// What session tickets are sealed with; nil for no resumption.

@@ -86,7 +86,7 @@ extension RequestFlow {
     (world.http2Options, world.sendTimeout) = (limits.http2, limits.settings.sendTimeout)
     former.append(configuration)
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: loop, quota: quota, blueprint, shared, hasher, facts, fetches),
+      blueprint, shared, Services(world: loop, quota: quota, blueprint, shared, hasher, facts, fetches, node),
       lines: &lines)
     leaveReplaced(former[former.count - 1])
     dropFormer()

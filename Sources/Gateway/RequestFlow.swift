@@ -126,7 +126,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     transport.onSlowReader = { [metrics] in metrics.countShedConnection(.slowReader) }
     var lines: [String: Int32] = [:]
     configuration = LoopConfiguration(
-      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts, fetches),
+      blueprint, shared, Services(world: world, quota: quota, blueprint, shared, hasher, facts, fetches, node),
       lines: &lines)
     self.lines = lines
     // Connections are bounded by the node's ledger; one loop may happen to hold them all.

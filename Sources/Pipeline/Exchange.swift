@@ -39,8 +39,8 @@ public struct Exchange {
   public var consumer: Int32 = -1
   /// Who sent the request, by something that proves more than a key; nil where nothing does.
   public private(set) var identity: Identity?
-  /// Whether it waits for the keys of an issuer.
-  public var awaitsKeys = false
+  /// What the policy that says who calls waits for.
+  public var awaited = Awaited.nothing
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
   /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
@@ -181,7 +181,7 @@ public struct Exchange {
     consumer = -1
     key = -1
     if identity != nil { identity = nil }
-    awaitsKeys = false
+    awaited = .nothing
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max
@@ -226,6 +226,22 @@ public struct Exchange {
     guard let buffer = storage, !buffer.isEmpty else { return nil }
     return buffer
   }
+}
+
+/// What a policy that waits is waiting for, where it may be one of several things.
+public enum Awaited: UInt8, BitwiseCopyable, Sendable {
+  /// Nothing, or what every policy of its kind waits for: whether the caller is revoked.
+  case nothing
+  /// The keys of an issuer.
+  case keys
+  /// What is fetched.
+  case outcome
+  /// Whether something is used for the first time.
+  case use
+  /// Whether somebody has failed too often.
+  case failures
+  /// Whether a password is right.
+  case password
 }
 
 // MARK: - Policies in shadow

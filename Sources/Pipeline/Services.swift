@@ -21,6 +21,8 @@ public final class Services {
   public let fetches: FetchDesk?
   /// The keys of issuers; nil where none are fetched.
   public let issuers: IssuerBook?
+  /// What is hidden and signed with.
+  public let secrets: NodeSecrets
   /// How often callers have asked this loop about themselves.
   public var inquiries = CallerPace()
 
@@ -41,7 +43,8 @@ public final class Services {
   /// The services of one loop under one blueprint; `quota` and `hasher` may outlive the blueprint.
   public init(
     world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = "",
-    facts: LoopFacts? = nil, fetches: FetchDesk? = nil, issuers: IssuerBook? = nil
+    facts: LoopFacts? = nil, fetches: FetchDesk? = nil, issuers: IssuerBook? = nil,
+    secrets: NodeSecrets = NodeSecrets(secret: [])
   ) {
     self.world = world
     self.quota = quota
@@ -50,7 +53,7 @@ public final class Services {
     self.hasher = hasher
     self.nodeName = nodeName
     self.facts = facts
-    (self.fetches, self.issuers) = (fetches, issuers)
+    (self.fetches, self.issuers, self.secrets) = (fetches, issuers, secrets)
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
   }

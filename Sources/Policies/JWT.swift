@@ -97,8 +97,8 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
 
   /// The issuer's keys, or an answer about revocations, have come, or have not.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    if exchange.awaitsKeys {
-      exchange.awaitsKeys = false
+    if exchange.awaited == .keys {
+      exchange.awaited = .nothing
       return judge(&exchange, request, services, mayWait: false)
     }
     return conclude(gate.resume(&exchange, services), &exchange, services)
@@ -134,7 +134,7 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
         return refuse(&exchange, problem)
       case .unknownKey(let source):
         if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) {
-          exchange.awaitsKeys = true
+          exchange.awaited = .keys
           return .wait
         }
         if services.issuers?.keys(of: source) != nil { return refuse(&exchange, ProblemCatalogue.tokenUntrusted) }

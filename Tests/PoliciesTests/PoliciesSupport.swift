@@ -32,6 +32,17 @@ final class StillWorld: World {
   func close(_ socket: Socket, reset: Bool) {}
 }
 
+/// Orders of a desk, as the control loop would have them.
+final class OpenFetches {
+  var orders: [FetchOrder] = []
+  var isFull = false
+
+  func take(_ order: FetchOrder) -> Bool {
+    if !isFull { orders.append(order) }
+    return !isFull
+  }
+}
+
 /// What became of a request.
 struct Outcome {
   /// `next`, `wait`, or the status.
@@ -53,16 +64,20 @@ final class Bench {
   let world = StillWorld()
   let store = CounterStore()
   let services: Services
+  /// What policies want fetched and nobody has answered.
+  let fetches = OpenFetches()
+  let desk: FetchDesk
   var chain = PolicyChain()
   let request = RequestHead()
 
   init(
     consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil, issuers: IssuerBook? = nil
   ) throws {
+    desk = FetchDesk(world: world) { [fetches] in fetches.take($0) }
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
       keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
-      facts: facts, issuers: issuers)
+      facts: facts, fetches: desk, issuers: issuers, secrets: NodeSecrets(secret: Array("a cluster's secret".utf8)))
   }
 
   /// Runs a request through the chain as far as it goes.
@@ -71,6 +86,17 @@ final class Bench {
     buffer.append(utf8: text.replacing("\n", with: "\r\n") + "\r\n\r\n")
     guard case .complete = request.parse(buffer, limits: HeadLimits()) else { preconditionFailure("no request") }
     return chain.run(&exchange, request, services)
+  }
+
+  /// Answers the oldest fetch; `exchange` goes on where it has waited for it. Returns its verdict, nil where it has not.
+  func answer(_ outcome: FetchOutcome, _ exchange: inout Exchange) -> Verdict? {
+    guard !fetches.orders.isEmpty else { return nil }
+    desk.take(outcome, of: fetches.orders.removeFirst().number)
+    var verdict: Verdict?
+    while let ticket = desk.nextCalled() {
+      if ticket == exchange.ticket { verdict = chain.resume(&exchange, request, services) }
+    }
+    return verdict
   }
 
   /// Uses these policies; returns what is wrong with them.

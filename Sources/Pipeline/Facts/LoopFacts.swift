@@ -123,10 +123,12 @@ public final class LoopFacts {
   public let desk: (any RevocationDesk)?
   private let clock: FactClock
   private let bootTime: () -> Int64
+  private let order: (RevocationOrder) -> Bool
 
-  /// A loop's hold; `bootTime` reads the boot clock in nanoseconds, anew at every call.
+  /// A loop's hold; `bootTime` reads the boot clock in nanoseconds, anew at every call, `order` has something revoked.
   public init(
-    markKey: SipKey, clock: FactClock, bootTime: @escaping () -> Int64, desk: (any RevocationDesk)? = nil
+    markKey: SipKey, clock: FactClock, bootTime: @escaping () -> Int64, desk: (any RevocationDesk)? = nil,
+    order: @escaping (RevocationOrder) -> Bool = { _ in false }
   ) {
     let view = FactView()
     self.view = view
@@ -136,7 +138,11 @@ public final class LoopFacts {
     self.clock = clock
     self.bootTime = bootTime
     self.desk = desk
+    self.order = order
   }
+
+  /// Has something revoked in the whole cluster, some milliseconds from now. False where nobody takes the order.
+  public func revoke(_ order: RevocationOrder) -> Bool { self.order(order) }
 
   /// Whether something may be missing.
   public var isStale: Bool {
