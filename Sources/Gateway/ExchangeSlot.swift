@@ -21,6 +21,8 @@ struct ExchangeSlot: SlabSlot {
     case flushing
     /// A policy waits for something.
     case parked
+    /// The body is read for a policy.
+    case gathering
   }
 
   var exchange = Exchange()
@@ -57,6 +59,8 @@ struct ExchangeSlot: SlabSlot {
   var isQueued = false
   /// While parked: fields that must not be sent on.
   var droppedFields: [Int] = []
+  /// While the body is gathered: how much of the client's input has been looked at.
+  var gatheredInput = 0
   var hasTimedOut = false
 
   var requestBody = BodyReader()

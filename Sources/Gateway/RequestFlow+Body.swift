@@ -21,7 +21,7 @@ extension RequestFlow {
       exchanges[exchange].clientPace = Pace()
       return
     }
-    let isDirect = exchanges[exchange].clientInput.isEmpty
+    let isDirect = exchanges[exchange].clientInput.isEmpty && exchanges[exchange].stage != .gathering
     let buffer = isDirect ? input : exchanges[exchange].clientInput
     if isDirect { buffer.removeAll() }
     switch world.receive(clients[index].socket, into: buffer, limit: Self.receiveLimit) {
@@ -46,7 +46,9 @@ extension RequestFlow {
   private mutating func continueRequest(_ exchange: Int32, _ index: Int32) {
     let generation = exchanges[exchange].generation
     flushToServer(exchange)
-    guard exchanges[exchange].generation == generation, clients[index].exchange == exchange else { return }
+    guard exchanges[exchange].generation == generation, clients[index].exchange == exchange,
+      exchanges[exchange].stage != .parked
+    else { return }
     guard !exchanges[exchange].requestBody.isComplete else { return dequeue(index) }
     // A body that comes slowly is a reason to give the connection up when others are refused for want of room.
     enqueue(index, .slow)
@@ -67,6 +69,7 @@ extension RequestFlow {
   private func takesRequestBody(_ exchange: Int32) -> Bool {
     switch exchanges[exchange].stage {
     case .head, .parked, .flushing: false
+    case .gathering: true
     case .pending, .connecting, .request, .response:
       exchanges[exchange].toServer.count - exchanges[exchange].toServerSent < Self.backlogLimit
     }
@@ -74,6 +77,7 @@ extension RequestFlow {
 
   /// Moves the body bytes in `buffer` into the upstream's framing. What remains of `buffer` is kept as input.
   mutating func takeRequestBody(_ exchange: Int32, _ buffer: ByteBuffer) {
+    if exchanges[exchange].stage == .gathering { return takeGathered(exchange) }
     if let call = exchanges[exchange].exchange.webCall, call.isRequestEncoded {
       guard takeEncodedBody(exchange, call, buffer) else { return }
       return keepRequestInput(exchange, buffer)

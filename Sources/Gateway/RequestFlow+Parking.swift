@@ -12,13 +12,17 @@ extension RequestFlow {
   /// Puts an exchange aside until its ticket is called.
   mutating func park(_ exchange: Int32) {
     exchanges[exchange].stage = .parked
-    // The loop's head is about to be used for others; what policies and the flow have struck out of it is not in the
-    // copy of its bytes.
-    exchanges[exchange].droppedFields = (0..<request.fieldCount).filter { request.field($0).isDropped }
+    keepDropped(exchange)
     let client = exchanges[exchange].client
     let deadline = loop.now.advanced(byNanoseconds: Self.longestPark)
     exchanges[exchange].totalDeadline = min(exchanges[exchange].totalDeadline, deadline)
     setDeadline(client: client, after: Self.longestPark)
+  }
+
+  /// The loop's head is about to be used for others; what policies and the flow have struck out of it is not in the copy of
+  /// its bytes.
+  mutating func keepDropped(_ exchange: Int32) {
+    exchanges[exchange].droppedFields = (0..<request.fieldCount).filter { request.field($0).isDropped }
   }
 
   /// Something has been fetched: whoever waited for it goes on.

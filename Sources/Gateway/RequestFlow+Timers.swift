@@ -94,7 +94,8 @@ extension RequestFlow {
     if !exchanges[exchange].toClient.isEmpty {
       breakOff(exchange, .slowReader)
     } else if !exchanges[exchange].requestBody.isComplete, exchanges[exchange].stage != .response,
-      exchanges[exchange].toServerSent == exchanges[exchange].toServer.count, exchanges[exchange].server >= 0
+      exchanges[exchange].toServerSent == exchanges[exchange].toServer.count,
+      exchanges[exchange].server >= 0 || exchanges[exchange].stage == .gathering
     {
       metrics.countShedConnection(.bodyTimeout)
       refuse(exchange, ProblemCatalogue.requestTimeout)
@@ -112,7 +113,7 @@ extension RequestFlow {
     metrics.countShedConnection(.deadline)
     switch exchanges[exchange].stage {
     case .response, .flushing: breakOff(exchange, .deadline)
-    case .head, .parked, .pending, .connecting, .request:
+    case .head, .parked, .gathering, .pending, .connecting, .request:
       if exchanges[exchange].server >= 0, !isGivenUp(exchange) { noteFailure(exchange) }
       // The refusal has a time limit of its own.
       exchanges[exchange].totalDeadline = .never

@@ -165,6 +165,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     case .refuse(let refusal): refuse(exchange, refusal)
     case .reply: reply(exchange)
     case .wait: park(exchange)
+    case .gather: gather(exchange)
     }
   }
 
@@ -259,7 +260,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     return true
   }
 
-  /// The stations `route`, `connect` and `stream`.
+  /// `route`, `connect`, `stream`.
   @inline(__always)
   private mutating func forward(
     _ exchange: Int32, _ route: Borrowed<RoutePlan>, _ configuration: Borrowed<LoopConfiguration>
@@ -358,8 +359,7 @@ public struct RequestFlow<LoopWorld: World>: ~Copyable, EventHandler {
     guard !listed.isEmpty else { return }
     swap(&listed, &listedBefore)
     for raw in listedBefore {
-      let token = Token(rawValue: raw)
-      let index = token.index
+      let (token, index) = (Token(rawValue: raw), Token(rawValue: raw).index)
       if token.kind == .client {
         guard token.matches(generation: clients[index].generation) else { continue }
         clients[index].isListed = false

@@ -55,6 +55,8 @@ public struct Exchange {
   public var messageLimit: Int64 = .max
   /// How long an upgraded connection may be silent, in nanoseconds; 0 where the node says.
   public var tunnelIdle: Int64 = 0
+  /// The most bytes of the body that a policy wants to see which answers ``Verdict/gather``.
+  public var gatherLimit = 0
   /// The limits that apply, and how they were decided.
   public var limits = LimitQuestion()
   /// The call of gRPC-Web that the request is; nil for all others.
@@ -80,6 +82,8 @@ public struct Exchange {
   private var replyBodyStorage: ByteBuffer?
   private var changedQueryStorage: ByteBuffer?
   private var hasChangedQuery = false
+  private var gatheredStorage: ByteBuffer?
+  private var isGathered = false
   private var shadowStorage: ShadowRecord?
 
   /// Whether it is known who calls.
@@ -154,6 +158,15 @@ public struct Exchange {
     return buffer
   }
 
+  /// The request's body, without framing; nil where no policy has asked for it. It is sent upstream all the same.
+  public var gatheredBody: ByteBuffer? { isGathered ? gatheredStorage : nil }
+
+  /// The body is about to be gathered, or there is none.
+  public mutating func keepGathered() {
+    if !isGathered { Self.buffer(&gatheredStorage).removeAll() }
+    isGathered = true
+  }
+
   /// Notes who sent the request, and the consumer that they stand for; −1 for none, so that one who showed a key stays known
   /// beside the identity.
   public mutating func identify(_ identity: Identity, consumer: Int32) {
@@ -193,6 +206,10 @@ public struct Exchange {
     turnCount = 0
     endedCount = 0
     hasChangedQuery = false
+    if isGathered {
+      Self.clear(gatheredStorage)
+      isGathered = false
+    }
     head.removeAll(keeping: Self.keptBytes)
     Self.clear(requestFieldStorage)
     Self.clear(responseFieldStorage)

@@ -101,7 +101,7 @@ final class ShadowHook: RequestHook, EndHook {
     exchange.endShadow(before)
     for field in kept { request.keep(field) }
     switch verdict {
-    case .wait: return .wait
+    case .wait, .gather: return verdict
     case .refuse(let refusal):
       record.codes[index] = refusal.code
       exchange.shadows.note(index, isRefusal: true)

@@ -22,6 +22,9 @@ public enum Verdict: Sendable, BitwiseCopyable {
   case reply
   /// The exchange is parked until its ``Exchange/ticket`` is called, or its deadline passes.
   case wait
+  /// The request's body is read, at most ``Exchange/gatherLimit`` bytes; the policy goes on with ``Exchange/gatheredBody``. A
+  /// longer one is refused.
+  case gather
 }
 
 /// Why a client is refused. A few bytes, and a ``Verdict`` no more, so that policies answer in a register.

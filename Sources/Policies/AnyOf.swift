@@ -65,7 +65,7 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
           challenges += fields.bytes.extracting(before..<fields.count).array
           fields.truncate(to: before)
         }
-      case .wait:
+      case .wait, .gather:
         exchange.alternative = UInt8(index)
         return verdict
       case .refuse, .reply: return verdict

@@ -99,6 +99,13 @@ final class Bench {
     return verdict
   }
 
+  /// The body has come that a policy has asked for.
+  func gather(_ body: String, _ exchange: inout Exchange) -> Verdict {
+    exchange.keepGathered()
+    exchange.gatheredBody?.append(utf8: body)
+    return chain.resume(&exchange, request, services)
+  }
+
   /// Uses these policies; returns what is wrong with them.
   @discardableResult
   func use(_ texts: String...) throws -> [String] {
@@ -131,6 +138,7 @@ final class Bench {
     switch chain.run(&state, request, services) {
     case .next: outcome.verdict = "next"
     case .wait: outcome.verdict = "wait"
+    case .gather: outcome.verdict = "gather"
     case .reply: outcome.verdict = "\(state.replyStatus)"
     case .refuse(let refusal):
       outcome.verdict = "\(refusal.status)"
