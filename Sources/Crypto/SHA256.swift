@@ -31,8 +31,8 @@ public struct Digest: Equatable, Sendable, BitwiseCopyable {
     self.init(words: (word(0).littleEndian, word(1).littleEndian, word(2).littleEndian, word(3).littleEndian))
   }
 
-  /// Its 32 bytes.
-  var bytes: [UInt8] {
+  /// Its 32 bytes, in an array of their own.
+  public var bytes: [UInt8] {
     // Plain data without padding.
     unsafe withUnsafeBytes(of: words) { unsafe Array($0) }
   }

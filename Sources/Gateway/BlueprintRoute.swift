@@ -11,6 +11,8 @@ public final class RoutePlan: Sendable {
   public let chain: PolicyChain
   /// What is done with a request that the policies let pass.
   public let action: RouteAction
+  /// Upstreams for requests of which a rule holds, in the order in which they are tried, before all others.
+  public let choices: [UpstreamChoice]
   /// The upstream that gets all requests; −1 where there is a choice, or nothing is forwarded.
   public let onlyUpstream: Int32
   /// How its target changes on the way.
@@ -28,7 +30,8 @@ public final class RoutePlan: Sendable {
     id = draft.id
     chain = draft.chain
     action = draft.action
-    if case .forward(let split, _) = draft.action, split.upstreams.count == 1 {
+    choices = draft.choices
+    if case .forward(let split, _) = draft.action, split.upstreams.count == 1, choices.isEmpty {
       onlyUpstream = split.upstreams[0]
     } else {
       onlyUpstream = -1
@@ -51,6 +54,14 @@ public enum RouteAction: Sendable {
   case answer
 }
 
+/// An upstream for requests of which a rule holds.
+public struct UpstreamChoice: Sendable {
+  /// The rule.
+  public let rule: AccessRule
+  /// The upstream's index in the configuration.
+  public let upstream: Int32
+}
+
 /// Time limits of a route, in nanoseconds.
 public struct RouteTimeouts: Equatable, Sendable, BitwiseCopyable {
   /// From the end of the request to the head of the response; nil for what the upstream says.
@@ -71,6 +82,7 @@ struct RouteDraft {
   var position = 0
   var chain = PolicyChain()
   var action = RouteAction.answer
+  var choices: [UpstreamChoice] = []
   var rewrite = Rewrite()
   var bodyLimit = Int64.max
   var timeouts = RouteTimeouts(response: nil, idle: nil, total: .max)
@@ -137,7 +149,7 @@ extension RouteDraft {
   /// What translates to gRPC needs an upstream that can be called.
   private func checkCalls(_ options: inout OptionReader, _ context: RouteContext) {
     guard case .forward(let split, _) = action, !chain.requestPolicies(of: GRPCWeb.self).isEmpty else { return }
-    for index in split.upstreams where !context.modernUpstreams.contains(index) {
+    for index in split.upstreams + choices.map(\.upstream) where !context.modernUpstreams.contains(index) {
       let name = context.upstreams.first { $0.value == index }?.key ?? ""
       options.fail(
         "grpc-web makes calls of gRPC, and the upstream \"\(name)\" does not speak HTTP/2", at: "upstream",
@@ -154,7 +166,7 @@ extension RouteDraft {
     let sticky = options.optionalValue(
       "sticky", .requestKey, "With several upstreams: what of a request decides that it always goes to the same one."
     ) { HashKey(text: $0) }
-    let split = WeightedSplit.read(&options, salt: id, &context)
+    let split = WeightedSplit.read(&options, salt: id, &context, &choices)
     if options.isDescribing { return }
     switch (split, redirect) {
     case (let split?, nil): action = .forward(split, sticky: sticky)
@@ -178,18 +190,37 @@ extension RouteDraft {
 extension WeightedSplit {
   /// Reads the option `upstream` of a route: a name, or a list with weights.
   fileprivate static func read(
-    _ options: inout OptionReader, salt: String, _ context: inout RouteContext
+    _ options: inout OptionReader, salt: String, _ context: inout RouteContext, _ choices: inout [UpstreamChoice]
   ) -> WeightedSplit? {
     let errors = options.session.errorCount
-    let shares: [Share] = options.objects(
+    var shares: [Share] = []
+    let _: [Int32] = options.objects(
       "upstream", shorthand: "upstream", allowsSingle: true,
       "Where the requests go: a name from upstreams, or [{ upstream: \"a\", weight: 95 }, { upstream: \"b\", weight: 5 }]."
     ) { share in
       let upstream = share.upstream("upstream", isRequired: true, "The upstream.", &context)
       let weight = share.integer("weight", in: 0...1_000_000, default: 1, "Its share, relative to the others.")
-      return upstream.map { Share(upstream: $0, weight: UInt32(weight)) }
+      let rule = share.rule(
+        "when",
+        "A rule as in the policy access: requests of which it holds go here, the first such upstream in order; all others are "
+          + "shared by the upstreams without a rule.")
+      if rule != nil, share.has("weight") {
+        share.fail("an upstream with a rule has no share", at: "weight", fix: "remove it")
+      }
+      guard let upstream else { return nil }
+      if let rule {
+        choices.append(UpstreamChoice(rule: rule, upstream: upstream))
+      } else if !share.has("when") {
+        shares.append(Share(upstream: upstream, weight: UInt32(weight)))
+      }
+      return upstream
     }
     guard options.has("upstream"), errors == options.session.errorCount, !options.isDescribing else { return nil }
+    if shares.isEmpty, !choices.isEmpty {
+      options.fail(
+        "no upstream is for requests of which no rule holds", at: "upstream", fix: "add one without \"when\"")
+      return nil
+    }
     if shares.count == 1 { return WeightedSplit(upstream: shares[0].upstream) }
     if let split = WeightedSplit(shares, salt: salt) { return split }
     options.fail("no upstream has a weight", at: "upstream", fix: "give at least one of them a weight above 0")

@@ -141,6 +141,8 @@ public enum ShedReason: UInt8, CaseIterable, Sendable {
   case messageTooBig
   /// Who was behind it is revoked.
   case revoked
+  /// The token of who was behind it was over.
+  case callerExpired
 }
 
 /// Why a request was sent once more.

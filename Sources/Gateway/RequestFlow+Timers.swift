@@ -61,6 +61,7 @@ extension RequestFlow {
     let exchange = clients[index].exchange
     let total = exchange < 0 ? Instant.never : exchanges[exchange].totalDeadline
     if total <= now, clients[index].state == .exchange { return totalTimePassed(exchange) }
+    if total <= now, clients[index].state == .tunnel { return endTunnel(exchange, .callerExpired) }
     guard clients[index].deadline <= now else {
       clientTimers.schedule(index, at: min(clients[index].deadline, total))
       return

@@ -15,7 +15,7 @@ extension RequestFlow {
     servers[server].state = .tunnel
     exchanges[exchange].stage = .response
     exchanges[exchange].isTunnel = true
-    exchanges[exchange].totalDeadline = .never
+    exchanges[exchange].totalDeadline = end(ofCaller: exchange)
     exchanges[exchange].isReplayable = false
     let toServer = exchanges[exchange].toServer
     toServer.consume(exchanges[exchange].toServerSent)
@@ -36,6 +36,17 @@ extension RequestFlow {
     if clients[client].inputWaits { list(client: client) }
     if servers[server].inputWaits { list(server: server) }
   }
+
+  /// When the caller's token ends; never for one that has none.
+  private func end(ofCaller exchange: Int32) -> Instant {
+    let end = exchanges[exchange].exchange.validUntil
+    guard end.microseconds != .max else { return .never }
+    let left = max(0, end.microseconds - loop.wallTime.microseconds)
+    return loop.now.advanced(byNanoseconds: min(left, Self.longestSpan) * 1000)
+  }
+
+  /// Microseconds of a hundred years: nothing lasts longer.
+  private static var longestSpan: Int64 { 3_155_760_000_000_000 }
 
   private mutating func keepTunnelAlive(_ exchange: Int32) {
     let own = exchanges[exchange].exchange.tunnelIdle

@@ -78,12 +78,19 @@ extension RequestFlow {
       guard let configuration = exchanges[exchange].configuration else { continue }
       let services = configuration.part { $0.services }
       guard services.with({ !$0.mayGoOn(&exchanges[exchange].exchange) }) else { continue }
-      if exchanges[exchange].webSocket != nil {
-        endWebSocket(exchange, .policyViolation, .revoked)
-      } else {
-        metrics.countShedConnection(.revoked)
-        closeTunnel(exchange, reset: false)
-      }
+      endTunnel(exchange, .revoked)
+    }
+  }
+
+  /// The caller of a tunnel may not go on.
+  mutating func endTunnel(_ exchange: Int32, _ reason: ShedReason) {
+    // What is to be sent last has a time limit of its own.
+    exchanges[exchange].totalDeadline = .never
+    if exchanges[exchange].webSocket != nil {
+      endWebSocket(exchange, .policyViolation, reason)
+    } else {
+      metrics.countShedConnection(reason)
+      closeTunnel(exchange, reset: false)
     }
   }
 

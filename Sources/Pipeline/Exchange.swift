@@ -41,6 +41,10 @@ public struct Exchange {
   public private(set) var identity: Identity?
   /// What the policy that says who calls waits for.
   public var awaited = Awaited.nothing
+  /// What is answered once it is known how often the caller has failed.
+  public var failure: Failure?
+  /// When whoever sent the request is known no more: a token ends. Connections that go on end then too.
+  public var validUntil = WallTime(microseconds: .max)
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
   /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
@@ -195,6 +199,8 @@ public struct Exchange {
     key = -1
     if identity != nil { identity = nil }
     awaited = .nothing
+    if failure != nil { failure = nil }
+    validUntil = WallTime(microseconds: .max)
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max
@@ -242,6 +248,19 @@ public struct Exchange {
   private static func filled(_ storage: ByteBuffer?) -> ByteBuffer? {
     guard let buffer = storage, !buffer.isEmpty else { return nil }
     return buffer
+  }
+}
+
+extension Exchange {
+  /// A failure to prove who one is.
+  public struct Failure: Sendable {
+    /// The answer.
+    public let refusal: Refusal
+    /// What the caller says it is called; nil for nothing.
+    public let name: QuotaKey?
+
+    /// A failure that is answered by `refusal`.
+    public init(refusal: Refusal, name: QuotaKey?) { (self.refusal, self.name) = (refusal, name) }
   }
 }
 

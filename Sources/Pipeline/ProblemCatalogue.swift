@@ -11,12 +11,14 @@ public enum ProblemCatalogue {
     case tokenAmbiguous
     case keyInvalid, keyMissing, keyMistyped, authenticationRequired, keyRevoked
     case tokenExpired, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed, tokenUntrusted
+    case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
     case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, originDenied
     case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
     case headTooLarge, notImplemented
     case upgradeNotSupported
-    case badGateway, keysUnavailable, overloaded, quotaUnavailable, revocationsStale, upstreamBusy, noUpstream
+    case badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown, revocationsStale, upstreamBusy,
+      noUpstream
     case gatewayTimeout
     case versionNotSupported
 
@@ -40,6 +42,11 @@ public enum ProblemCatalogue {
       case .tokenRevoked: ProblemCatalogue.tokenRevoked
       case .tokenUnconfirmed: ProblemCatalogue.tokenUnconfirmed
       case .tokenUntrusted: ProblemCatalogue.tokenUntrusted
+      case .proofInvalid: ProblemCatalogue.proofInvalid
+      case .proofMissing: ProblemCatalogue.proofMissing
+      case .proofNonceMissing: ProblemCatalogue.proofNonceMissing
+      case .proofRepeated: ProblemCatalogue.proofRepeated
+      case .replayUnknown: ProblemCatalogue.replayUnknown
       case .accessDenied: ProblemCatalogue.accessDenied
       case .addressDenied: ProblemCatalogue.addressDenied
       case .certificateMissing: ProblemCatalogue.certificateMissing
@@ -226,6 +233,36 @@ public enum ProblemCatalogue {
       .tokenUnconfirmed, 401, "token-unconfirmed", "Token not confirmed",
       "The token is good only together with the certificate or key that it was given to, which the request does not show."
     )
+  }
+  /// A token that is bound to a key, and no proof of that key.
+  public static var proofMissing: Problem {
+    Problem(
+      .proofMissing, 401, "proof-missing", "Proof missing",
+      "The token is bound to a key. Send it as Authorization: DPoP, with a proof of that key in the field DPoP.")
+  }
+  /// A proof that does not prove anything here.
+  public static var proofInvalid: Problem {
+    Problem(
+      .proofInvalid, 401, "proof-invalid", "Proof invalid",
+      "The proof in the field DPoP was not made just now, for this request and this token, with the key that it names.")
+  }
+  /// A proof without one of the cluster's nonces.
+  public static var proofNonceMissing: Problem {
+    Problem(
+      .proofNonceMissing, 401, "proof-nonce-missing", "Nonce missing",
+      "The proof must hold the nonce that the field DPoP-Nonce of this response names.")
+  }
+  /// A proof that was shown before.
+  public static var proofRepeated: Problem {
+    Problem(
+      .proofRepeated, 401, "proof-repeated", "Proof repeated",
+      "This proof was shown before. Make one for each request.")
+  }
+  /// Nobody can say whether something was used before that may be used once.
+  public static var replayUnknown: Problem {
+    Problem(
+      .replayUnknown, 503, "replay-unknown", "Replay cannot be excluded",
+      "The gateway cannot find out whether this was sent before. Come back after Retry-After.")
   }
   /// No client certificate where one is needed.
   public static var certificateMissing: Problem {

@@ -31,7 +31,11 @@ public final class Services {
   /// Tokens that were found good under this blueprint.
   public let tokens = TokenCache()
 
+  /// Keys by which clients have proved lately that tokens are theirs.
+  public let proofKeys = ProofKeys()
+
   let keyCache: KeyCache
+  private var secretKeys: [String: [UInt8]] = [:]
   /// The marks of what ``keyRing`` names, and which ids were known under other secrets when ``keyCache`` was filled.
   var marks = MarkCache()
   var secretChanges: UInt32 = 0
@@ -56,6 +60,14 @@ public final class Services {
     (self.fetches, self.issuers, self.secrets) = (fetches, issuers, secrets)
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
+  }
+
+  /// The key of 32 bytes for a purpose, of which there are few; see ``NodeSecrets/key(for:)``.
+  public func secretKey(for purpose: String) -> [UInt8] {
+    if let key = secretKeys[purpose] { return key }
+    let key = secrets.key(for: purpose)
+    secretKeys[purpose] = key
+    return key
   }
 
   /// The civil time by which limits are cut, at ``World/now``. Clocks are read once a turn of the loop, so the quota is

@@ -61,6 +61,9 @@ extension Services {
   @inline(__always)
   public func key(ofChosen text: RawSpan) -> QuotaKey { QuotaKey(chosen: text, key: subjectKey) }
 
+  /// What the network of an address is counted under, as ``FailureBook`` has them.
+  public func key(ofNetwork address: IPAddress) -> QuotaKey { QuotaKey(FailureBook.key(address), key: subjectKey) }
+
   /// What `caller` is counted under. A caller who lacks what is counted (no consumer, no tenant) is counted by address,
   /// so that nobody escapes a limit by staying anonymous, and nobody uses up what others share.
   public func key(of subject: Subject, _ caller: Caller) -> QuotaKey {

@@ -38,7 +38,7 @@ public final class Access: Policy, RequestHook {
     let zoneName = options.string("timezone", default: "UTC", "The IANA time zone of `time` and `weekday`.")
     let zone = Self.zone(zoneName, &options)
     var steps: [Step] = []
-    if let rule = Self.rule("allow", "The rule by which callers pass, in place of `rules`.", zone, &options) {
+    if let rule = options.rule("allow", "The rule by which callers pass, in place of `rules`.", zone: zone) {
       steps.append(Step(name: "allow", rule: rule, isAllowed: true))
     }
     let hasShortForm = options.has("allow")
@@ -46,8 +46,8 @@ public final class Access: Policy, RequestHook {
       "rules", shorthand: "allow", "Rules in order, each with either allow or deny; the first that holds decides."
     ) { reader in
       let name = reader.optionalString("name", "What explanations call it.")
-      let allow = Self.rule("allow", "The rule by which callers pass.", zone, &reader)
-      let deny = Self.rule("deny", "The rule by which callers are refused.", zone, &reader)
+      let allow = reader.rule("allow", "The rule by which callers pass.", zone: zone)
+      let deny = reader.rule("deny", "The rule by which callers are refused.", zone: zone)
       if reader.has("allow") == reader.has("deny") && !reader.isDescribing {
         reader.fail("a rule either allows or denies", at: "deny", fix: "give allow or deny")
         return nil
@@ -68,18 +68,6 @@ public final class Access: Policy, RequestHook {
     allowsOthers = otherwise == .allow
   }
 
-  private static func rule(
-    _ key: String, _ help: String, _ zone: TimeZoneTable, _ options: inout OptionReader
-  ) -> AccessRule? {
-    guard let text = options.optionalText(key, help), !options.isDescribing else { return nil }
-    do throws(RuleFault) {
-      return try AccessRule(text, zone: zone)
-    } catch {
-      options.fail("character \(error.column): \(error.message)", at: key, fix: error.fix)
-      return nil
-    }
-  }
-
   private static func zone(_ name: String, _ options: inout OptionReader) -> TimeZoneTable {
     do throws(TimeZoneFiles.Fault) {
       return try TimeZoneFiles.table(named: name)
@@ -94,11 +82,7 @@ public final class Access: Policy, RequestHook {
   /// Asks the rules.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     let route = services.routes[exchange.route]
-    var facts = RuleFacts(
-      method: request.method, methodText: request.bytes(request.methodText), path: request.bytes(request.path),
-      host: request.bytes(request.host), route: RawSpan(route), address: exchange.client,
-      time: services.world.wallTime)
-    facts.setCaller(exchange, services)
+    let facts = RuleFacts(exchange, request, route: RawSpan(route), services)
     for step in steps where step.rule.holds(facts) {
       return step.isAllowed ? .next : refuse(facts, by: step, &exchange)
     }

@@ -12,9 +12,12 @@ import Pipeline
 /// expire, or their issuer's keys change.
 ///
 /// The token never reaches the upstream unless `forward` says so, nor does any field by which an upstream might believe a
-/// client about who it is. Refuses with 401 `token-missing`, `token-invalid`, `token-untrusted`, `token-expired`,
-/// `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
-/// `issuer-unavailable` as long as an issuer's keys have never been had. It fails closed; only what was revoked lately may be unknown to a
+/// client about who it is. A token that is bound to a key (DPoP, RFC 9449) is good with a proof of that key only, made for the
+/// request and shown once in the cluster.
+///
+/// Refuses with 401 `token-missing`, `token-invalid`, `token-untrusted`, `token-expired`, `token-not-yet-valid`, `token-unconfirmed`,
+/// `token-revoked`, `proof-missing`, `proof-invalid`, `proof-nonce-missing` or `proof-repeated`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
+/// `issuer-unavailable` as long as an issuer's keys have never been had, `replay-unknown`. It fails closed; only what was revoked lately may be unknown to a
 /// node that cannot reach the store, see `onStaleRevocations`.
 public final class JWT: Policy, RequestHook, KeySourceUser {
   /// The name in the configuration.
@@ -31,9 +34,10 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   private let caches: Bool
   private let forwards: Bool
   private let mustBeBound: Bool
-  private let mostFailures: Int64
+  private let failures: FailureGate
   private let scopes: [String]
   private let sent: [(field: FieldSelector, claim: ClaimPath)]
+  private let proofs: ProofGate
   private let gate: RevocationGate
   private let challenge: BearerChallenge
 
@@ -49,17 +53,17 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
     forwards = options.bool("forward", default: false, "Whether the upstream gets the token too.")
     mustBeBound = options.bool(
       "bound", default: false,
-      "Whether a token must be bound to the client's certificate (RFC 8705). One that is bound is good with that certificate only, "
-        + "whatever this says.")
+      "Whether a token must be bound to the client's certificate (RFC 8705) or key (RFC 9449). One that is bound is good with that "
+        + "only, whatever this says.")
     caches = options.bool(
       "cache", default: true,
       "Whether a token that was found good is remembered until it expires, so that its signature is verified once.")
-    mostFailures = options.integer(
-      "failuresPerAddress", in: 1...1_000_000, default: 100,
-      "How many tokens with wrong signatures an address may send in ten seconds. Beyond, its tokens are looked at only where "
-        + "they are remembered as good ones.")
+    failures = FailureGate(&options, perAddress: 100)
+    proofs = options.section(
+      "dpop", "How clients prove that they hold the key that a token is bound to (RFC 9449)."
+    ) { ProofGate(&$0) }
     gate = RevocationGate(&options)
-    challenge = BearerChallenge(scopes: scopes)
+    challenge = BearerChallenge(scopes: scopes, wantsProof: proofs.isRequired)
     let names = issuers.map(\.issuer)
     if let index = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
       options.fail("this issuer is there twice", at: "issuers", element: index, fix: "join both")
@@ -101,7 +105,13 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
       exchange.awaited = .nothing
       return judge(&exchange, request, services, mayWait: false)
     }
-    return conclude(gate.resume(&exchange, services), &exchange, services)
+    switch exchange.awaited {
+    case .failures: return failures.resume(&exchange, services)
+    case .use:
+      exchange.awaited = .nothing
+      return conclude(proofs.resume(&exchange, services), &exchange, services)
+    default: return conclude(gate.resume(&exchange, services), &exchange, services)
+    }
   }
 
   private func judge(
@@ -118,20 +128,18 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
       guard text.byteCount <= CompactToken.longest else { return refuse(&exchange, ProblemCatalogue.tokenInvalid) }
       let digest = caches ? services.hasher.digest(of: text) : nil
       if let digest, let known = services.tokens.find(digest, of: self), isGood(known, services) {
-        return accept(known, &exchange, request, field, services)
+        return accept(known, text, &exchange, request, field, services)
       }
       // Only now: whoever has a good token passes, whatever others do at its address.
-      let now = services.world.now
-      if services.failures.isExhausted(exchange.client, limit: mostFailures, now: now) {
-        return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
-      }
+      if failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
       switch verify(text, services) {
       case .good(let token):
         if let digest { services.tokens.remember(token, digest, of: self) }
-        return accept(token, &exchange, request, field, services)
+        return accept(token, text, &exchange, request, field, services)
       case .refused(let problem):
-        if problem.entry == .tokenInvalid { services.failures.note(exchange.client, limit: mostFailures, now: now) }
-        return refuse(&exchange, problem)
+        let verdict = refuse(&exchange, problem)
+        guard problem.entry == .tokenInvalid, case .refuse(let refusal) = verdict else { return verdict }
+        return failures.refuse(refusal, &exchange, services)
       case .unknownKey(let source):
         if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) {
           exchange.awaited = .keys
@@ -209,22 +217,45 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   }
 
   private func accept(
-    _ token: VerifiedToken, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int, _ services: Services
+    _ token: VerifiedToken, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
+    _ services: Services
   ) -> Verdict {
-    guard isConfirmed(token, exchange.certificate) else { return refuse(&exchange, ProblemCatalogue.tokenUnconfirmed) }
+    let saysBound = place.saysBound(field, of: request)
+    guard isConfirmed(token, exchange.certificate, saysBound: saysBound) else {
+      return refuse(&exchange, ProblemCatalogue.tokenUnconfirmed)
+    }
+    // RFC 9449 section 7.1: who could send it as any other token would need no proof.
+    if case .key = token.confirmation, saysBound == false { return refuse(&exchange, ProblemCatalogue.proofMissing) }
     if !forwards { place.strip(field, of: request, &exchange) }
     exchange.identify(token.identity, consumer: token.consumer)
+    exchange.validUntil = token.expires
     if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }
-    guard let facts = services.facts else { return checkScopes(&exchange) }
-    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
+    guard case .key(let thumbprint) = token.confirmation else { return checkRevocations(&exchange, services) }
+    let finding = proofs.judge(thumbprint, token: text, &exchange, request, services)
+    if !forwards { ProofGate.strip(request) }
+    return conclude(finding, &exchange, services)
   }
 
-  private func isConfirmed(_ token: VerifiedToken, _ certificate: TLSPeer?) -> Bool {
+  private func isConfirmed(_ token: VerifiedToken, _ certificate: TLSPeer?, saysBound: Bool?) -> Bool {
     switch token.confirmation {
-    case .none: !mustBeBound
-    case .certificate(let thumbprint): certificate?.thumbprint == thumbprint
+    case .none: !mustBeBound && !proofs.isRequired && saysBound != true
+    case .certificate(let thumbprint): certificate?.thumbprint == thumbprint && !proofs.isRequired && saysBound != true
+    case .key: true
     case .unknown: false
     }
+  }
+
+  private func conclude(_ finding: ProofGate.Finding, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    switch finding {
+    case .good: checkRevocations(&exchange, services)
+    case .refused(let problem): refuse(&exchange, problem)
+    case .waiting: .wait
+    }
+  }
+
+  private func checkRevocations(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    guard let facts = services.facts else { return checkScopes(&exchange) }
+    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
   }
 
   private func conclude(
@@ -247,6 +278,7 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
 
   @inline(never)
   private func refuse(_ exchange: inout Exchange, _ problem: Problem) -> Verdict {
+    if problem.status == 503 { return .refuse(Refusal(problem, retryAfterSeconds: 1)) }
     exchange.responseFields.append(challenge.line(for: problem))
     return .refuse(Refusal(problem))
   }

@@ -44,8 +44,10 @@ struct TokenClaims {
   /// What the token is bound to.
   var confirmation: VerifiedToken.Confirmation {
     guard let bound = root["cnf"] else { return .none }
-    guard bound.count == 1, let thumbprint = bound["x5t#S256"]?.string else { return .unknown }
-    return .certificate(thumbprint)
+    // Of two ways that are both there, both would have to be kept.
+    guard bound.count == 1 else { return .unknown }
+    if let thumbprint = bound["x5t#S256"]?.string { return .certificate(thumbprint) }
+    return bound["jkt"]?.string.map { .key($0) } ?? .unknown
   }
 
   /// The second before the one in which it was issued, 0 where it does not say: a subject's tokens of the very second in

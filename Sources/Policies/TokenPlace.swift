@@ -2,7 +2,7 @@ import Core
 import HTTP
 import Pipeline
 
-/// Where a request has its token: in `Authorization: Bearer` (RFC 6750 section 2.1), in a field of its own, or in a cookie.
+/// Where a request has its token: in `Authorization: Bearer` (RFC 6750 section 2.1) or `DPoP` (RFC 9449 section 7.1), in a field of its own, or in a cookie.
 /// Never in the query, which ends up in logs (RFC 9700 section 4.3.2).
 struct TokenPlace: Sendable {
   /// What a request has there.
@@ -42,7 +42,13 @@ struct TokenPlace: Sendable {
     // RFC 9110 section 11.6.2: there is one at most.
     if request.nextIndex(of: .authorization, after: index) != nil { return .ambiguous }
     let value = request.value(of: index)
+    if value.isProof { return .token(field: index, value.tokenStart(behind: 4)..<value.byteCount) }
     return value.isBearer ? .token(field: index, value.tokenStart..<value.byteCount) : .none
+  }
+
+  /// Whether a token that was found in `field` says by its scheme that it is bound to a key; nil where places have no schemes.
+  func saysBound(_ field: Int, of request: RequestHead) -> Bool? {
+    cookie.isEmpty && self.field == nil ? request.value(of: field).isProof : nil
   }
 
   /// Takes the token out of what is sent on, once; `field` is where it was found.
@@ -112,9 +118,19 @@ extension RawSpan {
       && self[byte: 3] | 32 == 114 && self[byte: 4] | 32 == 101 && self[byte: 5] | 32 == 114
   }
 
-  /// Where the token behind the scheme begins.
-  var tokenStart: Int {
-    var start = 7
+  /// Whether it is a field value of the scheme DPoP (RFC 9449 section 7.1).
+  fileprivate var isProof: Bool {
+    guard byteCount > 5, self[byte: 4] == 32 else { return false }
+    return self[byte: 0] | 32 == 100 && self[byte: 1] | 32 == 112 && self[byte: 2] | 32 == 111
+      && self[byte: 3] | 32 == 112
+  }
+
+  /// Where the token behind the scheme Bearer begins.
+  var tokenStart: Int { tokenStart(behind: 6) }
+
+  /// Where the token behind a scheme of so many letters begins.
+  fileprivate func tokenStart(behind scheme: Int) -> Int {
+    var start = scheme + 1
     while start < byteCount && self[byte: start] == 32 { start += 1 }
     return start
   }

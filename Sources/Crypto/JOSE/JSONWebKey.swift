@@ -122,11 +122,12 @@ public final class JSONWebKey: Sendable {
   }
 
   /// What says which key this is (RFC 7638), with SHA-256; nil for a secret, of which it would tell something.
-  public var thumbprint: String? {
-    guard let parts else { return nil }
-    let members = parts.members.map { "\"\($0.name)\":\"\($0.value)\"" }.joined(separator: ",")
-    let text = Array("{\(members)}".utf8)
-    return Base64URL.encode(SHA256().digest(of: RawSpan(text)).bytes)
+  public var thumbprint: String? { parts?.thumbprint }
+
+  /// The thumbprint of a public key from an object of JSON, without the cost of preparing the key; throws where it is none.
+  public static func thumbprint(of value: JSONValue) throws(JSONWebKeyFault) -> String {
+    guard value.kind == .object else { throw JSONWebKeyFault("a key is an object") }
+    return try parts(requiredText(value, "kty"), value).thumbprint
   }
 
   /// The key as an object of JSON, to be published; nil for a secret.

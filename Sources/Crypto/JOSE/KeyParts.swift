@@ -115,6 +115,13 @@ enum KeyParts: Equatable, Sendable {
     }
   }
 
+  /// What says which key it is (RFC 7638), with SHA-256.
+  var thumbprint: String {
+    let members = members.map { "\"\($0.name)\":\"\($0.value)\"" }.joined(separator: ",")
+    let text = Array("{\(members)}".utf8)
+    return Base64URL.encode(SHA256().digest(of: RawSpan(text)).bytes)
+  }
+
   /// The members that say which key it is, in the order of RFC 7638 section 3.2; none needs an escape.
   var members: [(name: String, value: String)] {
     switch self {

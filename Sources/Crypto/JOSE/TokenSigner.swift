@@ -106,18 +106,24 @@ public final class TokenSigner: Sendable {
   /// The private key as PKCS #8 in PEM form, to be kept where nobody else reads it; nil for a secret.
   public var privateText: [UInt8]? { key?.privateText }
 
-  /// A token with these claims, a text in JSON that is taken as it is, and this `typ`. Throws where the token would be
+  /// A token with these claims, a text in JSON that is taken as it is, and this `typ`; where it `showsKey`, with the public key
+  /// itself in place of its name, as a proof of possession has it (RFC 9449 section 4.2). Throws where the token would be
   /// longer than ``CompactToken/longest``, or OpenSSL cannot sign.
   ///
   /// The cost is the algorithm's: about 25 µs for P-256, 50 µs for Ed25519 and 600 µs for RSA with 2048 bits.
-  public func sign(_ claims: RawSpan, type: String = "JWT") throws(JSONWebKeyFault) -> [UInt8] {
+  public func sign(
+    _ claims: RawSpan, type: String = "JWT", showsKey: Bool = false
+  ) throws(JSONWebKeyFault) -> [UInt8] {
     guard claims.byteCount <= CompactToken.longest else { throw Self.tooLong }
-    let header = ByteBuffer(capacity: 128)
+    let header = ByteBuffer(capacity: showsKey ? 1_024 : 128)
     var writer = JSONWriter(header)
     writer.beginObject()
     writer.key("alg")
     writer.string(algorithm.rawValue)
-    if let keyID {
+    if showsKey, let publicText {
+      writer.key("jwk")
+      writer.raw(publicText)
+    } else if let keyID {
       writer.key("kid")
       writer.string(keyID)
     }

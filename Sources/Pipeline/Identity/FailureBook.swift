@@ -1,15 +1,19 @@
 import Core
 
-/// Which addresses have lately failed to prove who they are, where each try costs the node more than a request: signatures.
-/// Plain data of one loop.
+/// Which addresses and names have lately failed to prove who they are, where each try costs the node more than a request, or is a
+/// guess. Plain data of one loop.
 public struct FailureBook {
   /// The time in which failures are counted, in nanoseconds.
   public static let span: Int64 = 10_000_000_000
-  /// Addresses remembered before those whose failures are over are forgotten.
+  /// How long who is shut out stays so, in nanoseconds.
+  public static let blocked: Int64 = 60_000_000_000
+  /// Addresses remembered before those whose failures are over are forgotten; likewise names.
   static let capacity = 16_384
 
   /// When each address's failures are over.
   private var clearAt: [IPAddress: Instant] = [:]
+  /// Until when each name is shut out.
+  private var namesUntil: [QuotaKey: Instant] = [:]
 
   /// Nobody has failed.
   public init() {}
@@ -33,7 +37,31 @@ public struct FailureBook {
     clearAt[key] = min(clear.advanced(byNanoseconds: Self.span / limit), now.advanced(byNanoseconds: Self.span))
   }
 
-  private static func key(_ address: IPAddress) -> IPAddress {
+  /// Nobody listens to `address` for ``blocked`` any more.
+  public mutating func block(_ address: IPAddress, now: Instant) {
+    clearAt[Self.key(address)] = now.advanced(byNanoseconds: Self.span + Self.blocked)
+  }
+
+  // MARK: Names
+
+  /// Whether any name is shut out.
+  public var hasNames: Bool { !namesUntil.isEmpty }
+
+  /// Whether a name is shut out.
+  public func isBlocked(_ name: QuotaKey, now: Instant) -> Bool { namesUntil[name].map { $0 > now } ?? false }
+
+  /// Nobody listens to who calls itself `name` for ``blocked`` any more.
+  public mutating func block(_ name: QuotaKey, now: Instant) {
+    if namesUntil.count >= Self.capacity {
+      namesUntil = namesUntil.filter { $0.value > now }
+      // As with addresses.
+      if namesUntil.count >= Self.capacity { namesUntil = [:] }
+    }
+    namesUntil[name] = now.advanced(byNanoseconds: Self.blocked)
+  }
+
+  /// What stands for an address: its network of IPv6 (64 bits).
+  static func key(_ address: IPAddress) -> IPAddress {
     address.isV4 ? address : IPAddress(high: address.high, low: 0)
   }
 }

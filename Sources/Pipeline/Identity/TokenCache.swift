@@ -22,6 +22,8 @@ public final class VerifiedToken: Sendable {
     case none
     /// The client certificate with this thumbprint (RFC 8705 section 3.1).
     case certificate(String)
+    /// The key with this thumbprint (RFC 9449 section 6.1).
+    case key(String)
     /// Something that cannot be checked here.
     case unknown
   }

@@ -34,6 +34,17 @@ public struct RuleFacts: ~Escapable {
     self.time = time
   }
 
+  /// The facts of a request that is under way, and of who has sent it; `route` is the name of its route. The exchange and the
+  /// services must outlive them.
+  @_lifetime(borrow request, copy route)
+  @inline(__always)
+  public init(_ exchange: borrowing Exchange, _ request: borrowing RequestHead, route: RawSpan, _ services: Services) {
+    self.init(
+      method: request.method, methodText: request.bytes(request.methodText), path: request.bytes(request.path),
+      host: request.bytes(request.host), route: route, address: exchange.client, time: services.world.wallTime)
+    setCaller(exchange, services)
+  }
+
   /// The caller is whoever sent the request of `exchange`, which must outlive the facts, as must the services.
   @inline(__always)
   public mutating func setCaller(_ exchange: borrowing Exchange, _ services: Services) {

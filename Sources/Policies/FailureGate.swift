@@ -1,0 +1,89 @@
+import Core
+import HTTP
+import Pipeline
+
+/// Slows down and then shuts out those who fail to prove who they are: addresses, and names that somebody tries secrets for.
+///
+/// Each loop knows for itself whom to listen to no more, which costs a look into a table. Every failure is also counted in the
+/// store that nodes share, so that who goes from node to node gets no further: where the count is full, the node that hears of
+/// it shuts the address or name out for ``FailureBook/blocked``. A failure waits for that answer, nothing else does; where the
+/// store is away, each node goes by its share of the bound.
+struct FailureGate: Sendable {
+  private let limit: Int64
+  private let addresses: LimitRule
+  private let names: LimitRule
+  private let mostOfName: Int64
+
+  /// Identities of the counters, the same for all policies: to try a password here and a token there is one attempt more.
+  private static let addressKey = QuotaKey(configured: "failures", "address")
+  private static let nameKey = QuotaKey(configured: "failures", "name")
+  private static let terms = LimitTerms(mode: .exact, outage: .local)
+
+  /// The gate of a policy whose tries cost little (tokens with many bits), or are guesses.
+  init(_ options: inout OptionReader, perAddress: Int64, perName: Int64 = 10) {
+    limit = options.integer(
+      "failuresPerAddress", in: 1...1_000_000, default: perAddress,
+      "How often an address may fail in ten seconds, in the whole cluster: with malformed or wrong credentials, not with ones that "
+        + "are over. Beyond, it is not listened to for a minute, but for what is remembered as good.")
+    mostOfName = perName
+    addresses = .rate(intervalNanoseconds: FailureBook.span / limit, burst: limit)
+    names = .rate(intervalNanoseconds: FailureBook.span / perName, burst: perName)
+  }
+
+  /// Whether the client's address has failed too often; where it says what it is called, that name too.
+  func isShut(_ exchange: borrowing Exchange, name: RawSpan? = nil, _ services: Services) -> Bool {
+    let now = services.world.now
+    if services.failures.isExhausted(exchange.client, limit: limit, now: now) { return true }
+    guard let name, services.failures.hasNames else { return false }
+    return services.failures.isBlocked(services.key(ofChosen: name), now: now)
+  }
+
+  /// What somebody hears who is not listened to.
+  static var refusal: Refusal { Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1) }
+
+  /// Notes a failure that is to be answered with `refusal`, of somebody who perhaps calls itself `name`; returns the answer, or
+  /// that the store is asked first: then ``resume(_:_:)`` has it.
+  func refuse(_ refusal: Refusal, name: RawSpan? = nil, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    let now = services.world.now
+    services.failures.note(exchange.client, limit: limit, now: now)
+    let civil = services.civilTime(now: now)
+    let period = CivilPeriod(start: civil, end: civil)
+    var key: QuotaKey?
+    if let name { key = services.key(ofChosen: name) }
+    exchange.failure = Exchange.Failure(refusal: refusal, name: key)
+    exchange.limits.removeAll()
+    let address = services.key(ofNetwork: exchange.client)
+    exchange.limits.append(
+      QuotaLevel(
+        key: Self.addressKey.combined(with: address), rule: addresses, cost: 1, period: period, terms: Self.terms))
+    if let key {
+      exchange.limits.append(
+        QuotaLevel(key: Self.nameKey.combined(with: key), rule: names, cost: 1, period: period, terms: Self.terms))
+    }
+    services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
+    return conclude(&exchange, services)
+  }
+
+  /// The store has answered, or has not.
+  func resume(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    services.quota.collect(&exchange.limits, ticket: exchange.ticket)
+    return conclude(&exchange, services)
+  }
+
+  private func conclude(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    if exchange.limits.decision == .waiting {
+      exchange.awaited = .failures
+      return .wait
+    }
+    exchange.awaited = .nothing
+    guard let failure = exchange.failure else { return .refuse(Self.refusal) }
+    if exchange.limits.decision == .denied {
+      let now = services.world.now
+      if exchange.limits[0].isDenied { services.failures.block(exchange.client, now: now) }
+      if let name = failure.name, exchange.limits[1].isDenied { services.failures.block(name, now: now) }
+    }
+    exchange.limits.removeAll()
+    exchange.failure = nil
+    return .refuse(failure.refusal)
+  }
+}
