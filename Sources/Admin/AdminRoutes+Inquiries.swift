@@ -33,12 +33,17 @@ extension AdminRoute {
   private static func explanation(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
     AdminRoute(
       .get, "/v1/explain", role: .viewer, operation: "explain",
-      summary: "How a request would be decided now, limit by limit, or why one was refused. Nothing is taken.",
+      summary:
+        "How a request would be decided now, by rules and limit by limit, or why one was refused. Nothing is taken.",
       parameters: [
         Parameter("decision", .decision, "The id of a refusal; then nothing else is needed."),
         Parameter("route", .name, "The route's id."),
         Parameter("consumer", .name, "The consumer's id; left out, nobody's."),
         Parameter("key", .name, "The id of the consumer's key; left out, the first."), address,
+        Parameter("method", .text(most: 32), "What the request asks for, for access rules; left out, GET."),
+        Parameter("path", .text(most: 8_192), "Its path; left out, /."),
+        Parameter("host", .text(most: 512), "The host that it names."),
+        Parameter("claims", .text(most: 16_384), "What the caller's token says, an object of JSON."),
       ],
       outcomes: [
         Outcome(200, "The decision.", "application/json", schema: "Explanation"),
@@ -54,9 +59,15 @@ extension AdminRoute {
         guard let route = request.parameter("route") else {
           return reply(.problem(AdminProblem.routeNeeded, request.decision))
         }
-        ask(inquire, request, reply) { address in
+        var sent = Inquiry.Request()
+        sent.method = request.parameter("method") ?? sent.method
+        sent.path = request.parameter("path") ?? sent.path
+        sent.host = request.parameter("host") ?? sent.host
+        sent.claims = request.parameter("claims").map { Array($0.utf8) }
+        ask(inquire, request, reply) { [sent] address in
           .route(
-            route, consumer: request.parameter("consumer"), key: request.parameter("key"), address: address)
+            route, consumer: request.parameter("consumer"), key: request.parameter("key"), address: address,
+            request: sent)
         }
       })
   }
@@ -82,6 +93,7 @@ extension AdminRoute {
         case .unknown where isOfDecision: reply(.problem(AdminProblem.decisionUnknown, decision))
         case .unknown: reply(.problem(AdminProblem.notConfigured, decision))
         case .consumerNeeded: reply(.problem(AdminProblem.consumerNeeded, decision))
+        case .malformedClaims: reply(.problem(AdminProblem.malformedParameter, decision))
         case .busy: reply(.problem(AdminProblem.noAnswer, decision))
         }
       })

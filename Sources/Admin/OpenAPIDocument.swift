@@ -183,7 +183,12 @@ struct OpenAPIDocument {
     "outcome":{"enum":["admitted","refused","unknown"]},"code":{"type":["string","null"]},
     "explanation":{"type":"string"},"source":{"type":["string","null"]},
     "levels":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}},
-    "unknown":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}}}}
+    "unknown":{"type":"array","items":{"$ref":"#/components/schemas/Limit"}},
+    "rules":{"type":"array","items":{"type":"object","required":["name","allows","holds","reason","terms"],
+    "properties":{"name":{"type":"string"},"allows":{"type":"boolean"},"holds":{"type":"boolean"},
+    "reason":{"type":"string"},"terms":{"type":"array","items":{"type":"object",
+    "required":["text","found","holds","decisive"],"properties":{"text":{"type":"string"},
+    "found":{"type":["string","null"]},"holds":{"type":"boolean"},"decisive":{"type":"boolean"}}}}}}}}}
     """#
 
   /// The cluster and its members.

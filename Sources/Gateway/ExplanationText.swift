@@ -8,6 +8,7 @@ struct ExplanationText: InquiryText {
   let subject: UsageSubject
   let survey: UsageSurvey
   let route: RoutePlan
+  let access: AccessReport?
 
   func write(_ question: LimitQuestion, from start: Int, to buffer: ByteBuffer) {
     var question = question
@@ -54,6 +55,7 @@ struct ExplanationText: InquiryText {
       json.endObject()
     }
     json.endArray()
+    access?.write(to: &json)
     json.endObject()
     buffer.append("\n")
   }
@@ -73,7 +75,9 @@ struct ExplanationText: InquiryText {
     return json
   }
 
-  private func write(_ verdict: LimitVerdict, to json: inout JSONWriter) {
+  private func write(_ limits: LimitVerdict, to json: inout JSONWriter) {
+    // Rules come before limits.
+    let verdict = access?.refusal ?? limits
     json.member("outcome", verdict.outcome)
     json.member("code", verdict.code)
     json.member("explanation", verdict.sentence)
@@ -92,7 +96,7 @@ struct LimitVerdict {
   static let notAllowed = LimitVerdict(
     "refused", ProblemCatalogue.consumerNotAllowed, "The route does not let this consumer pass.")
 
-  private init(_ outcome: String, _ problem: Problem?, _ sentence: String) {
+  init(_ outcome: String, _ problem: Problem?, _ sentence: String) {
     self.outcome = outcome
     code = problem.map { "\($0.code)" }
     self.sentence = sentence

@@ -10,9 +10,24 @@ public struct Inquiry: Sendable {
     /// How all limits of a consumer stand. Limits by address are told where one is given.
     case usage(consumer: String, address: IPAddress?)
     /// How a request would be decided now; without a key it is the consumer's first, without a consumer nobody's.
-    case route(String, consumer: String?, key: String?, address: IPAddress?)
+    case route(String, consumer: String?, key: String?, address: IPAddress?, request: Request = Request())
     /// Why a request was refused. Only the loop that did so knows.
     case refusal(DecisionID)
+  }
+
+  /// A request that somebody might send, as far as access rules go by it.
+  public struct Request: Sendable {
+    /// What it asks for; GET unless said otherwise.
+    public var method = "GET"
+    /// Its path; `/` unless said otherwise.
+    public var path = "/"
+    /// The host that it names; empty for none.
+    public var host = ""
+    /// What the caller's token says, an object of JSON; nil for none.
+    public var claims: [UInt8]?
+
+    /// A request for `/` by nobody.
+    public init() {}
   }
 
   /// What is found.
@@ -23,6 +38,8 @@ public struct Inquiry: Sendable {
     case unknown(StaticString)
     /// The route takes nobody without a key, so that a consumer must be named.
     case consumerNeeded
+    /// The claims are no object of JSON.
+    case malformedClaims
     /// The loop has as much to find out as it takes on.
     case busy
   }
@@ -52,6 +69,8 @@ final class OpenInquiries {
     let subject: UsageSubject
     /// The route that it is about; −1 for all.
     let route: Int32
+    /// What access rules make of it; nil where it is about no route.
+    var access: AccessReport?
     /// How many counters have been answered.
     var answeredCount = 0
     var question = LimitQuestion()

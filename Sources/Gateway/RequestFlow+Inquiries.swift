@@ -13,13 +13,14 @@ extension RequestFlow {
     let consumer: String?
     var route: Int32 = -1
     var key: String?
+    var sent = Inquiry.Request()
     switch inquiry.topic {
     case .refusal(let decision): return explain(decision, for: inquiry)
     case .usage(let name, let address):
       consumer = name
       subject.address = address
-    case .route(let name, let caller, let named, let address):
-      (consumer, key, subject.address) = (caller, named, address)
+    case .route(let name, let caller, let named, let address, let request):
+      (consumer, key, subject.address, sent) = (caller, named, address, request)
       guard let index = configuration.blueprint.routes.firstIndex(where: { $0.id == name }) else {
         return inquiry.answer(.unknown("route"))
       }
@@ -46,8 +47,15 @@ extension RequestFlow {
         subject.key = 0
       }
     }
-    let entry = OpenInquiries.Entry(
+    var entry = OpenInquiries.Entry(
       inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: loop.now)
+    if route >= 0 {
+      let plan = configuration.blueprint.routes[Int(route)]
+      guard let report = AccessReport(plan, sent, subject, configuration.services) else {
+        return inquiry.answer(.malformedClaims)
+      }
+      entry.access = report
+    }
     proceed(entry, inquiries.nextTicket(), isAnswered: false)
   }
 
@@ -73,7 +81,8 @@ extension RequestFlow {
       entry.route < 0
       ? UsageReportText(document: document, subject: entry.subject, survey: survey)
       : ExplanationText(
-        document: document, subject: entry.subject, survey: survey, route: blueprint.routes[Int(entry.route)])
+        document: document, subject: entry.subject, survey: survey, route: blueprint.routes[Int(entry.route)],
+        access: entry.access)
     var isAnswered = isAnswered
     while true {
       if isAnswered {

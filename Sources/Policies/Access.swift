@@ -92,6 +92,19 @@ public final class Access: Policy, RequestHook {
   /// Refuses, and says what would help; `step` is the rule that has held, nil where none has.
   @inline(never)
   private func refuse(_ facts: borrowing RuleFacts, by step: Step?, _ exchange: inout Exchange) -> Verdict {
+    let (problem, scopes) = problem(facts, by: step)
+    guard problem.entry == .accessDenied else {
+      // RFC 9110 section 15.5.2: a challenge goes with every 401. Who has looked for credentials has said which.
+      exchange.responseFields.append(
+        exchange.challenges.isEmpty ? Array("WWW-Authenticate: Bearer realm=\"sluice\"\r\n".utf8) : exchange.challenges)
+      return .refuse(Refusal(problem))
+    }
+    if facts.identity != nil, let line = Self.challenge(scopes) { exchange.responseFields.append(line) }
+    return .refuse(Refusal(problem))
+  }
+
+  /// Why a request is refused, and the scopes that would help.
+  private func problem(_ facts: borrowing RuleFacts, by step: Step?) -> (Problem, scopes: [String]) {
     var isAboutCaller = false
     var scopes: [String] = []
     for other in steps where step.map({ $0.rule === other.rule }) ?? other.isAllowed {
@@ -99,14 +112,8 @@ public final class Access: Policy, RequestHook {
       isAboutCaller = isAboutCaller || blame.isAboutCaller
       if scopes.isEmpty { scopes = blame.missingScopes }
     }
-    guard facts.isAuthenticated || !isAboutCaller else {
-      // RFC 9110 section 15.5.2: a challenge goes with every 401. Who has looked for credentials has said which.
-      exchange.responseFields.append(
-        exchange.challenges.isEmpty ? Array("WWW-Authenticate: Bearer realm=\"sluice\"\r\n".utf8) : exchange.challenges)
-      return .refuse(Refusal(ProblemCatalogue.authenticationRequired))
-    }
-    if facts.identity != nil, let line = Self.challenge(scopes) { exchange.responseFields.append(line) }
-    return .refuse(Refusal(ProblemCatalogue.accessDenied))
+    let isUnknown = isAboutCaller && !facts.isAuthenticated
+    return (isUnknown ? ProblemCatalogue.authenticationRequired : ProblemCatalogue.accessDenied, scopes)
   }
 
   /// What a token lacks (RFC 6750 section 3.1); nil where it is nothing that can be said.
@@ -125,6 +132,8 @@ extension Access {
   public struct Explanation: Sendable {
     /// Whether it passes.
     public let isAllowed: Bool
+    /// How it is refused; nil where it passes.
+    public let problem: Problem?
     /// What the rule that decides is called; nil where none holds.
     public let decidedBy: String?
     /// Every rule's name, whether it allows, and what comes of it.
@@ -135,8 +144,10 @@ extension Access {
   public func explain(_ facts: borrowing RuleFacts) -> Explanation {
     var rules: [(name: String, allows: Bool, explanation: RuleExplanation)] = []
     for step in steps { rules.append((step.name, step.isAllowed, step.rule.explain(facts))) }
-    let decisive = rules.first { $0.explanation.holds }
+    let decisive = rules.firstIndex { $0.explanation.holds }
+    let isAllowed = decisive.map { rules[$0].allows } ?? allowsOthers
+    let problem = isAllowed ? nil : problem(facts, by: decisive.map { steps[$0] }).0
     return Explanation(
-      isAllowed: decisive?.allows ?? allowsOthers, decidedBy: decisive?.name, rules: rules)
+      isAllowed: isAllowed, problem: problem, decidedBy: decisive.map { rules[$0].name }, rules: rules)
   }
 }

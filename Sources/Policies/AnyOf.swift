@@ -50,6 +50,9 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   /// See ``KeySourceUser``.
   public var keySources: [KeySource] { ways.flatMap { ($0 as? any KeySourceUser)?.keySources ?? [] } }
 
+  /// Its ways of one type.
+  public func ways<Kind: RequestHook>(of type: Kind.Type) -> [Kind] { ways.compactMap { $0 as? Kind } }
+
   /// Tries each way in turn.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     var challenges: [UInt8] = []

@@ -92,6 +92,13 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   /// See ``KeySourceUser``.
   public var keySources: [KeySource] { issuers.compactMap(\.source) }
 
+  /// Whom a good token with these claims would stand for, which nobody has verified: for explanations.
+  public func identity(of document: JSONDocument, _ services: Services) -> Identity? {
+    let claims = TokenClaims(document: document)
+    let issuer = issuers.first { claims.isIssued(by: $0.issuer) } ?? issuers.first
+    return issuer.map { Identity($0.parts(of: claims, signingKey: nil), services) }
+  }
+
   /// Finds the token and whom it stands for, and takes it out of what is sent on.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     IdentityFields.dropAll(in: request)

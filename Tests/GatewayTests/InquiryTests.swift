@@ -24,6 +24,7 @@ final class Answers: Sendable {
     switch all.withLock({ $0.first }) {
     case .unknown(let kind)?: "no \(kind)"
     case .consumerNeeded?: "consumer needed"
+    case .malformedClaims?: "malformed claims"
     case .busy?: "busy"
     case .document?, nil: nil
     }

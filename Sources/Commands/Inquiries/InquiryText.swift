@@ -22,6 +22,7 @@ enum InquiryText {
     var text = heading(root) + "\n"
     text += "\(root["outcome"]?.string ?? "unknown")\(root["code"]?.string.map { " (\($0))" } ?? ""): "
     text += (root["explanation"]?.string ?? "") + "\n"
+    text += rules(root["rules"]?.elements ?? [])
     let levels = root["levels"]?.elements ?? []
     guard !levels.isEmpty else { return text }
     var table = TextTable([
@@ -41,6 +42,22 @@ enum InquiryText {
       text += "not looked up, since it counts by \(level["per"]?.string ?? ""): \(name(level))\n"
     }
     return text
+  }
+
+  /// Every term of every rule.
+  private static func rules(_ rules: [JSONValue]) -> String {
+    if rules.isEmpty { return "" }
+    var table = TextTable(["", "RULE", "TERM", "FOUND", "HOLDS"])
+    for rule in rules {
+      let name = "\(rule["name"]?.string ?? "") (\(rule["allows"]?.bool == true ? "allow" : "deny"))"
+      for term in rule["terms"]?.elements ?? [] {
+        table.add([
+          term["decisive"]?.bool == true ? "*" : "", name, term["text"]?.string ?? "", term["found"]?.string ?? "-",
+          term["holds"]?.bool == true ? "yes" : "no",
+        ])
+      }
+    }
+    return "\n" + table.text + "* what decides about its rule\n"
   }
 
   private static func heading(_ root: JSONValue) -> String {

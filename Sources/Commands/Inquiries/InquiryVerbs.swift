@@ -24,7 +24,7 @@ extension Verb {
     "explain", "[OPTIONS] [DECISION]", summary: "why a request was or would be decided so",
     description: """
       Shows limit by limit why a recent request was refused, named by the `instance` of its problem document or by its
-      X-Request-Id; or how a request of a consumer to a route would be decided now. Asks a node through its admin port,
+      X-Request-Id; or how a request of a consumer to a route would be decided now, by access rules term by term. Asks a node through its admin port,
       for a refusal the one that refused; nothing is taken from any limit. \(AdminClient.note)
       """,
     options: [
@@ -32,10 +32,15 @@ extension Verb {
       Option("--key", value: "ID", "with which of the consumer's keys; left out, the first"),
       Option("--route", value: "ID", "the route"),
       Option("--ip", value: "ADDRESS", "from where, for limits by address"),
+      Option("--method", value: "METHOD", "what it asks for, for access rules; left out, GET"),
+      Option("--path", value: "PATH", "its path; left out, /"),
+      Option("--host", value: "HOST", "the host that it names"),
+      Option("--claims", value: "JSON", "what the caller's token says, as an object"),
       AdminClient.option, Option("--json", nil, "the node's answer as it is"),
     ],
     examples: [
       "sluice explain 32f87de83ccb80d9ab95ef99165c4ebb", "sluice explain --consumer mobile-app --route orders-v1",
+      #"sluice explain --route staff --method DELETE --path /users/7 --claims '{"sub":"ann","roles":["admin"]}'"#,
     ]
   ) { arguments throws(UsageError) in
     if let decision = arguments.operands.first {
@@ -52,7 +57,9 @@ extension Verb {
       "explain", arguments, "/v1/explain",
       [
         ("route", route), ("consumer", arguments.value("--consumer")), ("key", arguments.value("--key")),
-        ("ip", arguments.value("--ip")),
+        ("ip", arguments.value("--ip")), ("method", arguments.value("--method")),
+        ("path", arguments.value("--path")), ("host", arguments.value("--host")),
+        ("claims", arguments.value("--claims")),
       ], render: InquiryText.explanation)
   }
 }
