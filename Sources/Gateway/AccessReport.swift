@@ -21,11 +21,7 @@ struct AccessReport {
       method: Method.of(RawSpan(method)), methodText: RawSpan(method), path: RawSpan(path), host: RawSpan(host),
       route: RawSpan(name), address: subject.address, time: services.world.wallTime)
     if let identity { facts.identity = Borrowed(identity) }
-    if services.isConfigured(subject.consumer) {
-      facts.setConsumer(subject.consumer, of: services.keyRing)
-    } else if subject.consumer >= 0 {
-      facts.setConsumer(services.consumer(subject.consumer))
-    }
+    facts.setConsumer(subject.consumer, services)
     var explanations: [Access.Explanation] = []
     for policy in route.chain.requestPolicies(of: Access.self) { explanations.append(policy.explain(facts)) }
     self.explanations = explanations

@@ -90,12 +90,30 @@ private final class Loops: Sendable {
       var desk = try desk()
       let wire = desk.connect()
       desk.write(wire, request("/v1/explain?consumer=a&route=r&key=k"))
-      #expect(loops.topic() == "route(\"r\", consumer: Optional(\"a\"), key: Optional(\"k\"), address: nil)")
+      let topic = try #require(loops.topic())
+      #expect(topic.hasPrefix("route(\"r\", consumer: Optional(\"a\"), key: Optional(\"k\"), address: nil, "))
       try #require(loops.next()).answer(answer)
       desk.deliver()
       let response = desk.read(wire)
       #expect(response.status == status && response.problem == problem)
     }
+  }
+
+  @Test("what access rules go by is handed on, and claims that are none are told")
+  func claims() throws {
+    var desk = try desk()
+    let wire = desk.connect()
+    desk.write(wire, request("/v1/explain?route=r&method=PUT&path=%2Fa&host=b&claims=%7B%22sub%22%3A1%7D"))
+    let inquiry = try #require(loops.next())
+    guard case .route("r", nil, nil, nil, let sent) = inquiry.topic else {
+      Issue.record("\(inquiry.topic)")
+      return
+    }
+    #expect(sent.method == "PUT" && sent.path == "/a" && sent.host == "b")
+    #expect(sent.claims == Array("{\"sub\":1}".utf8))
+    inquiry.answer(.malformedClaims)
+    desk.deliver()
+    #expect(desk.read(wire).status == "400")
   }
 
   @Test("a refusal is asked for by its name, and one that nobody remembers is 404")

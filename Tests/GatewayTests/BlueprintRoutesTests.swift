@@ -43,6 +43,28 @@ struct BlueprintRoutesTests {
   }
 
   @Test(
+    "refuses choices without a way for all others, rules with a weight, and rules that are none",
+    arguments: [
+      (
+        "[{ upstream: \"a\", when: \"method == 'PUT'\" }]",
+        "upstream: no upstream is for requests of which no rule holds; add one without \"when\""
+      ),
+      (
+        "[{ upstream: \"a\", when: \"method == 'PUT'\", weight: 2 }, \"b\"]",
+        "upstream[0].weight: an upstream with a rule has no share; remove it"
+      ),
+      (
+        "[{ upstream: \"a\", when: \"method ==\" }, \"b\"]",
+        "upstream[0].when: character 10: a value should be here, not the end; write a text in quotation marks, a number, true or false"
+      ),
+    ])
+  func refusesChoices(upstream: String, message: String) {
+    let (blueprint, found) = read("{ id: \"r\", match: { path: \"/\" }, upstream: \(upstream) }")
+    #expect(blueprint == nil)
+    #expect(found.map { $0.split(separator: " ", maxSplits: 1)[1] } == ["routes[0].\(message)"])
+  }
+
+  @Test(
     "refuses rewrites that contradict themselves or name nothing",
     arguments: [
       ("stripPrefix: \"v1\"", "stripPrefix: \"v1\" is not a path that others begin with; write it like \"/v1\""),

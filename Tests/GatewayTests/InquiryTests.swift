@@ -105,6 +105,47 @@ struct InquiryTests {
     #expect(explain(bench, "open", nil, from: "192.0.2.7").document?["levels"]?.count == 1)
   }
 
+  @Test("Access rules are explained term by term, and come before limits")
+  func rules() throws {
+    let rule = "claim.org == 'acme' and method == 'GET' or consumer == 'one'"
+    let bench = try FlowBench(
+      FlowSetup(
+        route: """
+          upstream: "main", policies: [
+            { type: "jwt", issuers: [{ issuer: "https://id.test", audiences: ["a"], jwks: { url: "https://id.test/keys" } }],
+              optional: true },
+            { type: "access", allow: "\(rule)" }]
+          """))
+    func explain(_ claims: String, method: String = "GET") -> JSONValue? {
+      var request = Inquiry.Request()
+      request.claims = claims.isEmpty ? nil : Array(claims.utf8)
+      request.method = method
+      return ask(bench, .route("all", consumer: nil, key: nil, address: nil, request: request)).document
+    }
+    let nobody = try #require(explain(""))
+    #expect(nobody["outcome"]?.string == "refused" && nobody["code"]?.string == "authentication-required")
+    let other = try #require(explain("{\"sub\":\"ann\",\"org\":\"globex\"}"))
+    #expect(other["code"]?.string == "access-denied")
+    #expect(other["explanation"]?.string?.contains("claim.org is \"globex\"") == true)
+    let terms = other["rules"]?.elements.first?["terms"]?.elements ?? []
+    #expect(terms.map { $0["text"]?.string } == ["claim.org == 'acme'", "method == 'GET'", "consumer == 'one'"])
+    #expect(terms.map { $0["found"]?.string } == ["\"globex\"", "\"GET\"", nil])
+    #expect(terms.map { $0["holds"]?.bool } == [false, true, false])
+    let good = "{\"sub\":\"ann\",\"org\":\"acme\"}"
+    #expect(explain(good)?["outcome"]?.string == "admitted")
+    #expect(explain(good, method: "PUT")?["code"]?.string == "access-denied")
+    let answers = ask(
+      bench,
+      .route(
+        "all", consumer: nil, key: nil, address: nil,
+        request: {
+          var request = Inquiry.Request()
+          request.claims = Array("[]".utf8)
+          return request
+        }()))
+    #expect(answers.refusal == "malformed claims")
+  }
+
   @Test("While a shared store is asked the inquiry waits; the answer says who gave it")
   func waits() throws {
     let quota = ScriptedQuota()

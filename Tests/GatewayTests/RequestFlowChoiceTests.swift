@@ -90,6 +90,19 @@ struct RequestFlowChoiceTests {
     }
   }
 
+  @Test("Requests of which a rule holds go to its upstream, the others to those without a rule")
+  func rules() throws {
+    let choice = """
+      upstream: [{ upstream: "main" }, { upstream: "other", when: "method == 'POST'" },
+        { upstream: "main", when: "path == '/b'" }, { upstream: "other", when: "claim.tier == 'gold'" }]
+      """
+    let bench = try FlowBench(FlowSetup(route: choice))
+    let (main, other) = (bench.origin(), bench.otherOrigin())
+    for text in [get("/a"), post("/a", "x"), get("/b"), post("/b", "x")] { _ = try bench.exchange(text) }
+    #expect(main.requests.map(\.target) == ["/a", "/b"] && other.requests.map(\.target) == ["/a", "/b"])
+    bench.expectRest()
+  }
+
   @Test(
     "Consistent hashing sends equal keys to the same endpoint, and different ones to all",
     arguments: [("header:X-User", "X-User: "), ("cookie:sid", "Cookie: a=b; sid=")])

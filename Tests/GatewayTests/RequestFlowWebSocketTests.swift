@@ -1,8 +1,18 @@
 import Core
+import HTTP
+import Pipeline
 import Simulation
 import Testing
 
 @testable import Gateway
+
+/// Knows callers for three seconds.
+private final class Knowing: RequestHook {
+  func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    exchange.validUntil = WallTime(microseconds: services.world.wallTime.microseconds + 3_000_000)
+    return .next
+  }
+}
 
 @Suite("RequestFlow: WebSocket connections")
 struct RequestFlowWebSocketTests {
@@ -28,6 +38,22 @@ struct RequestFlowWebSocketTests {
     server.send("\u{00}\u{06} world")
     bench.world.run(within: .seconds(5)) { client.reader.tunnel.count == 15 }
     #expect(client.reader.tunnel == Array("\u{01}\u{05}hello\u{00}\u{06} world".utf8))
+    client.peer.close()
+    server.close()
+    bench.expectRest()
+  }
+
+  @Test("A connection ends with a Close when its caller's token does, however busy it is")
+  func expires() throws {
+    let bench = try FlowBench(FlowSetup(chain: [Knowing()]))
+    let (client, server) = open(bench)
+    for _ in 0..<5 {
+      server.send("\u{01}\u{01}a")
+      bench.world.run(for: .milliseconds(500))
+    }
+    #expect(!client.peer.hasEnded)
+    bench.world.run(within: .seconds(1)) { client.peer.hasEnded && server.peer.hasEnded }
+    #expect(client.reader.tunnel.suffix(4) == [0x88, 2, 0x03, 0xf0])
     client.peer.close()
     server.close()
     bench.expectRest()

@@ -49,11 +49,16 @@ public struct RuleFacts: ~Escapable {
   @inline(__always)
   public mutating func setCaller(_ exchange: borrowing Exchange, _ services: Services) {
     if let identity = exchange.identity { self.identity = Borrowed(identity) }
-    let consumer = exchange.consumer
-    if services.isConfigured(consumer) {
-      setConsumer(consumer, of: services.keyRing)
-    } else if consumer >= 0 {
-      setConsumer(services.consumer(consumer))
+    setConsumer(exchange.consumer, services)
+  }
+
+  /// The caller is the consumer of this number, nobody for −1; the services must outlive the facts.
+  @inline(__always)
+  public mutating func setConsumer(_ number: Int32, _ services: Services) {
+    if services.isConfigured(number) {
+      setConsumer(number, of: services.keyRing)
+    } else if number >= 0 {
+      setConsumer(services.consumer(number))
     }
   }
 
