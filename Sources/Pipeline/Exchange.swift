@@ -47,6 +47,8 @@ public struct Exchange {
   public var validUntil = WallTime(microseconds: .max)
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
+  /// The refusal of those ways for which the request has shown nothing, while another one waits.
+  public var heldRefusal: Refusal?
   /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
   public private(set) var challenges: [UInt8] = []
   /// The index of the key among the consumer's; −1 for none, ``issuedKeyMark`` for one that the cluster has made.
@@ -201,6 +203,7 @@ public struct Exchange {
     awaited = .nothing
     if failure != nil { failure = nil }
     validUntil = WallTime(microseconds: .max)
+    if heldRefusal != nil { heldRefusal = nil }
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max

@@ -10,15 +10,16 @@ public enum ProblemCatalogue {
     case keyAmbiguous, malformedEncoding, malformedPath, malformedRequest
     case tokenAmbiguous
     case keyInvalid, keyMissing, keyMistyped, authenticationRequired, keyRevoked
-    case tokenExpired, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed, tokenUntrusted
+    case tokenExpired, tokenInactive, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed
+    case tokenUntrusted
     case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
     case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, originDenied
     case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
     case headTooLarge, notImplemented
     case upgradeNotSupported
-    case badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown, revocationsStale, upstreamBusy,
-      noUpstream
+    case authorizationUnavailable, badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown
+    case revocationsStale, upstreamBusy, noUpstream
     case gatewayTimeout
     case versionNotSupported
 
@@ -36,6 +37,7 @@ public enum ProblemCatalogue {
       case .keyMistyped: ProblemCatalogue.keyMistyped
       case .keyRevoked: ProblemCatalogue.keyRevoked
       case .tokenExpired: ProblemCatalogue.tokenExpired
+      case .tokenInactive: ProblemCatalogue.tokenInactive
       case .tokenInvalid: ProblemCatalogue.tokenInvalid
       case .tokenMissing: ProblemCatalogue.tokenMissing
       case .tokenNotYetValid: ProblemCatalogue.tokenNotYetValid
@@ -66,6 +68,7 @@ public enum ProblemCatalogue {
       case .headTooLarge: ProblemCatalogue.headTooLarge
       case .notImplemented: ProblemCatalogue.notImplemented
       case .upgradeNotSupported: ProblemCatalogue.upgradeNotSupported
+      case .authorizationUnavailable: ProblemCatalogue.authorizationUnavailable
       case .badGateway: ProblemCatalogue.badGateway
       case .keysUnavailable: ProblemCatalogue.keysUnavailable
       case .overloaded: ProblemCatalogue.overloaded
@@ -205,6 +208,12 @@ public enum ProblemCatalogue {
       .tokenInvalid, 401, "token-invalid", "Token not valid",
       "This is no token that could be verified: it is malformed, or its signature is wrong.")
   }
+  /// A token that its issuer does not call good.
+  public static var tokenInactive: Problem {
+    Problem(
+      .tokenInactive, 401, "token-inactive", "Token not active",
+      "The issuer does not know this token, or it has expired or was taken back. Get a new one.")
+  }
   /// A token of somebody, for somebody or by a key that the route does not trust.
   public static var tokenUntrusted: Problem {
     Problem(
@@ -276,11 +285,11 @@ public enum ProblemCatalogue {
       .scopeInsufficient, 403, "insufficient-scope", "Insufficient scope",
       "The token does not have the scopes that this route needs. The field WWW-Authenticate names them.")
   }
-  /// The issuer's keys have not been had yet.
+  /// The issuer's keys have not been had yet, or it does not say what a token is.
   public static var keysUnavailable: Problem {
     Problem(
       .keysUnavailable, 503, "issuer-unavailable", "Issuer unavailable",
-      "The keys by which tokens are verified cannot be had at the moment. Come back after Retry-After.")
+      "Whether this token is good cannot be found out at the moment. Come back after Retry-After.")
   }
 
   // MARK: Admission
@@ -295,6 +304,12 @@ public enum ProblemCatalogue {
   public static var accessDenied: Problem {
     Problem(
       .accessDenied, 403, "access-denied", "Access denied", "This route does not let this request pass.")
+  }
+  /// The service that would let the request pass does not answer.
+  public static var authorizationUnavailable: Problem {
+    Problem(
+      .authorizationUnavailable, 503, "authorization-unavailable", "Authorization unavailable",
+      "Whether this request may pass cannot be found out at the moment. Come back after Retry-After.")
   }
   /// The address may not come in.
   public static var addressDenied: Problem {

@@ -28,8 +28,17 @@ public final class Services {
 
   /// Which addresses have failed to prove who they are.
   public var failures = FailureBook()
-  /// Tokens that were found good under this blueprint.
-  public let tokens = TokenCache()
+  /// Tokens that were found good under this blueprint. Only good tokens come in, so that nobody without one displaces anybody;
+  /// when a token is over, which keys its issuer has, and whether it is revoked, is asked each time.
+  public let tokens = DigestCache<VerifiedToken>(capacity: VerifiedToken.cacheCapacity)
+  /// Tokens that servers have said to be good.
+  public let introspections = DigestCache<IntrospectedToken>(capacity: IntrospectedToken.cacheCapacity)
+  /// Tokens that servers have said not to be good, or that are not good for a policy.
+  public let rejections = DigestCache<RejectedToken>(capacity: RejectedToken.cacheCapacity)
+  /// Answers of services that let requests pass.
+  public let permissions = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
+  /// Answers of services that do not.
+  public let denials = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
 
   /// Keys by which clients have proved lately that tokens are theirs.
   public let proofKeys = ProofKeys()

@@ -48,6 +48,25 @@ enum FetchTargets {
     return outcome
   }
 
+  /// A token is active only where a member of that name is the truth value, whatever else is said; what says who it is of is text.
+  @Sendable
+  static func introspection(_ bytes: RawSpan) {
+    let text = bytes.array
+    let type = [FetchField("content-type", "application/json; charset=utf-8")]
+    guard let answer = try? IntrospectionAnswer.read(status: 200, fields: type, body: text) else { return }
+    precondition(text.count <= IntrospectionAnswer.longest)
+    precondition((try? IntrospectionAnswer.read(status: 503, fields: type, body: text)) == nil)
+    precondition((try? IntrospectionAnswer.read(status: 200, fields: [], body: text)) == nil)
+    let root = JSONDocument.parse(text, dialect: .strict).document?.root
+    guard case .active(let document) = answer else { return precondition(root?["active"]?.bool == false) }
+    precondition(root?["active"]?.bool == true && document.root["active"]?.bool == true)
+    for name in ["iss", "sub", "client_id", "jti", "sid"] {
+      guard let value = document.root[name], value.kind != .null else { continue }
+      precondition(value.string != nil)
+    }
+    for name in ["exp", "nbf", "iat"] { precondition((document.root[name]?.number ?? 0) >= 0) }
+  }
+
   /// A document leads to keys only for the issuer that it names, and never from TLS to plain HTTP.
   @Sendable
   static func document(_ bytes: RawSpan) {

@@ -64,6 +64,7 @@ public enum FuzzTable {
     FuzzTarget("fetch-url", FetchTargets.url),
     FuzzTarget("fetch-answer", FetchTargets.answer),
     FuzzTarget("issuer-document", FetchTargets.document),
+    FuzzTarget("introspection-answer", FetchTargets.introspection),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
     FuzzTarget("route-match", TrafficTargets.routeMatch),

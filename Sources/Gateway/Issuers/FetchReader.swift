@@ -9,9 +9,9 @@ public struct FetchReader {
   /// Bytes of an answer's body.
   public static let bodyLimit = 262_144
 
-  static let tooLong = FetchOutcome.failed("the answer is too long")
+  static let tooLong = FetchOutcome.tooLong
   static let cutOff = FetchOutcome.failed("the answer has no end")
-  private static let malformed = FetchOutcome.failed("the answer is not HTTP")
+  private static let malformed = FetchOutcome.malformed
 
   private let method: Method
   private var headBytes = 0

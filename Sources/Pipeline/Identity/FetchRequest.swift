@@ -88,4 +88,9 @@ public enum FetchOutcome: Equatable, Sendable {
   case answered(status: UInt16, fields: [FetchField], body: [UInt8])
   /// There is none, for this reason: a phrase for people, without secrets.
   case failed(String)
+
+  /// The answer is longer than may be. Whoever is asked about may have made it so.
+  public static let tooLong = FetchOutcome.failed("the answer is too long")
+  /// The answer is none. Whoever is asked about may have made it so.
+  public static let malformed = FetchOutcome.failed("the answer is not HTTP")
 }
