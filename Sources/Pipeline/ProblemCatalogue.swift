@@ -208,12 +208,6 @@ public enum ProblemCatalogue {
       .tokenInvalid, 401, "token-invalid", "Token not valid",
       "This is no token that could be verified: it is malformed, or its signature is wrong.")
   }
-  /// A token that its issuer does not call good.
-  public static var tokenInactive: Problem {
-    Problem(
-      .tokenInactive, 401, "token-inactive", "Token not active",
-      "The issuer does not know this token, or it has expired or was taken back. Get a new one.")
-  }
   /// A token of somebody, for somebody or by a key that the route does not trust.
   public static var tokenUntrusted: Problem {
     Problem(
@@ -304,12 +298,6 @@ public enum ProblemCatalogue {
   public static var accessDenied: Problem {
     Problem(
       .accessDenied, 403, "access-denied", "Access denied", "This route does not let this request pass.")
-  }
-  /// The service that would let the request pass does not answer.
-  public static var authorizationUnavailable: Problem {
-    Problem(
-      .authorizationUnavailable, 503, "authorization-unavailable", "Authorization unavailable",
-      "Whether this request may pass cannot be found out at the moment. Come back after Retry-After.")
   }
   /// The address may not come in.
   public static var addressDenied: Problem {

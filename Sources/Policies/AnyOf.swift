@@ -15,6 +15,11 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   /// What it does.
   public static let summary = "Knows callers by the first of several ways of which a request shows something."
 
+  /// The policies that say who calls.
+  private static var kinds: String {
+    Registry.policies.filter { $0.phase == .identify && $0 != AnyOf.self }.map { $0.name }.joined(separator: ", ")
+  }
+
   /// Ways that one policy has at most.
   private static let mostWays = 16
 
@@ -31,7 +36,7 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
       let type = way.string("type", "Which policy it is.")
       way.instanceName = "\(instance)/\(type)"
       guard let known = Registry.type(named: type), known.phase == .identify, known != AnyOf.self else {
-        way.fail("\"\(type)\" does not say who calls", at: "type", fix: "write api-key, jwt or mtls")
+        way.fail("\"\(type)\" does not say who calls", at: "type", fix: "write one of \(Self.kinds)")
         way.skipRest()
         return nil
       }
@@ -55,37 +60,45 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
 
   /// Tries each way in turn.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    exchange.heldRefusal = nil
+    return tryWays(from: 0, &exchange, request, services)
+  }
+
+  /// What one of the ways waited for has come. Where it still does not know who calls, and lets that pass, the others have
+  /// their turn.
+  public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    let index = Int(exchange.alternative)
+    let verdict = ways[index].onResume(&exchange, request, services)
+    guard case .next = verdict, !exchange.isIdentified else { return verdict }
+    return tryWays(from: index + 1, &exchange, request, services)
+  }
+
+  private func tryWays(
+    from start: Int, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services
+  ) -> Verdict {
     var challenges: [UInt8] = []
-    var first: Verdict?
-    for (index, way) in ways.enumerated() {
+    for index in start..<ways.count {
       let before = exchange.responseFieldsIfAny?.count ?? 0
-      let verdict = way.onRequest(&exchange, request, services)
+      let verdict = ways[index].onRequest(&exchange, request, services)
       switch verdict {
       case .next: if exchange.isIdentified { return .next }
       case .refuse(let refusal) where Self.missing.contains(refusal.entry):
-        first = first ?? verdict
+        exchange.heldRefusal = exchange.heldRefusal ?? refusal
         if let fields = exchange.responseFieldsIfAny, fields.count > before {
           challenges += fields.bytes.extracting(before..<fields.count).array
           fields.truncate(to: before)
         }
       case .wait, .gather:
         exchange.alternative = UInt8(index)
+        if !challenges.isEmpty { exchange.offer(challenge: challenges) }
         return verdict
       case .refuse, .reply: return verdict
       }
     }
-    guard let first else { return .next }
-    if isOptional {
-      exchange.offer(challenge: challenges)
-      return .next
-    }
-    exchange.responseFields.append(challenges)
-    return first
-  }
-
-  /// What one of the ways waited for has come.
-  public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    ways[Int(exchange.alternative)].onResume(&exchange, request, services)
+    if !challenges.isEmpty { exchange.offer(challenge: challenges) }
+    guard let refusal = exchange.heldRefusal, !isOptional else { return .next }
+    exchange.responseFields.append(exchange.challenges)
+    return .refuse(refusal)
   }
 
   /// Refusals of requests that show nothing.

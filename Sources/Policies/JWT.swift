@@ -28,64 +28,20 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   public static let summary =
     "Knows callers by a signed token (JWT) of an issuer, and keeps the token from the upstream."
 
-  private let place: TokenPlace
   private let issuers: [TokenIssuer]
-  private let isOptional: Bool
+  private let rules: BearerRules
   private let caches: Bool
-  private let forwards: Bool
-  private let mustBeBound: Bool
-  private let failures: FailureGate
-  private let scopes: [String]
-  private let sent: [(field: FieldSelector, claim: ClaimPath)]
-  private let proofs: ProofGate
-  private let gate: RevocationGate
-  private let challenge: BearerChallenge
 
   /// Reads the options.
   public init(_ options: inout OptionReader) {
     issuers = options.objects("issuers", isRequired: true, "Whose tokens are good.") { TokenIssuer(&$0) }
-    place = TokenPlace(&options)
-    isOptional = options.bool(
-      "optional", default: false,
-      "Whether requests without a token pass, as nobody. A wrong token is refused all the same.")
-    scopes = options.stringList("scopes", "Scopes of which a token must have every one.")
-    sent = Self.readSent(&options)
-    forwards = options.bool("forward", default: false, "Whether the upstream gets the token too.")
-    mustBeBound = options.bool(
-      "bound", default: false,
-      "Whether a token must be bound to the client's certificate (RFC 8705) or key (RFC 9449). One that is bound is good with that "
-        + "only, whatever this says.")
+    rules = BearerRules(&options)
     caches = options.bool(
       "cache", default: true,
       "Whether a token that was found good is remembered until it expires, so that its signature is verified once.")
-    failures = FailureGate(&options, perAddress: 100)
-    proofs = options.section(
-      "dpop", "How clients prove that they hold the key that a token is bound to (RFC 9449)."
-    ) { ProofGate(&$0) }
-    gate = RevocationGate(&options)
-    challenge = BearerChallenge(scopes: scopes, wantsProof: proofs.isRequired)
     let names = issuers.map(\.issuer)
     if let index = names.indices.first(where: { names[..<$0].contains(names[$0]) }) {
       options.fail("this issuer is there twice", at: "issuers", element: index, fix: "join both")
-    }
-    if scopes.contains(where: { !BearerChallenge.isScope($0) }) {
-      options.fail("a scope has neither spaces nor quotation marks", at: "scopes", fix: "write one in each element")
-    }
-  }
-
-  private static func readSent(_ options: inout OptionReader) -> [(field: FieldSelector, claim: ClaimPath)] {
-    let wanted = options.stringMap(
-      "headers", "Fields by which the upstream learns claims: { \"X-User\": \"sub\" }. A client's own are dropped.")
-    return wanted.compactMap { name, claim in
-      guard let field = FieldSelector(name), !field.framesMessages else {
-        options.fail("\"\(name)\" is no field that can be sent", at: "headers", fix: "write it like \"X-User\"")
-        return nil
-      }
-      guard let path = ClaimPath(claim) else {
-        options.fail("\"\(claim)\" is no claim", at: "headers", fix: "write it like \"sub\" or \"org.name\"")
-        return nil
-      }
-      return (field, path)
     }
   }
 
@@ -96,13 +52,12 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   public func identity(of document: JSONDocument, _ services: Services) -> Identity? {
     let claims = TokenClaims(document: document)
     let issuer = issuers.first { claims.isIssued(by: $0.issuer) } ?? issuers.first
-    return issuer.map { Identity($0.parts(of: claims, signingKey: nil), services) }
+    return issuer.map { Identity($0.mapping.parts(of: claims, issuer: $0.issuer), services) }
   }
 
   /// Finds the token and whom it stands for, and takes it out of what is sent on.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    IdentityFields.dropAll(in: request)
-    for field in sent { field.field.dropAll(in: request) }
+    rules.dropClaimed(in: request)
     return judge(&exchange, request, services, mayWait: true)
   }
 
@@ -112,47 +67,41 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
       exchange.awaited = .nothing
       return judge(&exchange, request, services, mayWait: false)
     }
-    switch exchange.awaited {
-    case .failures: return failures.resume(&exchange, services)
-    case .use:
-      exchange.awaited = .nothing
-      return conclude(proofs.resume(&exchange, services), &exchange, services)
-    default: return conclude(gate.resume(&exchange, services), &exchange, services)
-    }
+    return rules.resume(&exchange, services)
   }
 
   private func judge(
     _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, mayWait: Bool
   ) -> Verdict {
-    switch place.find(in: request) {
-    case .none:
-      guard isOptional else { return refuse(&exchange, ProblemCatalogue.tokenMissing) }
-      exchange.offer(challenge: challenge.line(for: ProblemCatalogue.tokenMissing))
-      return .next
-    case .ambiguous: return refuse(&exchange, ProblemCatalogue.tokenAmbiguous)
+    switch rules.place.find(in: request) {
+    case .none: return rules.missing(&exchange)
+    case .ambiguous: return rules.refuse(&exchange, ProblemCatalogue.tokenAmbiguous)
     case .token(let field, let range):
       let text = request.value(of: field).extracting(range)
-      guard text.byteCount <= CompactToken.longest else { return refuse(&exchange, ProblemCatalogue.tokenInvalid) }
+      guard text.byteCount <= CompactToken.longest else {
+        return rules.refuse(&exchange, ProblemCatalogue.tokenInvalid)
+      }
       let digest = caches ? services.hasher.digest(of: text) : nil
       if let digest, let known = services.tokens.find(digest, of: self), isGood(known, services) {
-        return accept(known, text, &exchange, request, field, services)
+        return rules.accept(known, text, &exchange, request, field, services)
       }
       // Only now: whoever has a good token passes, whatever others do at its address.
-      if failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
+      if rules.failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
       switch verify(text, services) {
       case .good(let token):
         if let digest { services.tokens.remember(token, digest, of: self) }
-        return accept(token, text, &exchange, request, field, services)
+        return rules.accept(token, text, &exchange, request, field, services)
       case .refused(let problem):
-        let verdict = refuse(&exchange, problem)
-        guard problem.entry == .tokenInvalid, case .refuse(let refusal) = verdict else { return verdict }
-        return failures.refuse(refusal, &exchange, services)
+        guard problem.entry == .tokenInvalid else { return rules.refuse(&exchange, problem) }
+        return rules.refuseFailure(&exchange, problem, services)
       case .unknownKey(let source):
         if mayWait, let issuers = services.issuers, issuers.ask(source, ticket: exchange.ticket) {
           exchange.awaited = .keys
           return .wait
         }
-        if services.issuers?.keys(of: source) != nil { return refuse(&exchange, ProblemCatalogue.tokenUntrusted) }
+        if services.issuers?.keys(of: source) != nil {
+          return rules.refuse(&exchange, ProblemCatalogue.tokenUntrusted)
+        }
         return .refuse(Refusal(ProblemCatalogue.keysUnavailable, retryAfterSeconds: 5))
       }
     }
@@ -188,105 +137,13 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
   ) -> Outcome {
     do throws(TokenFault) {
       let key = try issuer.verify(token, claims, services)
-      return .good(try made(claims, issuer, key, services))
+      let parts = issuer.mapping.parts(of: claims, issuer: issuer.issuer, signingKey: key)
+      return .good(try rules.made(claims, parts, issuer.mapping, expires: issuer.expires(claims), services))
     } catch {
       switch error {
       case .refused(let problem): return .refused(problem)
       case .unknownKey(let source): return .unknownKey(source)
       }
     }
-  }
-
-  /// What follows from a good token.
-  private func made(
-    _ claims: TokenClaims, _ issuer: TokenIssuer, _ signingKey: String?, _ services: Services
-  ) throws(TokenFault) -> VerifiedToken {
-    let parts = issuer.parts(of: claims, signingKey: signingKey)
-    var consumer: Int32 = -1
-    if let name = issuer.consumer(of: claims) {
-      consumer = services.keyRing.index(ofConsumer: name)
-      guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
-    }
-    let lines = ByteBuffer()
-    for (field, claim) in sent {
-      guard let value = claim.value(in: claims.root) else { continue }
-      let text = ClaimPath.text(of: value) ?? claim.list(in: claims.root).joined(separator: ",")
-      // What cannot stand in a field is not sent: to change it might make somebody else of it.
-      guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= 32 && $0 != 127 }) else { continue }
-      lines.append(field.text)
-      lines.append(": ")
-      lines.append(utf8: text)
-      lines.append("\r\n")
-    }
-    return VerifiedToken(
-      identity: Identity(parts, services), consumer: consumer, fields: lines.array,
-      confirmation: claims.confirmation, expires: issuer.expires(claims), keyChanges: services.issuers?.changes ?? 0)
-  }
-
-  private func accept(
-    _ token: VerifiedToken, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
-    _ services: Services
-  ) -> Verdict {
-    let saysBound = place.saysBound(field, of: request)
-    guard isConfirmed(token, exchange.certificate, saysBound: saysBound) else {
-      return refuse(&exchange, ProblemCatalogue.tokenUnconfirmed)
-    }
-    // RFC 9449 section 7.1: who could send it as any other token would need no proof.
-    if case .key = token.confirmation, saysBound == false { return refuse(&exchange, ProblemCatalogue.proofMissing) }
-    if !forwards { place.strip(field, of: request, &exchange) }
-    exchange.identify(token.identity, consumer: token.consumer)
-    exchange.validUntil = token.expires
-    if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }
-    guard case .key(let thumbprint) = token.confirmation else { return checkRevocations(&exchange, services) }
-    let finding = proofs.judge(thumbprint, token: text, &exchange, request, services)
-    if !forwards { ProofGate.strip(request) }
-    return conclude(finding, &exchange, services)
-  }
-
-  private func isConfirmed(_ token: VerifiedToken, _ certificate: TLSPeer?, saysBound: Bool?) -> Bool {
-    switch token.confirmation {
-    case .none: !mustBeBound && !proofs.isRequired && saysBound != true
-    case .certificate(let thumbprint): certificate?.thumbprint == thumbprint && !proofs.isRequired && saysBound != true
-    case .key: true
-    case .unknown: false
-    }
-  }
-
-  private func conclude(_ finding: ProofGate.Finding, _ exchange: inout Exchange, _ services: Services) -> Verdict {
-    switch finding {
-    case .good: checkRevocations(&exchange, services)
-    case .refused(let problem): refuse(&exchange, problem)
-    case .waiting: .wait
-    }
-  }
-
-  private func checkRevocations(_ exchange: inout Exchange, _ services: Services) -> Verdict {
-    guard let facts = services.facts else { return checkScopes(&exchange) }
-    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
-  }
-
-  private func conclude(
-    _ finding: RevocationGate.Finding, _ exchange: inout Exchange, _ services: Services
-  ) -> Verdict {
-    switch finding {
-    case .clear: checkScopes(&exchange)
-    case .revoked: refuse(&exchange, ProblemCatalogue.tokenRevoked)
-    case .decided(let verdict): verdict
-    }
-  }
-
-  private func checkScopes(_ exchange: inout Exchange) -> Verdict {
-    if scopes.isEmpty { return .next }
-    guard let identity = exchange.identity, scopes.allSatisfy(identity.scopes.contains) else {
-      return refuse(&exchange, ProblemCatalogue.scopeInsufficient)
-    }
-    return .next
-  }
-
-  @inline(never)
-  private func refuse(_ exchange: inout Exchange, _ problem: Problem) -> Verdict {
-    if problem.status == 503 { return .refuse(Refusal(problem, retryAfterSeconds: 1)) }
-    exchange.responseFields.append(challenge.line(for: problem))
-    return .refuse(Refusal(problem))
   }
 }

@@ -17,6 +17,8 @@ struct TokenIssuer: Sendable {
   let source: KeySource?
   /// How far clocks may be apart, in microseconds.
   let leeway: Int64
+  /// Whom its tokens stand for.
+  let mapping: ClaimsMapping
 
   private let audiences: [String]
   private let keys: JSONWebKeySet?
@@ -24,8 +26,6 @@ struct TokenIssuer: Sendable {
   private let types: [String]
   /// How old a token may be, in microseconds; nil for any age.
   private let longestAge: Int64?
-  private let tenant: String?
-  private let paths: ClaimPaths
 
   /// In place of audiences: any will do.
   private static let anyAudience = "*"
@@ -52,14 +52,10 @@ struct TokenIssuer: Sendable {
       "maxAge", in: .seconds(1) ... .seconds(366 * 86_400),
       "How long ago a token may have been issued, whatever it says itself."
     ).map { $0.wholeNanoseconds / 1000 }
-    tenant = options.optionalString("tenant", "The tenant of all its subjects.")
-    paths = options.section("claims", "Where its tokens say what, if not as usual.") { ClaimPaths(&$0) }
+    mapping = ClaimsMapping(&options)
     source = reading.source
     keys = reading.keys
     algorithms = named.isEmpty ? reading.standardAlgorithms : named
-    if tenant != nil, paths.tenant != nil {
-      options.fail("the tenant is fixed", at: "tenant", fix: "remove it, or claims.tenant")
-    }
     for algorithm in named where reading.isSymmetric != algorithm.isSymmetric {
       options.fail(
         "\(algorithm.rawValue) \(algorithm.isSymmetric ? "needs" : "does not go with") a secret", at: "algorithms",
@@ -127,64 +123,10 @@ struct TokenIssuer: Sendable {
     }
   }
 
-  // MARK: What it means
-
   /// The moment from which on a good token is remembered no more.
   func expires(_ claims: TokenClaims) -> WallTime {
     let end = claims.expires(leeway: leeway)
     guard let longestAge, case .at(let issued) = claims.moment("iat") else { return end }
     return min(end, WallTime(microseconds: issued.microseconds + longestAge + leeway))
-  }
-
-  /// Whom a good token stands for.
-  func parts(of token: TokenClaims, signingKey: String?) -> Identity.Parts {
-    let claims = token.root
-    var parts = Identity.Parts()
-    parts.issuer = issuer
-    parts.subject = claims["sub"]?.string
-    parts.client = paths.client.lazy.compactMap { $0.value(in: claims)?.string }.first
-    parts.tenant = tenant ?? paths.tenant.flatMap { $0.value(in: claims)?.string }
-    parts.roles = paths.roles.list(in: claims)
-    parts.groups = paths.groups.list(in: claims)
-    parts.scopes = paths.scopes.lazy.map { $0.list(in: claims) }.first { !$0.isEmpty } ?? []
-    parts.claims = token.document
-    parts.tokenID = claims["jti"]?.string
-    parts.session = claims["sid"]?.string
-    parts.signingKey = signingKey
-    parts.issued = token.issued
-    return parts
-  }
-
-  /// What the consumer is called that a token stands for; nil where its issuer names none, empty where this token does not.
-  func consumer(of token: TokenClaims) -> String? {
-    paths.consumer.map { $0.value(in: token.root)?.string ?? "" }
-  }
-}
-
-/// Where tokens say what.
-private struct ClaimPaths: Sendable {
-  let client: [ClaimPath]
-  let roles: ClaimPath
-  let groups: ClaimPath
-  let scopes: [ClaimPath]
-  let tenant: ClaimPath?
-  let consumer: ClaimPath?
-
-  init(_ options: inout OptionReader) {
-    func path(_ key: String, _ help: String) -> ClaimPath? {
-      options.optionalValue(key, ClaimPath.format, help) { ClaimPath($0) }
-    }
-    func known(_ names: String...) -> [ClaimPath] { names.compactMap { ClaimPath($0) } }
-    let placeholder = known("roles")[0]
-    client =
-      path("client", "The program that acts; client_id or azp by default.").map { [$0] } ?? known("client_id", "azp")
-    roles = path("roles", "Roles, a list; roles by default. \"realm_access.roles\" with Keycloak.") ?? placeholder
-    groups = path("groups", "Groups, a list; groups by default.") ?? known("groups")[0]
-    scopes = path("scopes", "Scopes, a list or words; scope or scp by default.").map { [$0] } ?? known("scope", "scp")
-    tenant = path("tenant", "The subject's tenant, named as under tenants.")
-    consumer = path(
-      "consumer",
-      "The consumer of the configuration that a token stands for: its limits, groups and tenant hold. A token of nobody "
-        + "there is refused.")
   }
 }
