@@ -12,6 +12,7 @@ public enum Registry {
     ApiKey.self,
     MTLS.self,
     JWT.self,
+    OAuth2Introspection.self,
     AnyOf.self,
     Access.self,
     RateLimit.self,
