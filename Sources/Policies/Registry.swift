@@ -15,6 +15,7 @@ public enum Registry {
     OAuth2Introspection.self,
     AnyOf.self,
     Access.self,
+    ExternalAuth.self,
     RateLimit.self,
     Headers.self,
     Respond.self,
