@@ -275,6 +275,8 @@ public enum Awaited: UInt8, BitwiseCopyable, Sendable {
   case keys
   /// What is fetched.
   case outcome
+  /// What is fetched for somebody else.
+  case sharedOutcome
   /// Whether something is used for the first time.
   case use
   /// Whether somebody has failed too often.

@@ -89,10 +89,13 @@ struct AuthAnswerReader: Sendable {
     let lifetimes: AuthCache.Lifetimes
     let now: Instant
 
-    /// The moment from which on it is used no more, if that is after so many nanoseconds unless the service says less (RFC 9111
-    /// section 5.2.2). A cookie is for one client.
+    /// Whether it is for one client alone: it has a cookie, or the service says that it must not be kept (RFC 9111 section
+    /// 5.2.2).
+    var isPersonal: Bool { fields.contains { $0.name == "set-cookie" } || IssuerDocument.maxAge(fields) == 0 }
+
+    /// The moment from which on it is used no more: after so many nanoseconds unless the service says less.
     func asksAgainAt(_ lifetime: Int64) -> Instant {
-      if fields.contains(where: { $0.name == "set-cookie" }) { return now }
+      if isPersonal { return now }
       let said = IssuerDocument.maxAge(fields).map { min($0, lifetime / 1_000_000_000 + 1) * 1_000_000_000 }
       return now.advanced(byNanoseconds: min(lifetime, said ?? lifetime))
     }
@@ -119,7 +122,7 @@ struct AuthAnswerReader: Sendable {
     else { return .unusable }
     return .answer(
       ServiceAnswer(
-        .allowed, upstreamFields: upstream, clientFields: client,
+        .allowed, upstreamFields: upstream, clientFields: client, isPersonal: answer.isPersonal,
         asksAgainAt: answer.asksAgainAt(answer.lifetimes.allowed)))
   }
 
@@ -140,7 +143,7 @@ struct AuthAnswerReader: Sendable {
     return .answer(
       ServiceAnswer(
         kind, upstreamFields: [], clientFields: client, hasChallenge: !challenges.isEmpty,
-        asksAgainAt: answer.asksAgainAt(lifetime)))
+        isPersonal: answer.isPersonal, asksAgainAt: answer.asksAgainAt(lifetime)))
   }
 
   private func redirected(_ answer: Answer) -> Finding {
@@ -151,6 +154,6 @@ struct AuthAnswerReader: Sendable {
       ServiceAnswer(
         .answered(status: answer.status, body: []), upstreamFields: [],
         clientFields: client + place + Array("Cache-Control: no-store\r\n".utf8),
-        asksAgainAt: answer.asksAgainAt(answer.lifetimes.refused)))
+        isPersonal: answer.isPersonal, asksAgainAt: answer.asksAgainAt(answer.lifetimes.refused)))
   }
 }

@@ -59,30 +59,41 @@ public final class ExternalAuth: Policy, RequestHook {
     IdentityFields.dropAll(in: request)
     let digest = cache?.digest(exchange, request, services)
     if let digest, let known = recall(digest, services) { return go(by: known, &exchange, request) }
+    return ask(digest, &exchange, request, services)
+  }
+
+  /// Asks; for requests with the same `digest`, where they have one, once at a time.
+  private func ask(
+    _ digest: Digest?, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services
+  ) -> Verdict {
     let asked: FetchRequest
     switch question.request(exchange, request, services) {
     case .ready(let request): asked = request
     case .refused(let problem): return .refuse(Refusal(problem))
     }
-    let isAsked: Bool
-    if let digest {
-      let key = question.stamp.bytes + digest.bytes
-      isAsked = services.fetches?.begin(asked, key: key, ticket: exchange.ticket) ?? false
-    } else {
-      isAsked = services.fetches?.begin(asked, ticket: exchange.ticket) ?? false
+    guard let desk = services.fetches else { return fail(&exchange, request) }
+    guard let digest else {
+      guard desk.begin(asked, ticket: exchange.ticket) else { return fail(&exchange, request) }
+      exchange.awaited = .outcome
+      return .wait
     }
-    guard isAsked else { return fail(&exchange, request) }
-    exchange.awaited = .outcome
+    let key = question.stamp.bytes + digest.bytes
+    let isShared = desk.isUnderWay(key)
+    guard desk.begin(asked, key: key, ticket: exchange.ticket) else { return fail(&exchange, request) }
+    exchange.awaited = isShared ? .sharedOutcome : .outcome
     return .wait
   }
 
   /// The service has answered, or has not.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    let isShared = exchange.awaited == .sharedOutcome
     exchange.awaited = .nothing
     let outcome = services.fetches?.outcome(ticket: exchange.ticket)
     let lifetimes = cache?.lifetimes ?? AuthCache.Lifetimes(allowed: 0, refused: 0)
     switch reader.read(outcome, lifetimes, services.world.now) {
     case .answer(let answer):
+      // A cookie, above all, is nobody else's.
+      if isShared, answer.isPersonal { return ask(nil, &exchange, request, services) }
       if let cache { remember(answer, cache.digest(exchange, request, services), services) }
       return go(by: answer, &exchange, request)
     case .none: return fail(&exchange, request)

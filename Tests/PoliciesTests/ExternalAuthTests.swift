@@ -338,6 +338,22 @@ struct ExternalAuthTests {
     }
   }
 
+  @Test(
+    "An answer that is for one client alone is given to one, and those who have waited for it ask for themselves",
+    arguments: [("set-cookie", "a=1"), ("cache-control", "no-store")])
+  func personal(name: String, value: String) throws {
+    let bench = try bench(", clientHeaders: [\"Set-Cookie\", \"X-Id\"], cache: { time: \"10s\" }")
+    let callers = (1...3).map { AskingCaller(bench, ticket: UInt64($0)) }
+    #expect(callers.allSatisfy { $0.send(Self.plain).verdict == "wait" } && bench.fetches.orders.count == 1)
+    let outcomes = bench.answer(answer(200, [(name, value), ("x-id", "1")]), to: callers)
+    #expect(outcomes.map(\.verdict) == ["next", "wait", "wait"] && bench.fetches.orders.count == 2)
+    for number in 2...3 {
+      let own = bench.answer(answer(200, [(name, value), ("x-id", "\(number)")]), to: callers)
+      #expect(own.map(\.verdict) == ["next"])
+      #expect(own[0].responseFields.contains("X-Id: \(number)\r\n") && !own[0].responseFields.contains("X-Id: 1"))
+    }
+  }
+
   @Test("In shadow it asks, and changes nothing")
   func shadow() throws {
     let bench = try bench(", upstreamHeaders: [\"X-User\"], mode: \"shadow\"")

@@ -47,6 +47,9 @@ public final class FetchDesk {
   /// the key must stand for all that the answer depends on.
   public func begin(_ request: FetchRequest, key: [UInt8], ticket: UInt64) -> Bool { begin(request, key: key, ticket) }
 
+  /// Whether whoever gives this key now would share the fetch of somebody else.
+  public func isUnderWay(_ key: [UInt8]) -> Bool { numbers[key] != nil }
+
   /// What became of the fetch that `ticket` has just been called for. Once; nil at any other time.
   public func outcome(ticket: UInt64) -> FetchOutcome? { called.take(ticket) }
 

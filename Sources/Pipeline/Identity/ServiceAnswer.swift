@@ -24,14 +24,17 @@ public final class ServiceAnswer: Sendable {
   public let clientFields: [UInt8]
   /// Whether they hold a challenge.
   public let hasChallenge: Bool
+  /// Whether it is for the one client that it was given to, and nobody who has waited for the same.
+  public let isPersonal: Bool
   /// From this moment on the service is asked again; the moment of the answer where it holds for one request.
   public let asksAgainAt: Instant
 
   /// An answer with these consequences.
   public init(
-    _ kind: Kind, upstreamFields: [UInt8], clientFields: [UInt8], hasChallenge: Bool = false, asksAgainAt: Instant
+    _ kind: Kind, upstreamFields: [UInt8], clientFields: [UInt8], hasChallenge: Bool = false, isPersonal: Bool = false,
+    asksAgainAt: Instant
   ) {
     (self.kind, self.upstreamFields, self.clientFields) = (kind, upstreamFields, clientFields)
-    (self.hasChallenge, self.asksAgainAt) = (hasChallenge, asksAgainAt)
+    (self.hasChallenge, self.isPersonal, self.asksAgainAt) = (hasChallenge, isPersonal, asksAgainAt)
   }
 }
