@@ -65,6 +65,8 @@ public enum FuzzTable {
     FuzzTarget("fetch-answer", FetchTargets.answer),
     FuzzTarget("issuer-document", FetchTargets.document),
     FuzzTarget("introspection-answer", FetchTargets.introspection),
+    FuzzTarget("token-response", TokenTargets.response),
+    FuzzTarget("form-text", TokenTargets.form),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
     FuzzTarget("route-match", TrafficTargets.routeMatch),
