@@ -69,7 +69,7 @@ struct TokenEndpointClientTests {
   func encoded() throws {
     let made = try request(.basic(secret: "p w%ü"), [], clientID: "a:b")
     let text = try #require(authorization(made)?.dropFirst(6))
-    #expect(Base64.decode(String(text)).map { String(decoding: $0, as: UTF8.self) } == "a%3Ab:p+w%25%C3%BC")
+    #expect(Base64.decode(String(text)).map { String(decoding: $0, as: UTF8.self) } == "a%3Ab:p%20w%25%C3%BC")
   }
 
   @Test("The example of RFC 6749 section 2.3.1: name and secret in the body")

@@ -38,7 +38,8 @@ public struct TokenEndpointClient: Sendable {
     switch proof {
     case .none: parameters.append(FormField("client_id", clientID))
     case .basic(let secret):
-      let pair = "\(FormText.encoded(clientID)):\(FormText.encoded(secret))"
+      // A space as %20, which is the same in a form, and is read by servers too that take no `+` for one.
+      let pair = [clientID, secret].map { FormText.encoded($0).replacing("+", with: "%20") }.joined(separator: ":")
       fields.append(FetchField("Authorization", "Basic \(Base64.encode(Array(pair.utf8)))"))
     case .post(let secret): parameters += [FormField("client_id", clientID), FormField("client_secret", secret)]
     case .privateKey(let signer, let audience):
