@@ -27,9 +27,11 @@ extension ControlFlow {
 extension Node {
   /// What a loop's policies have fetched by the control loop.
   func makeFetches(_ index: Int, _ world: any World) -> LoopFetches {
-    let control = control
+    let (control, report) = (control, sources.report)
+    let desk = FetchDesk(world: world) { control.send(.fetch(.begin($0, loop: index))) }
+    desk.report = { report($0) }
     return LoopFetches(
-      desk: FetchDesk(world: world) { control.send(.fetch(.begin($0, loop: index))) },
+      desk: desk,
       issuers: IssuerBook(world: world) { control.send(.fetch(.ask($0))) })
   }
 }

@@ -31,6 +31,16 @@ extension OptionReader {
     text(key, .secret, isRequired: false, default: nil, help)
   }
 
+  /// A required secret that may have several lines, such as a private key in PEM form.
+  public mutating func secretText(_ key: String, _ help: String) -> String? {
+    text(key, .secret, isRequired: true, default: nil, allowsLines: true, help)
+  }
+
+  /// A secret that may have several lines, or nil where it is left out.
+  public mutating func optionalSecretText(_ key: String, _ help: String) -> String? {
+    text(key, .secret, isRequired: false, default: nil, allowsLines: true, help)
+  }
+
   /// What the file at a path says, which is relative to the configuration file.
   public func content(ofFile path: String) -> Result<String, SecretFault> {
     let content = session.resolve(.file(path))

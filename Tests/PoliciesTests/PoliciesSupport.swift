@@ -35,6 +35,8 @@ final class StillWorld: World {
 /// Orders of a desk, as the control loop would have them.
 final class OpenFetches {
   var orders: [FetchOrder] = []
+  /// What the operator is told.
+  var reports: [String] = []
   var isFull = false
 
   func take(_ order: FetchOrder) -> Bool {
@@ -71,13 +73,15 @@ final class Bench {
   let request = RequestHead()
 
   init(
-    consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil, issuers: IssuerBook? = nil
+    consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil, issuers: IssuerBook? = nil,
+    secrets: NodeSecrets = NodeSecrets(secret: Array("a cluster's secret".utf8))
   ) throws {
     desk = FetchDesk(world: world) { [fetches] in fetches.take($0) }
+    desk.report = { [fetches] in fetches.reports.append($0) }
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
       keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
-      facts: facts, fetches: desk, issuers: issuers, secrets: NodeSecrets(secret: Array("a cluster's secret".utf8)))
+      facts: facts, fetches: desk, issuers: issuers, secrets: secrets)
   }
 
   /// Runs a request through the chain as far as it goes.

@@ -72,6 +72,17 @@ public final class TokenSigner: Sendable {
     key = nil
   }
 
+  /// The Ed25519 key that follows from a secret seed of ``SigningKey/seedBytes`` bytes; throws for any other number of them.
+  /// It is called by its thumbprint unless it has another name.
+  public convenience init(seed: [UInt8], keyID: String? = nil) throws(JSONWebKeyFault) {
+    guard seed.count == SigningKey.seedBytes,
+      let key = unsafe EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, nil, seed, seed.count)
+    else { throw JSONWebKeyFault("a seed has \(SigningKey.seedBytes) bytes") }
+    let handle = unsafe KeyHandle(owning: key)
+    let thumbprint = try JSONWebKey(handle.parts(), keyID: nil).thumbprint
+    try self.init(handle, .edDSA, keyID: keyID ?? thumbprint)
+  }
+
   private init(_ key: KeyHandle, _ wanted: SignatureAlgorithm?, keyID: String?) throws(JSONWebKeyFault) {
     let parts = try key.parts()
     guard let algorithm = wanted ?? parts.algorithms.first else { throw JSONWebKeyFault("the key has no algorithm") }

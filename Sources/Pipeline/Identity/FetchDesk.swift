@@ -23,6 +23,7 @@ public final class FetchDesk {
     var tickets: [UInt64]
     let key: [UInt8]?
     let isLostAt: Instant
+    let note: ((FetchOutcome) -> Void)?
   }
 
   private let world: any World
@@ -33,6 +34,9 @@ public final class FetchDesk {
   private var waitingCount = 0
   private var called = CalledTickets<FetchOutcome>()
 
+  /// Tells the operator something: a line without secrets.
+  public var report: (String) -> Void = { _ in }
+
   /// A desk whose orders are taken by `send`, which says whether it could. Each is answered by ``take(_:of:)``.
   public init(world: any World, send: @escaping (FetchOrder) -> Bool) {
     (self.world, self.send) = (world, send)
@@ -40,12 +44,21 @@ public final class FetchDesk {
 
   /// Has `request` fetched; `ticket` is called when there is an outcome, good or bad. False, and nothing is fetched,
   /// where too many wait.
-  public func begin(_ request: FetchRequest, ticket: UInt64) -> Bool { begin(request, key: nil, ticket) }
+  public func begin(_ request: FetchRequest, ticket: UInt64) -> Bool { begin(key: nil, ticket, { request }, nil) }
 
   /// The same, except that whoever gives the same key while the fetch is under way waits for this one, and gets its
   /// outcome:
   /// the key must stand for all that the answer depends on.
-  public func begin(_ request: FetchRequest, key: [UInt8], ticket: UInt64) -> Bool { begin(request, key: key, ticket) }
+  public func begin(_ request: FetchRequest, key: [UInt8], ticket: UInt64) -> Bool {
+    begin(key: key, ticket, { request }, nil)
+  }
+
+  /// The same for what is kept beyond the exchange: `request` is asked for only where no fetch with this key is under way, and
+  /// `note` is given the outcome of the fetch that this call begins, once, before anybody is called. Without a ticket nobody
+  /// waits. False, too, where `request` has nothing.
+  public func begin(
+    key: [UInt8], ticket: UInt64?, request: () -> FetchRequest?, note: @escaping (FetchOutcome) -> Void
+  ) -> Bool { begin(key: key, ticket, request, note) }
 
   /// Whether whoever gives this key now would share the fetch of somebody else.
   public func isUnderWay(_ key: [UInt8]) -> Bool { numbers[key] != nil }
@@ -53,39 +66,56 @@ public final class FetchDesk {
   /// What became of the fetch that `ticket` has just been called for. Once; nil at any other time.
   public func outcome(ticket: UInt64) -> FetchOutcome? { called.take(ticket) }
 
-  private func begin(_ request: FetchRequest, key: [UInt8]?, _ ticket: UInt64) -> Bool {
-    if waitingCount >= Self.waitingLimit { dropLost() }
-    guard waitingCount < Self.waitingLimit else { return false }
+  private var isFull: Bool { waitingCount >= Self.waitingLimit || flights.count >= Self.waitingLimit }
+
+  private func begin(
+    key: [UInt8]?, _ ticket: UInt64?, _ request: () -> FetchRequest?, _ note: ((FetchOutcome) -> Void)?
+  ) -> Bool {
+    if isFull { dropLost() }
+    guard !isFull else { return false }
     if let key, let number = numbers[key] {
-      flights[number]?.tickets.append(ticket)
-    } else {
-      lastNumber += 1
-      guard send(FetchOrder(number: lastNumber, request: request)) else { return false }
-      let endsAt = world.now.advanced(byNanoseconds: request.timeoutNanoseconds)
-      let isLostAt = endsAt.advanced(byNanoseconds: Self.patience)
-      flights[lastNumber] = Flight(tickets: [ticket], key: key, isLostAt: isLostAt)
-      if let key { numbers[key] = lastNumber }
+      // One that is lost keeps nobody from asking again.
+      if let flight = flights[number], flight.isLostAt > world.now {
+        wait(ticket, for: number)
+        return true
+      }
+      _ = remove(number)
     }
-    waitingCount += 1
+    guard let request = request() else { return false }
+    lastNumber += 1
+    guard send(FetchOrder(number: lastNumber, request: request)) else { return false }
+    let endsAt = world.now.advanced(byNanoseconds: request.timeoutNanoseconds)
+    let isLostAt = endsAt.advanced(byNanoseconds: Self.patience)
+    flights[lastNumber] = Flight(tickets: [], key: key, isLostAt: isLostAt, note: note)
+    if let key { numbers[key] = lastNumber }
+    wait(ticket, for: lastNumber)
     return true
+  }
+
+  private func wait(_ ticket: UInt64?, for number: UInt64) {
+    guard let ticket else { return }
+    flights[number]?.tickets.append(ticket)
+    waitingCount += 1
   }
 
   private func dropLost() {
     for number in flights.filter({ $0.value.isLostAt <= world.now }).keys { _ = remove(number) }
   }
 
-  private func remove(_ number: UInt64) -> [UInt64] {
-    guard let flight = flights.removeValue(forKey: number) else { return [] }
+  private func remove(_ number: UInt64) -> Flight? {
+    guard let flight = flights.removeValue(forKey: number) else { return nil }
     if let key = flight.key { numbers[key] = nil }
     waitingCount -= flight.tickets.count
-    return flight.tickets
+    return flight
   }
 
   // MARK: For the loop
 
   /// An order has been carried out. ``nextCalled()`` has the tickets that are to be called.
   public func take(_ outcome: FetchOutcome, of number: UInt64) {
-    called.add(remove(number), outcome)
+    guard let flight = remove(number) else { return }
+    flight.note?(outcome)
+    called.add(flight.tickets, outcome)
   }
 
   /// The next ticket to be called; nil where there is none. What the one before has not taken is gone.
