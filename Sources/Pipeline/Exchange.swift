@@ -39,6 +39,8 @@ public struct Exchange {
   public var consumer: Int32 = -1
   /// Who sent the request, by something that proves more than a key; nil where nothing does.
   public private(set) var identity: Identity?
+  /// Where in the head the token lies that proves ``identity``; nil where it is something else that does.
+  public private(set) var token: TokenSpot?
   /// What the policy that says who calls waits for.
   public var awaited = Awaited.nothing
   /// What is answered once it is known how often the caller has failed.
@@ -174,9 +176,9 @@ public struct Exchange {
   }
 
   /// Notes who sent the request, and the consumer that they stand for; −1 for none, so that one who showed a key stays known
-  /// beside the identity.
-  public mutating func identify(_ identity: Identity, consumer: Int32) {
-    self.identity = identity
+  /// beside the identity. `token` is where the token lies that proves it, if one does.
+  public mutating func identify(_ identity: Identity, consumer: Int32, token: TokenSpot? = nil) {
+    (self.identity, self.token) = (identity, token)
     if consumer >= 0 { self.consumer = consumer }
     if consumer >= 0 || self.consumer < 0 { key = Self.identityMark }
   }
@@ -199,7 +201,7 @@ public struct Exchange {
     if isSecure { (isSecure, certificate) = (false, nil) }
     consumer = -1
     key = -1
-    if identity != nil { identity = nil }
+    if identity != nil { (identity, token) = (nil, nil) }
     awaited = .nothing
     if failure != nil { failure = nil }
     validUntil = WallTime(microseconds: .max)
@@ -297,6 +299,7 @@ extension Exchange {
     let webCall: GRPCWebCall?
     let (consumer, key): (Int32, Int32)
     let identity: Identity?
+    let token: TokenSpot?
   }
 
   var shadowRecord: ShadowRecord {
@@ -316,7 +319,7 @@ extension Exchange {
     ShadowMark(
       requestFields: requestFieldStorage?.count ?? 0, responseFields: responseFieldStorage?.count ?? 0,
       replyBody: replyBodyStorage?.count ?? 0, query: changedQuery?.array, bodyLimit: bodyLimit,
-      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key, identity: identity)
+      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key, identity: identity, token: token)
   }
 
   /// Takes back what it has changed since.
@@ -329,9 +332,31 @@ extension Exchange {
     bodyLimit = mark.bodyLimit
     replyStatus = mark.replyStatus
     webCall = mark.webCall
-    if mark.identity != nil { identity = mark.identity }
+    if mark.identity != nil { (identity, token) = (mark.identity, mark.token) }
     guard mark.consumer >= 0 else { return }
     (consumer, key) = (mark.consumer, mark.key)
+  }
+}
+
+/// Where in a request's head a token lies. Means nothing in another head.
+public struct TokenSpot: Equatable, Sendable, BitwiseCopyable {
+  private let (field, start, end): (Int32, Int32, Int32)
+
+  /// A part of the value of the field at this index.
+  public init(field: Int, _ range: Range<Int>) {
+    (self.field, start, end) = (Int32(field), Int32(range.lowerBound), Int32(range.upperBound))
+  }
+
+  /// The same by its text, which lies there; nil for any other.
+  public init?(of text: RawSpan, field: Int, in request: RequestHead) {
+    guard let range = request.value(of: field).byteOffsets(of: text) else { return nil }
+    self.init(field: field, range)
+  }
+
+  /// The token.
+  @_lifetime(borrow request)
+  public func text(in request: RequestHead) -> RawSpan {
+    request.value(of: Int(field)).extracting(Int(start)..<Int(end))
   }
 }
 

@@ -20,6 +20,8 @@ public enum ProblemCatalogue {
     case upgradeNotSupported
     case authorizationUnavailable, badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown
     case revocationsStale, upstreamBusy, noUpstream
+    case badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown, revocationsStale, upstreamBusy,
+      upstreamTokenUnavailable, noUpstream
     case gatewayTimeout
     case versionNotSupported
 
@@ -75,6 +77,7 @@ public enum ProblemCatalogue {
       case .quotaUnavailable: ProblemCatalogue.quotaUnavailable
       case .revocationsStale: ProblemCatalogue.revocationsStale
       case .upstreamBusy: ProblemCatalogue.upstreamBusy
+      case .upstreamTokenUnavailable: ProblemCatalogue.upstreamTokenUnavailable
       case .noUpstream: ProblemCatalogue.noUpstream
       case .gatewayTimeout: ProblemCatalogue.gatewayTimeout
       case .versionNotSupported: ProblemCatalogue.versionNotSupported
@@ -370,6 +373,13 @@ public enum ProblemCatalogue {
     Problem(
       .noUpstream, 503, "upstream-unavailable", "Upstream unavailable",
       "No instance of the service is available at the moment.")
+  }
+  /// There is no token that the upstream would take.
+  public static var upstreamTokenUnavailable: Problem {
+    Problem(
+      .upstreamTokenUnavailable, 503, "upstream-token-unavailable", "Upstream token unavailable",
+      "The token that the service behind the gateway asks for cannot be had at the moment. Come back after Retry-After."
+    )
   }
   /// More requests wait for the upstream than allowed.
   public static var upstreamBusy: Problem {

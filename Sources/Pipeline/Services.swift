@@ -39,6 +39,16 @@ public final class Services {
   public let permissions = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
   /// Answers of services that do not.
   public let denials = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
+  /// Tokens that were found good under this blueprint.
+  public let tokens = TokenCache()
+  /// Tokens of the gateway's own for upstreams.
+  public let upstreamTokens = UpstreamTokens()
+  /// What tokens of callers were exchanged for, by their digests; with a token each some KiB.
+  public let exchangedTokens = DigestCache<ExchangedToken>(capacity: 8_192)
+  /// Tokens that tell upstreams who calls, by the digests of what they say.
+  public let identityTokens = DigestCache<SignedToken>(capacity: 8_192)
+  /// What ``signer(for:)`` and ``formerSigner(for:)`` have made, by their purposes, which are few.
+  var signers: [String: (present: TokenSigner, former: TokenSigner?)] = [:]
 
   /// Keys by which clients have proved lately that tokens are theirs.
   public let proofKeys = ProofKeys()

@@ -146,4 +146,97 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
       }
     }
   }
+
+  /// What follows from a good token.
+  private func made(
+    _ claims: TokenClaims, _ issuer: TokenIssuer, _ signingKey: String?, _ services: Services
+  ) throws(TokenFault) -> VerifiedToken {
+    let parts = issuer.parts(of: claims, signingKey: signingKey)
+    var consumer: Int32 = -1
+    if let name = issuer.consumer(of: claims) {
+      consumer = services.keyRing.index(ofConsumer: name)
+      guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
+    }
+    let lines = ByteBuffer()
+    for (field, claim) in sent {
+      guard let value = claim.value(in: claims.root) else { continue }
+      let text = ClaimPath.text(of: value) ?? claim.list(in: claims.root).joined(separator: ",")
+      // What cannot stand in a field is not sent: to change it might make somebody else of it.
+      guard !text.isEmpty, text.utf8.allSatisfy({ $0 >= 32 && $0 != 127 }) else { continue }
+      lines.append(field.text)
+      lines.append(": ")
+      lines.append(utf8: text)
+      lines.append("\r\n")
+    }
+    return VerifiedToken(
+      identity: Identity(parts, services), consumer: consumer, fields: lines.array,
+      confirmation: claims.confirmation, expires: issuer.expires(claims), keyChanges: services.issuers?.changes ?? 0)
+  }
+
+  private func accept(
+    _ token: VerifiedToken, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
+    _ services: Services
+  ) -> Verdict {
+    let saysBound = place.saysBound(field, of: request)
+    guard isConfirmed(token, exchange.certificate, saysBound: saysBound) else {
+      return refuse(&exchange, ProblemCatalogue.tokenUnconfirmed)
+    }
+    // RFC 9449 section 7.1: who could send it as any other token would need no proof.
+    if case .key = token.confirmation, saysBound == false { return refuse(&exchange, ProblemCatalogue.proofMissing) }
+    if !forwards { place.strip(field, of: request, &exchange) }
+    exchange.identify(token.identity, consumer: token.consumer, token: TokenSpot(of: text, field: field, in: request))
+    exchange.validUntil = token.expires
+    if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }
+    guard case .key(let thumbprint) = token.confirmation else { return checkRevocations(&exchange, services) }
+    let finding = proofs.judge(thumbprint, token: text, &exchange, request, services)
+    if !forwards { ProofGate.strip(request) }
+    return conclude(finding, &exchange, services)
+  }
+
+  private func isConfirmed(_ token: VerifiedToken, _ certificate: TLSPeer?, saysBound: Bool?) -> Bool {
+    switch token.confirmation {
+    case .none: !mustBeBound && !proofs.isRequired && saysBound != true
+    case .certificate(let thumbprint): certificate?.thumbprint == thumbprint && !proofs.isRequired && saysBound != true
+    case .key: true
+    case .unknown: false
+    }
+  }
+
+  private func conclude(_ finding: ProofGate.Finding, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    switch finding {
+    case .good: checkRevocations(&exchange, services)
+    case .refused(let problem): refuse(&exchange, problem)
+    case .waiting: .wait
+    }
+  }
+
+  private func checkRevocations(_ exchange: inout Exchange, _ services: Services) -> Verdict {
+    guard let facts = services.facts else { return checkScopes(&exchange) }
+    return conclude(gate.judge(&exchange, services, facts), &exchange, services)
+  }
+
+  private func conclude(
+    _ finding: RevocationGate.Finding, _ exchange: inout Exchange, _ services: Services
+  ) -> Verdict {
+    switch finding {
+    case .clear: checkScopes(&exchange)
+    case .revoked: refuse(&exchange, ProblemCatalogue.tokenRevoked)
+    case .decided(let verdict): verdict
+    }
+  }
+
+  private func checkScopes(_ exchange: inout Exchange) -> Verdict {
+    if scopes.isEmpty { return .next }
+    guard let identity = exchange.identity, scopes.allSatisfy(identity.scopes.contains) else {
+      return refuse(&exchange, ProblemCatalogue.scopeInsufficient)
+    }
+    return .next
+  }
+
+  @inline(never)
+  private func refuse(_ exchange: inout Exchange, _ problem: Problem) -> Verdict {
+    if problem.status == 503 { return .refuse(Refusal(problem, retryAfterSeconds: 1)) }
+    exchange.responseFields.append(challenge.line(for: problem))
+    return .refuse(Refusal(problem))
+  }
 }
