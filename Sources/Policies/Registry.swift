@@ -17,6 +17,7 @@ public enum Registry {
     Access.self,
     ExternalAuth.self,
     RateLimit.self,
+    ClientCredentials.self,
     Headers.self,
     Respond.self,
   ]

@@ -16,7 +16,7 @@ enum TestCertificates {
     TLSPeer(try PEMText.certificates(Array(text.utf8), limit: 1)[0])
   }
 
-  private static let workloadText = """
+  static let workloadText = """
     -----BEGIN CERTIFICATE-----
     MIIBrTCCAVOgAwIBAgIULidwO97e1juR29ttN0u+2rNR/kIwCgYIKoZIzj0EAwIw
     ETEPMA0GA1UEAwwGb3JkZXJzMCAXDTI2MTEyMjAxMDEwMloYDzIxMDkwMTExMDEw
