@@ -18,6 +18,7 @@ public enum Registry {
     ExternalAuth.self,
     RateLimit.self,
     ClientCredentials.self,
+    TokenExchange.self,
     Headers.self,
     Respond.self,
   ]
