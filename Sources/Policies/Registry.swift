@@ -19,7 +19,9 @@ public enum Registry {
     RateLimit.self,
     ClientCredentials.self,
     TokenExchange.self,
+    IdentityToken.self,
     Headers.self,
+    JWKS.self,
     Respond.self,
   ]
 
