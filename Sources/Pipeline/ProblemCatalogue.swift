@@ -19,9 +19,7 @@ public enum ProblemCatalogue {
     case headTooLarge, notImplemented
     case upgradeNotSupported
     case authorizationUnavailable, badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown
-    case revocationsStale, upstreamBusy, noUpstream
-    case badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown, revocationsStale, upstreamBusy,
-      upstreamTokenUnavailable, noUpstream
+    case revocationsStale, upstreamBusy, upstreamTokenUnavailable, noUpstream
     case gatewayTimeout
     case versionNotSupported
 

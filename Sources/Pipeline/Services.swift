@@ -39,8 +39,6 @@ public final class Services {
   public let permissions = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
   /// Answers of services that do not.
   public let denials = DigestCache<ServiceAnswer>(capacity: ServiceAnswer.cacheCapacity)
-  /// Tokens that were found good under this blueprint.
-  public let tokens = TokenCache()
   /// Tokens of the gateway's own for upstreams.
   public let upstreamTokens = UpstreamTokens()
   /// What tokens of callers were exchanged for, by their digests; with a token each some KiB.

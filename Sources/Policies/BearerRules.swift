@@ -106,7 +106,7 @@ final class BearerRules: Sendable {
     // RFC 9449 section 7.1: who could send it as any other token would need no proof.
     if case .key = token.confirmation, saysBound == false { return refuse(&exchange, ProblemCatalogue.proofMissing) }
     if !forwards { place.strip(field, of: request, &exchange) }
-    exchange.identify(token.identity, consumer: token.consumer)
+    exchange.identify(token.identity, consumer: token.consumer, token: TokenSpot(of: text, field: field, in: request))
     exchange.validUntil = token.expires
     if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }
     guard case .key(let thumbprint) = token.confirmation else { return checkRevocations(&exchange, services) }
