@@ -9,13 +9,13 @@ import Pipeline
 /// The server is asked off the path of requests, once however many requests with the token wait for it. What it says is kept for
 /// `cacheTime`, never longer than the token lives, and forgotten at once where it says otherwise; that a token is not good is
 /// kept for `negativeCacheTime`, in a place of its own. Revocations, and the certificate that a token is bound to, are
-/// looked at with every request. What is no `application/json` of status 200 with a truth value `active`, or gives somebody a
+/// looked at with every request; a token that is bound to a key (DPoP, RFC 9449) is good with a proof of it only. What is no `application/json` of status 200 with a truth value `active`, or gives somebody a
 /// name that is no text, is no answer: the server is then as good as gone, and `onFailure` says what happens.
 ///
 /// The token never reaches the upstream unless `forward` says so, nor does any field by which an upstream might believe a
 /// client about who it is. Refuses with 401 `token-missing`, `token-inactive`, `token-invalid`, `token-untrusted`,
 /// `token-expired`, `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`,
-/// 403 `insufficient-scope` or `consumer-not-allowed`, 503 `issuer-unavailable`. It fails closed unless `onFailure` says
+/// 403 `insufficient-scope` or `consumer-not-allowed`, 503 `issuer-unavailable`, and what `jwt` says of proofs. It fails closed unless `onFailure` says
 /// otherwise.
 public final class OAuth2Introspection: Policy, RequestHook {
   /// The name in the configuration.
@@ -44,7 +44,7 @@ public final class OAuth2Introspection: Policy, RequestHook {
   public init(_ options: inout OptionReader) {
     server = IntrospectionServer(&options)
     reading = IntrospectionRules(&options)
-    rules = BearerRules(&options, failures: "tokens that the server does not know")
+    rules = BearerRules(&options)
     let cacheTime = options.duration(
       "cacheTime", default: .seconds(60), in: .zero ... .seconds(3_600),
       "How long a token is taken for good once the server has said so, at most as long as it lives: what the server takes back "
@@ -88,10 +88,11 @@ public final class OAuth2Introspection: Policy, RequestHook {
       // Nobody needs to be asked about what can be no token.
       guard IntrospectionServer.canBeToken(text) else { return rules.refuse(&exchange, ProblemCatalogue.tokenInvalid) }
       let digest = services.hasher.digest(of: text)
-      if let verdict = recall(digest, &exchange, request, field, services) { return verdict }
-      if let verdict = rules.refuseExhausted(exchange, services) { return verdict }
+      if let verdict = recall(digest, text, &exchange, request, field, services) { return verdict }
+      // Only now: whoever has a good token passes, whatever others do at its address.
+      if rules.failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
       guard server.ask(about: text, digest, ticket: exchange.ticket, services) else {
-        return fail(digest, &exchange, request, field, services)
+        return fail(digest, text, &exchange, request, field, services)
       }
       exchange.awaited = .outcome
       return .wait
@@ -103,35 +104,37 @@ public final class OAuth2Introspection: Policy, RequestHook {
     guard exchange.awaited == .outcome else { return rules.resume(&exchange, services) }
     exchange.awaited = .nothing
     guard case .token(let field, let range) = rules.place.find(in: request) else { return Self.unavailable }
-    let digest = services.hasher.digest(of: request.value(of: field).extracting(range))
+    let text = request.value(of: field).extracting(range)
+    let digest = services.hasher.digest(of: text)
     let outcome = services.fetches?.outcome(ticket: exchange.ticket)
     // Somebody who has waited for the same answer may have read it by now.
-    if let verdict = recall(digest, &exchange, request, field, services) { return verdict }
+    if let verdict = recall(digest, text, &exchange, request, field, services) { return verdict }
     switch read(outcome, services) {
     case .good(let token):
       remember(token, digest, services)
-      return rules.accept(token, &exchange, request, field, services)
+      return rules.accept(token, text, &exchange, request, field, services)
     case .refused(let problem):
       services.introspections.forget(digest, of: self)
       if negativeNanoseconds > 0 {
         let asksAgainAt = services.world.now.advanced(byNanoseconds: negativeNanoseconds)
         services.rejections.remember(RejectedToken(problem, asksAgainAt: asksAgainAt), digest, of: self)
       }
-      if problem.entry == .tokenInactive { rules.noteFailure(exchange, services) }
-      return rules.refuse(&exchange, problem)
-    case .none: return fail(digest, &exchange, request, field, services)
+      guard problem.entry == .tokenInactive else { return rules.refuse(&exchange, problem) }
+      return rules.refuseFailure(&exchange, problem, services)
+    case .none: return fail(digest, text, &exchange, request, field, services)
     }
   }
 
   /// Goes by what is known of a token; nil where the server has to be asked.
   private func recall(
-    _ digest: Digest, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int, _ services: Services
+    _ digest: Digest, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
+    _ services: Services
   ) -> Verdict? {
     let now = services.world.now
     if let known = services.introspections.find(digest, of: self), now < known.asksAgainAt,
       services.world.wallTime < known.token.expires
     {
-      return accept(known, &exchange, request, field, services)
+      return accept(known, text, &exchange, request, field, services)
     }
     if let known = services.rejections.find(digest, of: self), now < known.asksAgainAt {
       return rules.refuse(&exchange, known.problem)
@@ -141,12 +144,13 @@ public final class OAuth2Introspection: Policy, RequestHook {
 
   /// Goes by what the server has said of a token, and tells the client where that was too long ago.
   private func accept(
-    _ known: IntrospectedToken, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int, _ services: Services
+    _ known: IntrospectedToken, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
+    _ services: Services
   ) -> Verdict {
     if services.world.now.nanoseconds(since: known.checkedAt) > cacheNanoseconds {
       exchange.responseFields.append(Self.degraded)
     }
-    return rules.accept(known.token, &exchange, request, field, services)
+    return rules.accept(known.token, text, &exchange, request, field, services)
   }
 
   // MARK: Answers
@@ -185,7 +189,8 @@ public final class OAuth2Introspection: Policy, RequestHook {
 
   /// The server has not answered.
   private func fail(
-    _ digest: Digest, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int, _ services: Services
+    _ digest: Digest, _ text: RawSpan, _ exchange: inout Exchange, _ request: RequestHead, _ field: Int,
+    _ services: Services
   ) -> Verdict {
     switch onFailure {
     case .closed: return Self.unavailable
@@ -203,7 +208,7 @@ public final class OAuth2Introspection: Policy, RequestHook {
       let asksAgainAt = min(now.advanced(byNanoseconds: Self.rest), end)
       let later = IntrospectedToken(known.token, checkedAt: known.checkedAt, asksAgainAt: asksAgainAt)
       services.introspections.remember(later, digest, of: self)
-      return accept(later, &exchange, request, field, services)
+      return accept(later, text, &exchange, request, field, services)
     }
   }
 

@@ -124,7 +124,8 @@ struct OAuth2IntrospectionTests {
       #expect(bench.ask(bearing("t"), bound, certificate: try TestCertificates.named()).code == "token-unconfirmed")
       #expect(bench.ask(bearing("t"), bound, certificate: try TestCertificates.workload()).verdict == "next")
     }
-    #expect(bench.ask(bearing("u"), active("\"cnf\":{\"jkt\":\"x\"}")).code == "token-unconfirmed")
+    #expect(bench.ask(bearing("u"), active("\"cnf\":{\"jwe\":\"x\"}")).code == "token-unconfirmed")
+    #expect(bench.ask(bearing("v"), active("\"cnf\":{\"jkt\":\"x\"}")).code == "proof-missing")
     let demanding = try self.bench(", bound: true")
     #expect(demanding.ask(bearing("t"), active()).code == "token-unconfirmed")
   }
