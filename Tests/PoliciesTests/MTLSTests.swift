@@ -64,7 +64,7 @@ struct MTLSTests {
     // Remembered by now; what it needs is asked each time.
     #expect(bench.send(bearing(token)).code == "token-unconfirmed")
     for other in [
-      "{\"jkt\":\"x\"}", "{}", "1", "{\"x5t#S256\":\"\(TestCertificates.workloadThumbprint)\",\"jkt\":\"x\"}",
+      "{}", "1", "{\"jkt\":7}", "{\"x5t#S256\":\"\(TestCertificates.workloadThumbprint)\",\"jkt\":\"x\"}",
     ] {
       let token = try issuer.token("\"cnf\":\(other)")
       #expect(bench.send(bearing(token), certificate: try TestCertificates.workload()).code == "token-unconfirmed")
