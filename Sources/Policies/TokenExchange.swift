@@ -13,7 +13,8 @@ import Pipeline
 ///
 /// Refuses with 401 `authentication-required` where nobody is known, 401 `token-missing` where the caller is known by no
 /// token, 401 `token-untrusted` where the authorization server does not take it, 403 `access-denied` where it gives out
-/// nothing for it, 503 `upstream-token-unavailable` where it cannot answer: it fails closed.
+/// nothing for it, 503 `upstream-token-unavailable` where it cannot answer: it fails closed. Where `requireIdentity` is false,
+/// an address that sends too many tokens that are not taken hears 429 `too-many-failures`.
 public final class TokenExchange: Policy, RequestHook {
   /// The name in the configuration.
   public static let name = "token-exchange"
@@ -22,6 +23,9 @@ public final class TokenExchange: Policy, RequestHook {
   /// What it does.
   public static let summary = "Exchanges the caller's token for one that is meant for the upstream (RFC 8693)."
 
+  /// How many tokens that nobody has verified an address may have refused in ten seconds: each of them costs the
+  /// authorization server a look.
+  private static let mostFailures: Int64 = 100
   /// How long it is remembered that a token is refused, in nanoseconds.
   private static let refusalRest: Int64 = 5_000_000_000
   private static let challenge = BearerChallenge(scopes: [])
@@ -88,8 +92,12 @@ public final class TokenExchange: Policy, RequestHook {
     }
     let digest = services.hasher.digest(of: text)
     if let found = find(digest, services) { return conclude(found, &exchange) }
+    let now = services.world.now
+    if exchange.token == nil, services.failures.isExhausted(exchange.client, limit: Self.mostFailures, now: now) {
+      return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
+    }
     let grant = services.upstreamTokens.grant(of: self)
-    guard !grant.pace.isResting(services.world.now), ask(text, digest, grant, exchange.ticket, services) else {
+    guard !grant.pace.isResting(now), ask(text, digest, grant, exchange.ticket, services) else {
       return unavailable(services)
     }
     exchange.awaited = .outcome
@@ -102,6 +110,9 @@ public final class TokenExchange: Policy, RequestHook {
     guard case .token(let spot) = subject(exchange, request),
       let found = find(services.hasher.digest(of: spot.text(in: request)), services)
     else { return unavailable(services) }
+    if case .untrusted = found, exchange.token == nil {
+      services.failures.note(exchange.client, limit: Self.mostFailures, now: services.world.now)
+    }
     return conclude(found, &exchange)
   }
 

@@ -129,6 +129,20 @@ struct TokenExchangeTests {
     #expect(exchange(bench, "GET / HTTP/1.1\nHost: a\nX-T: opaque", .token("T")).verdict == "next")
   }
 
+  @Test("An address that invents tokens does not have the endpoint asked for ever")
+  func invented() throws {
+    let bench = try Bench()
+    try bench.use("{ type: \"token-exchange\", \(Self.endpoint), requireIdentity: false }")
+    let refusal = FetchOutcome.answer("{\"error\":\"invalid_grant\"}", status: 400)
+    for number in 0..<100 {
+      #expect(exchange(bench, bearing("t\(number)"), refusal).verdict == "401 token-untrusted")
+    }
+    #expect(exchange(bench, bearing("one-more"), refusal).verdict == "429 too-many-failures")
+    // What is known by now costs nobody anything, and others go on.
+    #expect(bench.send(bearing("t1"), from: "::").code == "token-untrusted")
+    #expect(bench.send(bearing("one-more"), from: "192.0.2.77").verdict == "wait")
+  }
+
   @Test(
     "Options that cannot work are refused",
     arguments: [
