@@ -44,6 +44,14 @@ struct AskedService: Sendable {
     }
   }
 
+  /// The same in a form, by whoever is a client of the server.
+  func request(_ parameters: [FormField], by client: TokenEndpointClient, _ world: any World) -> FetchRequest? {
+    url.flatMap {
+      client.request(
+        parameters, at: $0, authorities: authorities, timeoutNanoseconds: timeoutNanoseconds, world)
+    }
+  }
+
   /// Whom questions go to, as a digest, with whatever is the same for all of them: what one flight of questions has in
   /// common also across configurations.
   func stamp(_ more: String...) -> Digest {

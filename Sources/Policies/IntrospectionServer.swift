@@ -6,6 +6,8 @@ import Pipeline
 /// The server that a policy asks about tokens: where it is, and who asks it.
 struct IntrospectionServer: Sendable {
   private let service: AskedService
+  /// Who asks; nil where ``fields`` say it, or nothing does.
+  private let client: TokenEndpointClient?
   private let fields: [FetchField]
   private let stamp: Digest
 
@@ -29,27 +31,27 @@ struct IntrospectionServer: Sendable {
         "bearer",
         "A token by which the server knows this gateway, in place of clientId and clientSecret. With neither, everybody may ask it."
       ))
-    var fields = [
-      FetchField("Accept", "application/json"), FetchField("Content-Type", "application/x-www-form-urlencoded"),
-    ]
+    client = given.secret.flatMap { secret in
+      given.clientID.map { TokenEndpointClient(clientID: $0, proof: .basic(secret: secret)) }
+    }
+    var fields = [FetchField("Accept", "application/json"), FetchField("Content-Type", FormText.contentType)]
+    if let bearer = given.bearer { fields.append(FetchField("Authorization", "Bearer \(bearer)")) }
+    self.fields = fields
+    stamp = service.stamp(given.clientID ?? "", given.secret ?? "", given.bearer ?? "")
+    Self.check(given, &options)
+  }
+
+  private static func check(_ given: Credentials, _ options: inout OptionReader) {
     if let bearer = given.bearer {
       if given.clientID != nil || given.secret != nil {
         options.fail("there are two ways to be known", at: "bearer", fix: "remove it, or clientId and clientSecret")
       } else if bearer.isEmpty || !bearer.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
         options.fail("this is no token", at: "bearer", fix: "write it without spaces")
       }
-      fields.append(FetchField("Authorization", "Bearer \(bearer)"))
-    } else if let clientID = given.clientID, let secret = given.secret {
-      let pair = "\(PercentText.encoded(clientID)):\(PercentText.encoded(secret))"
-      fields.append(FetchField("Authorization", "Basic \(Base64.encode(Array(pair.utf8)))"))
-    } else if given.clientID != nil || options.has("clientSecret") {
-      let (there, missing) = given.clientID == nil ? ("clientSecret", "clientId") : ("clientId", "clientSecret")
-      if !options.hasFailed("clientSecret") {
-        options.fail("this needs \(missing) beside it", at: there, fix: "add \(missing): …")
-      }
+    } else if options.has("clientId") != options.has("clientSecret") {
+      let (there, missing) = options.has("clientId") ? ("clientId", "clientSecret") : ("clientSecret", "clientId")
+      options.fail("this needs \(missing) beside it", at: there, fix: "add \(missing): …")
     }
-    self.fields = fields
-    stamp = service.stamp(fields.map(\.value).joined(separator: "\n"))
   }
 
   /// Whether a text can be a token (RFC 6749 appendix A.12), of a length that is looked at.
@@ -61,11 +63,16 @@ struct IntrospectionServer: Sendable {
 
   /// Has it asked about a token that has this digest; once for all that wait for the same. False where it cannot be asked.
   func ask(about token: RawSpan, _ digest: Digest, ticket: UInt64, _ services: Services) -> Bool {
-    let text = PercentText.encoded(String(decoding: token.array, as: UTF8.self))
-    let body = Array("token=\(text)&token_type_hint=access_token".utf8)
-    guard let desk = services.fetches, let request = service.request(.post, fields: fields, body: body) else {
-      return false
-    }
+    let asked = [
+      FormField("token", String(decoding: token.array, as: UTF8.self)), FormField("token_type_hint", "access_token"),
+    ]
+    let request =
+      if let client {
+        service.request(asked, by: client, services.world)
+      } else {
+        service.request(.post, fields: fields, body: FormText.body(asked))
+      }
+    guard let desk = services.fetches, let request else { return false }
     return desk.begin(request, key: stamp.bytes + digest.bytes, ticket: ticket)
   }
 }
