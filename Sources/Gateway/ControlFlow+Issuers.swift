@@ -25,13 +25,18 @@ extension ControlFlow {
 }
 
 extension Node {
-  /// What a loop's policies have fetched by the control loop.
+  /// What a loop's policies have fetched by the control loop, and checked by the thread for passwords.
   func makeFetches(_ index: Int, _ world: any World) -> LoopFetches {
-    let (control, report) = (control, sources.report)
+    let (control, passwords, report) = (control, passwords, sources.report)
     let desk = FetchDesk(world: world) { control.send(.fetch(.begin($0, loop: index))) }
     desk.report = { report($0) }
     return LoopFetches(
       desk: desk,
-      issuers: IssuerBook(world: world) { control.send(.fetch(.ask($0))) })
+      issuers: IssuerBook(world: world) { control.send(.fetch(.ask($0))) },
+      passwords: PasswordDesk(world: world) { [self] order in
+        passwords.submit(order.hash, order.password, of: order.address) { isRight in
+          tell(index, .password(order.number, isRight: isRight))
+        }
+      })
   }
 }

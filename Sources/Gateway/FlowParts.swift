@@ -23,14 +23,17 @@ public enum FlowMessage: Sendable {
   case facts(FactView, taken: @Sendable () -> Void)
   /// Something has been fetched.
   case fetched(FetchNews)
+  /// A password was checked that a loop has left at its desk with this number.
+  case password(UInt64, isRight: Bool)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
 }
 
-/// Where a loop's policies find what is fetched for them.
+/// Where a loop's policies find what is done for them elsewhere: what is fetched, and passwords that are checked.
 public struct LoopFetches {
   let desk: FetchDesk
   let issuers: IssuerBook
+  var passwords: PasswordDesk?
 }
 
 /// Objects that a flow owns and passes on with every request; see ``Borrowed``.

@@ -48,6 +48,7 @@ public final class Node: Sendable {
   let sources: NodeSources
   let control: Mailbox<ControlMessage>
   let resolver: Resolver
+  let passwords: PasswordWorker
   private let log: LogWriter?
   private let store = CounterStore()
   private let subjectKey: SipKey
@@ -77,6 +78,7 @@ public final class Node: Sendable {
     let control = control
     _ = Signals.watch([.hangUp, .terminate, .interrupt, .userOne]) { control.send(.signal($0)) }
     resolver = try Resolver()
+    passwords = try PasswordWorker()
     subjectKey = Self.freshKey()
     switch blueprint.accessLog {
     case .off: log = nil

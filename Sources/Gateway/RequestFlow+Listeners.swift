@@ -76,6 +76,7 @@ extension RequestFlow {
       endRevokedTunnels()
       taken()
     case .fetched(let news): take(news)
+    case .password(let number, let isRight): take(password: number, isRight: isRight)
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }

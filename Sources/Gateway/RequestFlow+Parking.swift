@@ -36,6 +36,13 @@ extension RequestFlow {
     while let ticket = fetches.issuers.nextCalled() { resume(ticket: ticket) }
   }
 
+  /// A password was checked: whoever waited for that goes on.
+  mutating func take(password number: UInt64, isRight: Bool) {
+    guard let passwords = fetches?.passwords else { return }
+    passwords.take(isRight, of: number)
+    while let ticket = passwords.nextCalled() { resume(ticket: ticket) }
+  }
+
   /// What an exchange waited for has come: its chain goes on behind the policy that waited. Does nothing where the
   /// exchange has ended in the meantime.
   mutating func resume(ticket: UInt64) {

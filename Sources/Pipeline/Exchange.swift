@@ -51,6 +51,8 @@ public struct Exchange {
   public var alternative: UInt8 = 0
   /// The refusal of those ways for which the request has shown nothing, while another one waits.
   public var heldRefusal: Refusal?
+  /// Which of several proofs of a request was found good by a policy that now waits for something else.
+  public var proof: UInt8 = 0
   /// The lines `WWW-Authenticate: …` of those who would have identified the caller, and have let nobody pass.
   public private(set) var challenges: [UInt8] = []
   /// The index of the key among the consumer's; −1 for none, ``issuedKeyMark`` for one that the cluster has made.
@@ -285,6 +287,8 @@ public enum Awaited: UInt8, BitwiseCopyable, Sendable {
   case failures
   /// Whether a password is right.
   case password
+  /// The body of the request.
+  case body
 }
 
 // MARK: - Policies in shadow

@@ -7,9 +7,11 @@
 public enum ProblemCatalogue {
   /// The name of an entry: what a refusal carries, since the entry itself is eighty bytes. By status and code.
   public enum Entry: UInt8, BitwiseCopyable, CaseIterable, Sendable {
-    case keyAmbiguous, malformedEncoding, malformedPath, malformedRequest
+    case keyAmbiguous, digestMismatch, malformedEncoding, malformedPath, malformedRequest
     case tokenAmbiguous
-    case keyInvalid, keyMissing, keyMistyped, authenticationRequired, keyRevoked
+    case keyInvalid, keyMissing, keyMistyped, authenticationRequired
+    case credentialsInvalid, credentialsMissing, keyRevoked
+    case signatureExpired, signatureIncomplete, signatureInvalid, signatureMissing, signatureReplayed
     case tokenExpired, tokenInactive, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed
     case tokenUntrusted
     case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
@@ -27,6 +29,7 @@ public enum ProblemCatalogue {
     public var problem: Problem {
       switch self {
       case .keyAmbiguous: ProblemCatalogue.keyAmbiguous
+      case .digestMismatch: ProblemCatalogue.digestMismatch
       case .malformedEncoding: ProblemCatalogue.malformedEncoding
       case .malformedPath: ProblemCatalogue.malformedPath
       case .malformedRequest: ProblemCatalogue.malformedRequest
@@ -36,6 +39,13 @@ public enum ProblemCatalogue {
       case .keyMissing: ProblemCatalogue.keyMissing
       case .keyMistyped: ProblemCatalogue.keyMistyped
       case .keyRevoked: ProblemCatalogue.keyRevoked
+      case .credentialsInvalid: ProblemCatalogue.credentialsInvalid
+      case .credentialsMissing: ProblemCatalogue.credentialsMissing
+      case .signatureExpired: ProblemCatalogue.signatureExpired
+      case .signatureIncomplete: ProblemCatalogue.signatureIncomplete
+      case .signatureInvalid: ProblemCatalogue.signatureInvalid
+      case .signatureMissing: ProblemCatalogue.signatureMissing
+      case .signatureReplayed: ProblemCatalogue.signatureReplayed
       case .tokenExpired: ProblemCatalogue.tokenExpired
       case .tokenInactive: ProblemCatalogue.tokenInactive
       case .tokenInvalid: ProblemCatalogue.tokenInvalid
@@ -285,6 +295,56 @@ public enum ProblemCatalogue {
     Problem(
       .keysUnavailable, 503, "issuer-unavailable", "Issuer unavailable",
       "Whether this token is good cannot be found out at the moment. Come back after Retry-After.")
+  }
+
+  /// No name and password where they are needed.
+  public static var credentialsMissing: Problem {
+    Problem(
+      .credentialsMissing, 401, "credentials-missing", "Credentials missing",
+      "This route needs a name and a password, and the request carries none.")
+  }
+  /// A name and a password that do not belong together, or are none.
+  public static var credentialsInvalid: Problem {
+    Problem(
+      .credentialsInvalid, 401, "credentials-invalid", "Credentials not valid",
+      "The name is not known or the password is wrong.")
+  }
+
+  /// No signature where one is needed.
+  public static var signatureMissing: Problem {
+    Problem(
+      .signatureMissing, 401, "signature-missing", "Signature missing",
+      "This route needs a signature, and the request carries none. The field Accept-Signature says what to sign.")
+  }
+  /// What is no signature, is of nobody who is known, or does not fit the request.
+  public static var signatureInvalid: Problem {
+    Problem(
+      .signatureInvalid, 401, "signature-invalid", "Signature not valid",
+      "No signature of this request could be verified: it is malformed, of an unknown key, or of another request.")
+  }
+  /// A signature that leaves something open to change.
+  public static var signatureIncomplete: Problem {
+    Problem(
+      .signatureIncomplete, 401, "signature-incomplete", "Signature incomplete",
+      "The signature does not cover all that it must. The field Accept-Signature says what to sign.")
+  }
+  /// A signature of another time.
+  public static var signatureExpired: Problem {
+    Problem(
+      .signatureExpired, 401, "signature-expired", "Signature expired",
+      "The signature is too old, or made for a later time. Sign the request anew, by a clock that is right.")
+  }
+  /// A signature that was used before.
+  public static var signatureReplayed: Problem {
+    Problem(
+      .signatureReplayed, 401, "signature-replayed", "Signature used before",
+      "A signature is good for one request. Sign each request anew, with a nonce of its own.")
+  }
+  /// Content that is not the one that was signed.
+  public static var digestMismatch: Problem {
+    Problem(
+      .digestMismatch, 400, "digest-mismatch", "Digest mismatch",
+      "The content of the request does not have the digest that its field Content-Digest names.")
   }
 
   // MARK: Admission

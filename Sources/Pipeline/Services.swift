@@ -21,6 +21,8 @@ public final class Services {
   public let fetches: FetchDesk?
   /// The keys of issuers; nil where none are fetched.
   public let issuers: IssuerBook?
+  /// Who checks passwords; nil where nobody does.
+  public let passwords: PasswordDesk?
   /// What is hidden and signed with.
   public let secrets: NodeSecrets
   /// How often callers have asked this loop about themselves.
@@ -47,6 +49,8 @@ public final class Services {
   public let identityTokens = DigestCache<SignedToken>(capacity: 8_192)
   /// What ``signer(for:)`` and ``formerSigner(for:)`` have made, by their purposes, which are few.
   var signers: [String: (present: TokenSigner, former: TokenSigner?)] = [:]
+  /// Names and passwords that were checked under this blueprint.
+  public let credentials = CredentialCache()
 
   /// Keys by which clients have proved lately that tokens are theirs.
   public let proofKeys = ProofKeys()
@@ -65,7 +69,7 @@ public final class Services {
   public init(
     world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = "",
     facts: LoopFacts? = nil, fetches: FetchDesk? = nil, issuers: IssuerBook? = nil,
-    secrets: NodeSecrets = NodeSecrets(secret: [])
+    passwords: PasswordDesk? = nil, secrets: NodeSecrets = NodeSecrets(secret: [])
   ) {
     self.world = world
     self.quota = quota
@@ -74,7 +78,7 @@ public final class Services {
     self.hasher = hasher
     self.nodeName = nodeName
     self.facts = facts
-    (self.fetches, self.issuers, self.secrets) = (fetches, issuers, secrets)
+    (self.fetches, self.issuers, self.passwords, self.secrets) = (fetches, issuers, passwords, secrets)
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
   }
