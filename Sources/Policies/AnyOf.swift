@@ -102,5 +102,7 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   }
 
   /// Refusals of requests that show nothing.
-  private static let missing: [ProblemCatalogue.Entry] = [.keyMissing, .tokenMissing, .certificateMissing]
+  private static let missing: [ProblemCatalogue.Entry] = [
+    .keyMissing, .tokenMissing, .certificateMissing, .signatureMissing, .credentialsMissing,
+  ]
 }

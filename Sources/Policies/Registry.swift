@@ -11,6 +11,8 @@ public enum Registry {
     BodyLimit.self,
     ApiKey.self,
     MTLS.self,
+    MessageSignature.self,
+    Basic.self,
     JWT.self,
     OAuth2Introspection.self,
     AnyOf.self,
