@@ -84,7 +84,9 @@ public struct PasswordHash: Equatable, Sendable {
     precondition(Self.costs.contains(cost), "a hash costs what a node gives for it")
     (self.cost, blockSize, parallelism) = (cost, 8, 1)
     salt = SecureRandom.bytes(16)
-    hash = Self.derive(password, salt, cost: cost, blockSize: 8, parallelism: 1, count: 32)
+    let derived = Self.derive(password, salt, cost: cost, blockSize: 8, parallelism: 1, count: 32)
+    guard let derived else { preconditionFailure("out of memory") }
+    hash = derived
   }
 
   /// Names what is not taken, so that nobody has to find out why.
@@ -128,16 +130,18 @@ public struct PasswordHash: Equatable, Sendable {
     return "$scrypt$ln=\(cost),r=\(blockSize),p=\(parallelism)$\(encode(salt))$\(encode(hash))"
   }
 
-  /// Whether `password` has this hash. Takes up to a quarter of a second and ``memoryLimit`` bytes: never on a loop.
+  /// Whether `password` has this hash; false too where there is no memory to find out. Takes up to a quarter of a second and
+  /// ``memoryLimit`` bytes: never on a loop.
   public func matches(_ password: [UInt8]) -> Bool {
     let derived = Self.derive(
       password, salt, cost: cost, blockSize: blockSize, parallelism: parallelism, count: hash.count)
+    guard let derived else { return false }
     return ConstantTime.equal(RawSpan(derived), RawSpan(hash))
   }
 
   private static func derive(
     _ password: [UInt8], _ salt: [UInt8], cost: Int, blockSize: Int, parallelism: Int, count: Int
-  ) -> [UInt8] {
+  ) -> [UInt8]? {
     var key = [UInt8](repeating: 0, count: count)
     let isDone = unsafe password.withUnsafeBytes { bytes in
       // Each array outlives the call; `key` has `count` bytes. Beside the memory that was checked OpenSSL counts a few
@@ -146,8 +150,8 @@ public struct PasswordHash: Equatable, Sendable {
         bytes.baseAddress?.assumingMemoryBound(to: CChar.self), bytes.count, salt, salt.count, 1 << UInt64(cost),
         UInt64(blockSize), UInt64(parallelism), UInt64(memoryLimit + 1 << 20), &key, count) == 1
     }
+    if !isDone { ERR_clear_error() }
     // All numbers were checked; what is left is that there is no memory.
-    precondition(isDone, "OpenSSL could not derive a key by scrypt")
-    return key
+    return isDone ? key : nil
   }
 }

@@ -34,7 +34,7 @@ extension Node {
       desk: desk,
       issuers: IssuerBook(world: world) { control.send(.fetch(.ask($0))) },
       passwords: PasswordDesk(world: world) { [self] order in
-        passwords.submit(order.hash, order.password, of: order.address) { isRight in
+        passwords.submit(order.hash, order.password, of: order.address) { [self] isRight in
           tell(index, .password(order.number, isRight: isRight))
         }
       })

@@ -136,9 +136,9 @@ public final class MessageSignature: Policy, RequestHook {
     let (inputs, signatures) = (request.lines(named: "signature-input"), request.lines(named: "signature"))
     if inputs.isEmpty, signatures.isEmpty { return [] }
     let separator = Array(", ".utf8)
-    return try? rules.choose(
-      SignatureInput.read(
-        Array(inputs.joined(separator: separator)), Array(signatures.joined(separator: separator)), label: rules.label))
+    return try? SignatureInput.read(
+      Array(inputs.joined(separator: separator)), Array(signatures.joined(separator: separator)), label: rules.label,
+      tag: rules.tag)
   }
 
   /// What is wrong with a signature, nil where it is good. What costs little comes first.

@@ -25,10 +25,12 @@ struct SignatureInput: Sendable {
   struct Fault: Error {}
 
   /// Reads the signatures that `inputs` (the field Signature-Input) and `signatures` (the field Signature) hold; with a
-  /// `label` only the one of that name. At least one, at most ``most``.
+  /// `label` only the one of that name, with a `tag` only those that are for that. At least one, at most ``most``.
   ///
   /// Throws where one of both is malformed, holds a label twice or one that the other lacks, and for what is not offered.
-  static func read(_ inputs: [UInt8], _ signatures: [UInt8], label: String?) throws(Fault) -> [SignatureInput] {
+  static func read(_ inputs: [UInt8], _ signatures: [UInt8], label: String?, tag: String?) throws(Fault)
+    -> [SignatureInput]
+  {
     guard let inputs = try? StructuredField.unambiguousDictionary(inputs, limits: .signed),
       let signatures = try? StructuredField.unambiguousDictionary(signatures, limits: .signed),
       inputs.members.count == signatures.members.count
@@ -39,7 +41,8 @@ struct SignatureInput: Sendable {
         !bytes.isEmpty, bytes.count <= longestSignature
       else { throw Fault() }
       if let label, label != name { continue }
-      if found.count < most { found.append(try SignatureInput(list, bytes)) }
+      let input = try SignatureInput(list, bytes)
+      if found.count < most, tag == nil || input.tag == tag { found.append(input) }
     }
     if found.isEmpty { throw Fault() }
     return found

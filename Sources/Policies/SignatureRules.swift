@@ -8,7 +8,8 @@ struct SignatureRules: Sendable {
 
   /// Signatures of which labels are looked at; nil for all.
   let label: String?
-  private let tag: String?
+  /// What they must be for; nil for anything.
+  let tag: String?
   private let needsNonce: Bool
   private let maxAge: Int64
   private let skew: Int64
@@ -74,13 +75,6 @@ struct SignatureRules: Sendable {
 
   private static let standard = ["@method", "@target-uri", "content-digest"].compactMap {
     SignatureComponent(option: $0)
-  }
-
-  /// Those that are for what is wanted here; throws where there is none.
-  func choose(_ inputs: [SignatureInput]) throws(SignatureInput.Fault) -> [SignatureInput] {
-    let chosen = inputs.filter { tag == nil || $0.tag == tag }
-    if chosen.isEmpty { throw SignatureInput.Fault() }
-    return chosen
   }
 
   /// What stands against a signature whatever its bytes are; nil for nothing.

@@ -40,6 +40,8 @@ public enum FuzzTable {
     FuzzTarget("client-address", HTTPTargets.clientAddress),
     FuzzTarget("traceparent", HTTPTargets.traceParent),
     FuzzTarget("field-value", HTTPTargets.fieldValue),
+    FuzzTarget("structured-field", StructuredTargets.field),
+    FuzzTarget("password-hash", StructuredTargets.passwordHash),
     FuzzTarget("hpack", HTTP2Targets.hpack),
     FuzzTarget("h2-server", HTTP2Targets.server),
     FuzzTarget("h2-client", HTTP2Targets.client),

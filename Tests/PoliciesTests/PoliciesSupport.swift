@@ -45,6 +45,18 @@ final class OpenFetches {
   }
 }
 
+/// Passwords of a desk that wait to be checked.
+final class OpenPasswords {
+  var orders: [PasswordOrder] = []
+  /// What becomes of those that are handed over.
+  var intake = PasswordIntake.taken
+
+  func take(_ order: PasswordOrder) -> PasswordIntake {
+    if intake == .taken { orders.append(order) }
+    return intake
+  }
+}
+
 /// What became of a request.
 struct Outcome {
   /// `next`, `wait`, or the status.
@@ -69,6 +81,9 @@ final class Bench {
   /// What policies want fetched and nobody has answered.
   let fetches = OpenFetches()
   let desk: FetchDesk
+  /// Passwords that nobody has checked.
+  let passwords = OpenPasswords()
+  let passwordDesk: PasswordDesk
   var chain = PolicyChain()
   let request = RequestHead()
 
@@ -78,10 +93,11 @@ final class Bench {
   ) throws {
     desk = FetchDesk(world: world) { [fetches] in fetches.take($0) }
     desk.report = { [fetches] in fetches.reports.append($0) }
+    passwordDesk = PasswordDesk(world: world) { [passwords] in passwords.take($0) }
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
       keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
-      facts: facts, fetches: desk, issuers: issuers, secrets: secrets)
+      facts: facts, fetches: desk, issuers: issuers, passwords: passwordDesk, secrets: secrets)
   }
 
   /// Runs a request through the chain as far as it goes.
@@ -98,6 +114,18 @@ final class Bench {
     desk.take(outcome, of: fetches.orders.removeFirst().number)
     var verdict: Verdict?
     while let ticket = desk.nextCalled() {
+      if ticket == exchange.ticket { verdict = chain.resume(&exchange, request, services) }
+    }
+    return verdict
+  }
+
+  /// Checks the oldest password; `exchange` goes on where it has waited for that. Returns its verdict, nil where it has not.
+  func check(_ exchange: inout Exchange) -> Verdict? {
+    guard !passwords.orders.isEmpty else { return nil }
+    let order = passwords.orders.removeFirst()
+    passwordDesk.take(order.hash.matches(order.password), of: order.number)
+    var verdict: Verdict?
+    while let ticket = passwordDesk.nextCalled() {
       if ticket == exchange.ticket { verdict = chain.resume(&exchange, request, services) }
     }
     return verdict
