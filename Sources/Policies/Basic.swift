@@ -8,8 +8,8 @@ import Pipeline
 /// Passwords are kept as hashes by scrypt, each of which takes some fifty milliseconds to check: on a thread that does
 /// nothing else, with a bounded queue of which no address gets more than a part. What was right is remembered on each loop
 /// for `cacheTime`, what was wrong for ten seconds, by a code that tells neither name nor password. A name that does not
-/// exist costs as much as one that does. Wrong passwords are counted by address and by name; beyond, only what is remembered
-/// passes.
+/// exist costs as much as one that does. Wrong passwords are counted by address and by name in the whole cluster; beyond, only
+/// what is remembered passes.
 ///
 /// Refuses with 401 `credentials-missing`, `credentials-invalid` or `key-revoked`, 429 `too-many-failures` or
 /// `concurrency-limited`, 403 `consumer-not-allowed`, 503 `overloaded` while too many passwords wait to be checked. It fails
@@ -28,8 +28,7 @@ public final class Basic: Policy, RequestHook {
   private let users: BasicUsers
   private let isOptional: Bool
   private let cacheNanoseconds: Int64
-  private let mostFailures: Int64
-  private let mostFailuresOfName: Int64
+  private let failures: FailureGate
   private let gate: RevocationGate
   private let challenge: [UInt8]
 
@@ -55,12 +54,7 @@ public final class Basic: Policy, RequestHook {
       "cacheTime", default: .seconds(60), in: .zero...(.seconds(3_600)),
       "How long a password that was right is not checked again on the same loop; 0s for not at all.")
     cacheNanoseconds = cacheTime.wholeNanoseconds
-    mostFailures = options.integer(
-      "failuresPerAddress", in: 1...1_000_000, default: 10,
-      "How many wrong passwords an address may send in ten seconds.")
-    mostFailuresOfName = options.integer(
-      "failuresPerName", in: 1...1_000_000, default: 10,
-      "How many wrong passwords may be tried for one name in ten seconds, from wherever.")
+    failures = FailureGate(&options, perAddress: 10)
     let realm = options.string("realm", default: "sluice", "What people are told that the password is for.")
     gate = RevocationGate(&options)
     challenge = Array("WWW-Authenticate: Basic realm=\"\(realm)\", charset=\"UTF-8\"\r\n".utf8)
@@ -86,7 +80,11 @@ public final class Basic: Policy, RequestHook {
 
   /// Whether the password is right, or whether its user is revoked, is known.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
-    guard exchange.awaited == .password else { return conclude(gate.resume(&exchange, services), &exchange) }
+    switch exchange.awaited {
+    case .failures: return failures.resume(&exchange, services)
+    case .password: break
+    default: return conclude(gate.resume(&exchange, services), &exchange)
+    }
     exchange.awaited = .nothing
     guard let isRight = services.passwords?.outcome(ticket: exchange.ticket),
       case .credentials(let credentials) = read(request)
@@ -96,8 +94,10 @@ public final class Basic: Policy, RequestHook {
     // Somebody else's password may be right by chance where the name does not exist.
     guard isRight, let user = users.user(credentials.name) else {
       services.credentials.rememberWrong(code, now: now)
-      noteFailure(of: credentials, exchange, services)
-      return refuse(&exchange, ProblemCatalogue.credentialsInvalid)
+      let verdict = refuse(&exchange, ProblemCatalogue.credentialsInvalid)
+      guard case .refuse(let refusal) = verdict else { return verdict }
+      let name = Array(credentials.name.utf8)
+      return failures.refuse(refusal, name: RawSpan(name), &exchange, services)
     }
     services.credentials.remember(code, for: cacheNanoseconds, now: now)
     return accept(user, &exchange, services)
@@ -111,10 +111,9 @@ public final class Basic: Policy, RequestHook {
     case .wrong: return refuse(&exchange, ProblemCatalogue.credentialsInvalid)
     case .unknown: break
     }
-    guard !hasFailedTooOften(credentials, exchange, services) else {
-      return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
-    }
-    let hash = user?.hash ?? users.decoy(nameKey(credentials, services).low)
+    let name = Array(credentials.name.utf8)
+    if failures.isShut(exchange, name: RawSpan(name), services) { return .refuse(FailureGate.refusal) }
+    let hash = user?.hash ?? users.decoy(services.key(ofChosen: RawSpan(name)).low)
     let intake = services.passwords?.begin(
       hash, credentials.password, of: exchange.client, key: code, ticket: exchange.ticket)
     switch intake {
@@ -130,27 +129,6 @@ public final class Basic: Policy, RequestHook {
 
   private func code(of credentials: Credentials, _ services: Services) -> [UInt8] {
     services.credentials.code(Array(credentials.name.utf8), credentials.password, of: self)
-  }
-
-  // MARK: Failures: the one place where they are asked for and counted
-
-  private func hasFailedTooOften(
-    _ credentials: Credentials, _ exchange: borrowing Exchange, _ services: Services
-  ) -> Bool {
-    let now = services.world.now
-    return services.failures.isExhausted(exchange.client, limit: mostFailures, now: now)
-      || services.failures.isExhausted(name: nameKey(credentials, services), limit: mostFailuresOfName, now: now)
-  }
-
-  private func noteFailure(of credentials: Credentials, _ exchange: borrowing Exchange, _ services: Services) {
-    let now = services.world.now
-    services.failures.note(exchange.client, limit: mostFailures, now: now)
-    services.failures.note(name: nameKey(credentials, services), limit: mostFailuresOfName, now: now)
-  }
-
-  private func nameKey(_ credentials: Credentials, _ services: Services) -> QuotaKey {
-    let name = Array(credentials.name.utf8)
-    return services.key(ofChosen: RawSpan(name))
   }
 
   // MARK: The field

@@ -18,7 +18,7 @@ import Pipeline
 /// Fields that are signed reach the upstream unchanged, but for those that only the gateway may set; the signature does not
 /// reach it unless `forward` says so. Refuses with 401 `signature-missing`, `signature-invalid`, `signature-incomplete`,
 /// `signature-expired`, `signature-replayed` or `key-revoked`, 400 `digest-mismatch`, 413 `body-too-large`, 429
-/// `too-many-failures`, 403 `consumer-not-allowed`, 503 `quota-unavailable` where the store cannot say whether a signature
+/// `too-many-failures`, 403 `consumer-not-allowed`, 503 `replay-unknown` where the store cannot say whether a signature
 /// was used: it fails closed.
 public final class MessageSignature: Policy, RequestHook {
   /// The name in the configuration.
@@ -39,7 +39,7 @@ public final class MessageSignature: Policy, RequestHook {
   private let forwards: Bool
   private let scheme: String?
   private let bodyLimit: Int
-  private let mostFailures: Int64
+  private let failures: FailureGate
   private let gate: RevocationGate
   private let challenge: [UInt8]
   private static let fields = ["signature", "signature-input"].compactMap { FieldSelector($0) }
@@ -66,9 +66,7 @@ public final class MessageSignature: Policy, RequestHook {
       options.size(
         "bodyLimit", default: 1 << 20, in: 0...Self.largestBody,
         "The largest content that is checked against its digest; it is held in memory. A larger one is refused."))
-    mostFailures = options.integer(
-      "failuresPerAddress", in: 1...1_000_000, default: 100,
-      "How many wrong signatures an address may send in ten seconds. Beyond, none of its signatures are looked at.")
+    failures = FailureGate(&options, perAddress: 100)
     let realm = options.string("realm", default: "sluice", "What the field WWW-Authenticate calls the protected space.")
     gate = RevocationGate(&options)
     once = isReplayRefused ? OnceGuard(purpose: rules.purpose, lifetimeSeconds: rules.lifetimeSeconds) : nil
@@ -93,10 +91,7 @@ public final class MessageSignature: Policy, RequestHook {
       exchange.offer(challenge: challenge)
       return .next
     }
-    let now = services.world.now
-    if services.failures.isExhausted(exchange.client, limit: mostFailures, now: now) {
-      return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
-    }
+    if failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
     var reason: Problem?
     for (index, input) in inputs.enumerated() {
       let problem = judge(input, exchange, request, services)
@@ -107,13 +102,13 @@ public final class MessageSignature: Policy, RequestHook {
       reason = reason ?? problem
     }
     let problem = reason ?? ProblemCatalogue.signatureInvalid
-    if problem.entry == .signatureInvalid { services.failures.note(exchange.client, limit: mostFailures, now: now) }
-    return refuse(&exchange, problem)
+    return problem.entry == .signatureInvalid ? fail(&exchange, problem, services) : refuse(&exchange, problem)
   }
 
   /// What was waited for has come: the body, whether the signature is used for the first time, or whether its caller is
   /// revoked.
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
+    if exchange.awaited == .failures { return failures.resume(&exchange, services) }
     let awaited = exchange.awaited
     exchange.awaited = .nothing
     guard awaited == .body || awaited == .use else {
@@ -180,8 +175,7 @@ public final class MessageSignature: Policy, RequestHook {
   ) -> Verdict {
     let lines = request.lines(named: ContentDigest.name).joined(separator: Array(", ".utf8))
     guard let digest = ContentDigest(Array(lines)), digest.matches(content) else {
-      services.failures.note(exchange.client, limit: mostFailures, now: services.world.now)
-      return refuse(&exchange, ProblemCatalogue.digestMismatch)
+      return fail(&exchange, ProblemCatalogue.digestMismatch, services)
     }
     return use(input, &exchange, request, services)
   }
@@ -211,7 +205,7 @@ public final class MessageSignature: Policy, RequestHook {
     case .waiting:
       exchange.awaited = .use
       return .wait
-    case .unknown: return .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1))
+    case .unknown: return .refuse(Refusal(ProblemCatalogue.replayUnknown, retryAfterSeconds: 1))
     }
   }
 
@@ -237,6 +231,13 @@ public final class MessageSignature: Policy, RequestHook {
     case .revoked: refuse(&exchange, ProblemCatalogue.keyRevoked)
     case .decided(let verdict): verdict
     }
+  }
+
+  /// Refuses, and counts that.
+  private func fail(_ exchange: inout Exchange, _ problem: Problem, _ services: Services) -> Verdict {
+    let verdict = refuse(&exchange, problem)
+    guard case .refuse(let refusal) = verdict else { return verdict }
+    return failures.refuse(refusal, &exchange, services)
   }
 
   @inline(never)

@@ -75,16 +75,6 @@ struct PasswordDeskTests {
     #expect(cache.find(code, now: world.now.advanced(byNanoseconds: 4)) == .right)
     #expect(cache.find(code, now: world.now.advanced(byNanoseconds: 5)) == .unknown)
   }
-
-  @Test("Names are counted apart from addresses")
-  func failures() {
-    var book = FailureBook()
-    let (ann, bob) = (QuotaKey(low: 1, high: 2), QuotaKey(low: 2, high: 1))
-    for _ in 0..<2 { book.note(name: ann, limit: 2, now: world.now) }
-    #expect(book.isExhausted(name: ann, limit: 2, now: world.now))
-    #expect(!book.isExhausted(name: bob, limit: 2, now: world.now))
-    #expect(!book.isExhausted(address, limit: 2, now: world.now))
-  }
 }
 
 /// A world in which only time passes, when a test says so.

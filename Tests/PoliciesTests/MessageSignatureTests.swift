@@ -240,7 +240,7 @@ struct MessageSignatureTests {
     let bench = try Bench(quota: ScriptedQuota(.unavailable))
     try bench.use("{ type: \"hmac\", keys: [\(Self.key)] }")
     let outcome = bench.send(SignedRequest().text)
-    #expect(outcome.verdict == "503" && outcome.code == "quota-unavailable" && outcome.retryAfter == 1)
+    #expect(outcome.verdict == "503" && outcome.code == "replay-unknown" && outcome.retryAfter == 1)
     let waiting = try Bench(quota: ScriptedQuota(.waiting))
     try waiting.use("{ type: \"hmac\", keys: [\(Self.key)] }")
     #expect(waiting.send(SignedRequest().text).verdict == "wait")
