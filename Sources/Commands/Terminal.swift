@@ -9,7 +9,7 @@ enum Terminal {
   /// terminal takes, the front.
   static func ask(_ prompt: String) -> [UInt8] {
     Console.error(prompt)
-    var settings = unsafe termios()
+    var settings = termios()
     // Both calls fill in or read the value that they are given.
     let isKnown = unsafe tcgetattr(0, &settings) == 0
     var silent = settings

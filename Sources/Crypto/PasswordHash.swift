@@ -35,7 +35,7 @@ public struct PasswordHash: Equatable, Sendable {
   public static let leastSensibleWork = 1 << 17
   /// Bytes of a password that are looked at.
   public static let longestPassword = 1_024
-  /// What new hashes cost, as the logarithm to base 2: 32 MiB, some 50 to 100 ms.
+  /// What new hashes cost, as the logarithm to base 2: 32 MiB, 50 to 150 ms.
   public static let standardCost = 15
   /// The costs that may be chosen for new hashes.
   public static let costs = 12...16
@@ -53,11 +53,9 @@ public struct PasswordHash: Equatable, Sendable {
     guard parts.count == 5, parts[0].isEmpty, parts[1] == "scrypt" else {
       throw PasswordHashFault("it is not of the form $scrypt$ln=15,r=8,p=1$salt$hash")
     }
-    let names = ["ln", "r", "p"]
-    let numbers = parts[2].split(separator: ",", omittingEmptySubsequences: false).enumerated().compactMap {
-      Self.number(String($1), named: $0 < names.count ? names[$0] : "")
-    }
-    guard numbers.count == 3, parts[2].split(separator: ",").count == 3 else {
+    let parameters = parts[2].split(separator: ",", omittingEmptySubsequences: false).map(String.init)
+    let numbers = zip(["ln", "r", "p"], parameters).compactMap { Self.number($1, named: $0) }
+    guard parameters.count == 3, numbers.count == 3 else {
       throw PasswordHashFault("its parameters are not ln, r and p")
     }
     (cost, blockSize, parallelism) = (numbers[0], numbers[1], numbers[2])

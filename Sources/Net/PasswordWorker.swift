@@ -8,10 +8,10 @@ import Synchronization
 
 /// Checks passwords on a thread that starts with the first one. Bounded in what waits.
 public final class PasswordWorker: Sendable {
-  /// Passwords that wait at most: some four seconds' worth, which is less than requests wait for.
-  public static let capacity = 64
+  /// Passwords that wait at most: some three seconds' worth at the usual cost, which is less than requests wait for.
+  public static let capacity = 24
   /// Those of one address, or of one network of IPv6 (64 bits).
-  public static let share = 16
+  public static let share = 8
 
   private struct Job {
     let hash: PasswordHash

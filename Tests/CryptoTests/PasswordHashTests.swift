@@ -22,6 +22,7 @@ struct PasswordHashTests {
       ("$scrypt$r=8,ln=10,p=1$\(salt)$\(hash)", "not ln, r and p"),
       ("$scrypt$ln=10,r=8$\(salt)$\(hash)", "not ln, r and p"),
       ("$scrypt$ln=10,r=8,p=1,x=1$\(salt)$\(hash)", "not ln, r and p"),
+      ("$scrypt$ln=10,r=8,p=1,$\(salt)$\(hash)", "not ln, r and p"),
       ("$scrypt$ln=-1,r=8,p=1$\(salt)$\(hash)", "not ln, r and p"),
       ("$scrypt$ln=010,r=8,p=1$\(salt)$\(hash)", "not ln, r and p"),
       ("$scrypt$ln=9,r=8,p=1$\(salt)$\(hash)", "ln is 10 to 20"),
