@@ -83,7 +83,9 @@ struct PolicyDirectory {
   }
 
   /// Whether one of these always answers by itself, so that a route needs no upstream.
-  func answers(_ uses: [PolicyUse]) -> Bool { uses.contains { $0.type == "respond" && $0.step.shadowName == nil } }
+  func answers(_ uses: [PolicyUse]) -> Bool {
+    uses.contains { [Respond.name, OAuth2Server.name].contains($0.type) && $0.step.shadowName == nil }
+  }
 
   /// These policies in the order in which they run; a chain without any after an error.
   mutating func chain(of uses: [PolicyUse], _ options: inout OptionReader) -> PolicyChain {

@@ -47,6 +47,8 @@ public struct Exchange {
   public var failure: Failure?
   /// When whoever sent the request is known no more: a token ends. Connections that go on end then too.
   public var validUntil = WallTime(microseconds: .max)
+  /// What a policy asks the store of limits while ``limits`` holds what was decided before.
+  public var parkedQuestion: ParkedQuestion?
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
   /// The refusal of those ways for which the request has shown nothing, while another one waits.
@@ -208,6 +210,7 @@ public struct Exchange {
     if failure != nil { failure = nil }
     validUntil = WallTime(microseconds: .max)
     if heldRefusal != nil { heldRefusal = nil }
+    if parkedQuestion != nil { parkedQuestion = nil }
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max
@@ -289,6 +292,12 @@ public enum Awaited: UInt8, BitwiseCopyable, Sendable {
   case password
   /// The body of the request.
   case body
+  /// The request's body.
+  case body
+  /// Whether what a user has granted is used for the first time.
+  case grant
+  /// That what a user has granted is given up.
+  case givingUp
 }
 
 // MARK: - Policies in shadow

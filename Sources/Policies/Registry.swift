@@ -19,6 +19,7 @@ public enum Registry {
     Access.self,
     ExternalAuth.self,
     RateLimit.self,
+    OAuth2Server.self,
     ClientCredentials.self,
     TokenExchange.self,
     IdentityToken.self,

@@ -110,6 +110,12 @@ extension Services {
     return !facts.hasRevocations || !facts.holds(marks(&exchange, facts), at: world.wallTime)
   }
 
+  /// Whether somebody is revoked who need not be the caller, as far as this node knows.
+  public func isRevoked(_ identity: Identity) -> Bool {
+    guard let facts, facts.hasRevocations, let marks = identity.revocationMarks else { return false }
+    return facts.holds(marks, at: world.wallTime)
+  }
+
   /// What the caller of an exchange, who is known, can be revoked by; `facts` are this object's own.
   public func marks(_ exchange: inout Exchange, _ facts: LoopFacts) -> RevocationMarks {
     guard var marks = exchange.identity?.revocationMarks else { return keyMarks(&exchange, facts) }

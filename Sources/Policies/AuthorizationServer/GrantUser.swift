@@ -1,0 +1,60 @@
+import Core
+import Pipeline
+
+/// The user that a grant speaks for.
+struct GrantUser: Equatable, Sendable {
+  /// What the claim `sub` says.
+  var subject = ""
+  /// Whether it is a consumer of the configuration or of the cluster: then its groups and tenant are looked up each
+  /// time.
+  var isConsumer = false
+  var tenant: String?
+  var groups: [String] = []
+  var roles: [String] = []
+  /// The second since 1970 at which the user has logged in, as far as anybody knows.
+  var loggedIn: Int64 = 0
+
+  /// Why somebody who is logged in cannot be a user here.
+  enum Fault: Error { case nobody, ambiguous }
+
+  /// The user that the policies before have found. Throws for nobody, for somebody without a name, and for somebody of
+  /// another issuer who has the name of a consumer: tokens would not tell the two apart.
+  init(_ exchange: borrowing Exchange, _ services: Services) throws(Fault) {
+    let identity = exchange.identity
+    loggedIn = identity?.claims?.root["auth_time"]?.integer ?? services.world.wallTime.seconds
+    roles = identity?.roles ?? []
+    if exchange.consumer >= 0 {
+      let consumer = services.consumer(exchange.consumer)
+      (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
+      return
+    }
+    guard let identity, let subject = identity.subject ?? identity.client, !subject.isEmpty else { throw .nobody }
+    guard Self.number(ofConsumer: subject, services) == nil else { throw .ambiguous }
+    (self.subject, tenant, groups) = (subject, identity.tenant, identity.groups)
+  }
+
+  /// A user of these parts.
+  init(
+    subject: String = "", isConsumer: Bool = false, tenant: String? = nil, groups: [String] = [],
+    roles: [String] = [], loggedIn: Int64 = 0
+  ) {
+    (self.subject, self.isConsumer, self.tenant) = (subject, isConsumer, tenant)
+    (self.groups, self.roles, self.loggedIn) = (groups, roles, loggedIn)
+  }
+
+  /// The user as it is now, and the number of the consumer that it is, −1 for none; nil for a consumer that is not
+  /// there any more.
+  func current(_ services: Services) -> (user: GrantUser, consumer: Int32)? {
+    guard isConsumer else { return (self, -1) }
+    guard let number = Self.number(ofConsumer: subject, services) else { return nil }
+    let consumer = services.consumer(number)
+    var user = self
+    (user.tenant, user.groups) = (consumer.tenant, consumer.groups)
+    return (user, number)
+  }
+
+  private static func number(ofConsumer name: String, _ services: Services) -> Int32? {
+    let index = services.keyRing.index(ofConsumer: name)
+    return index >= 0 ? index : services.ownConsumer(named: name)
+  }
+}
