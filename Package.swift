@@ -96,7 +96,7 @@ let package = Package(
     tests("RedisTests", ["Cluster", "Core", "Crypto", "Net", "Pipeline", "QuotaDriver", "Simulation"]),
     .target(
       name: "Fuzz",
-      dependencies: ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Simulation", "Traffic"],
+      dependencies: ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Policies", "Simulation", "Traffic"],
       path: "Tests/Fuzz", exclude: ["Corpus"], swiftSettings: strict),
     tests("FuzzTests", ["Core", "Fuzz"]),
     tests("TidyTests", ["Commands", "Pipeline", "Policies"]),

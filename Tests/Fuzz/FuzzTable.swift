@@ -68,6 +68,7 @@ public enum FuzzTable {
     FuzzTarget("issuer-document", FetchTargets.document),
     FuzzTarget("introspection-answer", FetchTargets.introspection),
     FuzzTarget("token-response", TokenTargets.response),
+    FuzzTarget("authorization-request", AuthorizationTargets.request),
     FuzzTarget("form-text", TokenTargets.form),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
