@@ -45,6 +45,7 @@ extension Node {
 
   /// Carries out what a policy wants revoked.
   private func revoke(_ order: RevocationOrder, _ agent: ClusterAgent?) {
+    if order.isAlarm { sources.report("alarm: \(order.origin): \(order.reason)") }
     guard let keeper = agent?.factKeeper else { return }
     let now = UInt32(clamping: Clock.civil().seconds)
     let mark = RevocationMark(order.kind, order.name, key: keeper.markKey)

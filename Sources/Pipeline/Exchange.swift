@@ -49,6 +49,8 @@ public struct Exchange {
   public var validUntil = WallTime(microseconds: .max)
   /// What a policy asks the store of limits while ``limits`` holds what was decided before.
   public var parkedQuestion: ParkedQuestion?
+  /// What a policy that waits goes on with, in a form of its own; it takes that away again.
+  public var carried: AnyObject?
   /// Which of several ways to know the caller waits for something.
   public var alternative: UInt8 = 0
   /// The refusal of those ways for which the request has shown nothing, while another one waits.
@@ -211,6 +213,7 @@ public struct Exchange {
     validUntil = WallTime(microseconds: .max)
     if heldRefusal != nil { heldRefusal = nil }
     if parkedQuestion != nil { parkedQuestion = nil }
+    if carried != nil { carried = nil }
     if !challenges.isEmpty { challenges = [] }
     bodyLimit = .max
     messageLimit = .max

@@ -12,15 +12,20 @@ public enum ProblemCatalogue {
     case keyInvalid, keyMissing, keyMistyped, authenticationRequired
     case credentialsInvalid, credentialsMissing, keyRevoked
     case signatureExpired, signatureIncomplete, signatureInvalid, signatureMissing, signatureReplayed
+    case keyAmbiguous, loginUnknown, malformedEncoding, malformedPath, malformedRequest
+    case tokenAmbiguous
+    case keyInvalid, keyMissing, keyMistyped, authenticationRequired, keyRevoked, loginRequired, sessionOver
     case tokenExpired, tokenInactive, tokenInvalid, tokenMissing, tokenNotYetValid, tokenRevoked, tokenUnconfirmed
     case tokenUntrusted
     case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
-    case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, originDenied
+    case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, loginDenied,
+      originDenied
     case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
     case headTooLarge, notImplemented
     case upgradeNotSupported
-    case authorizationUnavailable, badGateway, keysUnavailable, overloaded, quotaUnavailable, replayUnknown
+    case loginFailed, sessionTooLarge, badGateway
+    case authorizationUnavailable, keysUnavailable, loginUnavailable, overloaded, quotaUnavailable, replayUnknown
     case revocationsStale, upstreamBusy, upstreamTokenUnavailable, noUpstream
     case gatewayTimeout
     case versionNotSupported
@@ -28,6 +33,8 @@ public enum ProblemCatalogue {
     /// The entry of this name.
     public var problem: Problem {
       switch self {
+      case .loginUnknown, .loginRequired, .sessionOver, .loginDenied, .loginFailed, .sessionTooLarge, .loginUnavailable:
+        ProblemCatalogue.ofLogin(self)
       case .keyAmbiguous: ProblemCatalogue.keyAmbiguous
       case .digestMismatch: ProblemCatalogue.digestMismatch
       case .malformedEncoding: ProblemCatalogue.malformedEncoding
@@ -399,15 +406,5 @@ public enum ProblemCatalogue {
     Problem(
       .gatewayTimeout, 504, "upstream-timeout", "Upstream timeout",
       "The service behind the gateway did not answer in time.")
-  }
-
-  /// Every entry, by status and code.
-  public static var all: [Problem] { Entry.allCases.map(\.problem) }
-
-  /// The catalogue as a table in Markdown, for the README.
-  public static var markdown: String {
-    var text = "| status | code | meaning |\n|---|---|---|\n"
-    for problem in all { text += "| \(problem.status) | `\(problem.code)` | \(problem.detail) |\n" }
-    return text
   }
 }

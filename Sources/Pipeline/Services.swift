@@ -30,6 +30,8 @@ public final class Services {
 
   /// Which addresses have failed to prove who they are.
   public var failures = FailureBook()
+  /// Where the parts of providers of logins are.
+  public var providers = ProviderBook()
   /// Tokens that were found good under this blueprint. Only good tokens come in, so that nobody without one displaces anybody;
   /// when a token is over, which keys its issuer has, and whether it is revoked, is asked each time.
   public let tokens = DigestCache<VerifiedToken>(capacity: VerifiedToken.cacheCapacity)

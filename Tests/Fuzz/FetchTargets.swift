@@ -67,6 +67,22 @@ enum FetchTargets {
     for name in ["exp", "nbf", "iat"] { precondition((document.root[name]?.number ?? 0) >= 0) }
   }
 
+  /// A provider's parts are its own, and nothing that came by TLS leads out of it.
+  @Sendable
+  static func provider(_ bytes: RawSpan) {
+    let source = KeySource.discovery(of: "https://issuer.test/a")
+    let text = bytes.array
+    for isSecure in [true, false] {
+      guard let document = try? ProviderDocument(text, of: source, isSecure: isSecure) else { continue }
+      let root = JSONDocument.parse(text, dialect: .strict).document?.root
+      precondition(root?["issuer"]?.string == source.issuer && root?["token_endpoint"]?.string == document.token.text)
+      for url in [document.authorization, document.token, document.push, document.endSession] {
+        guard let url else { continue }
+        precondition(url.isSecure || !isSecure && url.isBoundToLoopback)
+      }
+    }
+  }
+
   /// A document leads to keys only for the issuer that it names, and never from TLS to plain HTTP.
   @Sendable
   static func document(_ bytes: RawSpan) {

@@ -67,6 +67,7 @@ public enum FuzzTable {
     FuzzTarget("fetch-answer", FetchTargets.answer),
     FuzzTarget("issuer-document", FetchTargets.document),
     FuzzTarget("introspection-answer", FetchTargets.introspection),
+    FuzzTarget("provider-document", FetchTargets.provider),
     FuzzTarget("token-response", TokenTargets.response),
     FuzzTarget("authorization-request", AuthorizationTargets.request),
     FuzzTarget("form-text", TokenTargets.form),

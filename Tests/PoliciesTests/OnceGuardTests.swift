@@ -25,6 +25,16 @@ struct OnceGuardTests {
     #expect(use("one", once, bench) == .first)
   }
 
+  @Test("To look whether a name was used does not use it")
+  func looks() throws {
+    let bench = try Bench()
+    var exchange = Exchange()
+    let name = Array("one".utf8)
+    for _ in 0..<3 { #expect(once.look(RawSpan(name), &exchange, bench.services) == .first) }
+    #expect(use("one", once, bench) == .first)
+    #expect(once.look(RawSpan(name), &exchange, bench.services) == .again && exchange.limits.count == 0)
+  }
+
   @Test("Other names and other purposes have nothing to do with it")
   func distinguishes() throws {
     let bench = try Bench()

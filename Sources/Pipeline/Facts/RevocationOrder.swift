@@ -12,10 +12,15 @@ public struct RevocationOrder: Equatable, Sendable {
   public let reason: String
   /// Which policy says so.
   public let origin: String
+  /// Whether an operator is to hear of it at once: somebody may be at work who should not be.
+  public let isAlarm: Bool
 
   /// An order. Subjects are revoked with all that they were given before the present second.
-  public init(_ kind: RevocationKind, _ name: String, expires: UInt32, reason: String, origin: String) {
+  public init(
+    _ kind: RevocationKind, _ name: String, expires: UInt32, reason: String, origin: String,
+    isAlarm: Bool = false
+  ) {
     (self.kind, self.name, self.expires) = (kind, name, expires)
-    (self.reason, self.origin) = (reason, origin)
+    (self.reason, self.origin, self.isAlarm) = (reason, origin, isAlarm)
   }
 }

@@ -38,6 +38,8 @@ public final class Identity: Sendable {
     public var claims: JSONDocument?
     /// What it can be revoked by beside subject, client and tenant: `jti`, `sid`, and the `kid` of what signed it.
     public var tokenID, session, signingKey: String?
+    /// Further names by which it can be revoked: as many as ``tokenID`` and ``signingKey`` leave room for, two together.
+    public var further: [(RevocationKind, String)] = []
     /// The second since 1970 at which it was proved; 0 where nobody knows.
     public var issued: UInt32 = 0
 
@@ -108,5 +110,7 @@ extension RevocationMarks {
     for (kind, name) in names {
       if let name { add(RevocationMark(kind, name, key: key)) }
     }
+    let room = [parts.tokenID, parts.signingKey].count { $0 == nil }
+    for (kind, name) in parts.further.prefix(room) { add(RevocationMark(kind, name, key: key)) }
   }
 }

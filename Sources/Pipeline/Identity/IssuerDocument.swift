@@ -17,13 +17,23 @@ public enum IssuerDocument {
   public static func keysURL(
     _ body: [UInt8], of source: KeySource, isSecure: Bool
   ) throws(Fault) -> FetchURL {
+    let root = try read(body, of: source).root
+    guard let text = root["jwks_uri"]?.string else { throw Fault(message: "its configuration says no jwks_uri") }
+    guard let url = FetchURL(text), url.isSecure || !isSecure else {
+      throw Fault(message: "the jwks_uri of its configuration is not https: \(PrintableText.of(text))")
+    }
+    return url
+  }
+
+  /// The document of `source` and nobody else's.
+  static func read(_ body: [UInt8], of source: KeySource) throws(Fault) -> JSONDocument {
     var limits = JSONLimits()
     (limits.bytes, limits.depth, limits.faults) = (longest, depth, 1)
     let outcome = JSONDocument.parse(body, dialect: .strict, limits: limits)
     if let fault = outcome.faults.first {
       throw Fault(message: "its configuration is not JSON: byte \(fault.offset): \(fault.message)")
     }
-    guard let root = outcome.document?.root, let issuer = root["issuer"]?.string else {
+    guard let document = outcome.document, let issuer = document.root["issuer"]?.string else {
       throw Fault(message: "its configuration names no issuer")
     }
     // Whoever can answer for one address must not speak for another issuer. Compared byte by byte: texts that only look
@@ -31,11 +41,7 @@ public enum IssuerDocument {
     guard let wanted = source.issuer, issuer.utf8.elementsEqual(wanted.utf8) else {
       throw Fault(message: "its configuration is that of another issuer, \(PrintableText.of(issuer))")
     }
-    guard let text = root["jwks_uri"]?.string else { throw Fault(message: "its configuration says no jwks_uri") }
-    guard let url = FetchURL(text), url.isSecure || !isSecure else {
-      throw Fault(message: "the jwks_uri of its configuration is not https: \(PrintableText.of(text))")
-    }
-    return url
+    return document
   }
 
   /// For how many seconds an answer may be kept (RFC 9111 section 5.2); nil where it does not say.

@@ -31,15 +31,28 @@ public struct OnceGuard: Sendable {
 
   /// Uses a name, which clients may choose.
   public func use(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) -> Finding {
-    let (now, zero) = (services.world.now, WallTime(microseconds: 0))
+    ask(name, &exchange, services)
+    let now = services.world.now
+    services.quota.decide(
+      &exchange.limits, ticket: exchange.ticket, now: now, civil: services.civilTime(now: now))
+    return conclude(&exchange)
+  }
+
+  /// Whether a name was used, which this does not do.
+  public func look(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) -> Finding {
+    ask(name, &exchange, services)
+    let now = services.world.now
+    services.quota.peek(&exchange.limits, ticket: exchange.ticket, now: now, civil: services.civilTime(now: now))
+    return conclude(&exchange)
+  }
+
+  private func ask(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) {
+    let zero = WallTime(microseconds: 0)
     exchange.limits.removeAll()
     exchange.limits.append(
       QuotaLevel(
         key: identity.combined(with: services.key(ofChosen: name)), rule: rule, cost: 1,
         period: CivilPeriod(start: zero, end: zero), terms: terms))
-    services.quota.decide(
-      &exchange.limits, ticket: exchange.ticket, now: now, civil: services.civilTime(now: now))
-    return conclude(&exchange)
   }
 
   /// The store has answered, or has not.

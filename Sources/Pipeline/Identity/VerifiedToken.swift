@@ -17,6 +17,8 @@ public final class VerifiedToken: Sendable {
   public let expires: WallTime
   /// What ``IssuerBook/changes`` was when its signature was verified.
   public let keyChanges: UInt64
+  /// What the policy that made it wants to know beside; its own.
+  public let origin: (any AnyObject & Sendable)?
 
   /// What a token is bound to (RFC 7800).
   public enum Confirmation: Equatable, Sendable {
@@ -33,9 +35,10 @@ public final class VerifiedToken: Sendable {
   /// A token with these consequences.
   public init(
     identity: Identity, consumer: Int32, fields: [UInt8], confirmation: Confirmation, expires: WallTime,
-    keyChanges: UInt64
+    keyChanges: UInt64, origin: (any AnyObject & Sendable)? = nil
   ) {
     (self.identity, self.consumer, self.fields) = (identity, consumer, fields)
     (self.confirmation, self.expires, self.keyChanges) = (confirmation, expires, keyChanges)
+    self.origin = origin
   }
 }
