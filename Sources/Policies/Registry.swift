@@ -15,6 +15,7 @@ public enum Registry {
     Basic.self,
     JWT.self,
     OAuth2Introspection.self,
+    OIDCLogin.self,
     AnyOf.self,
     Access.self,
     ExternalAuth.self,

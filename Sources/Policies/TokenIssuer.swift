@@ -19,6 +19,8 @@ struct TokenIssuer: Sendable {
   let leeway: Int64
   /// Whom its tokens stand for.
   let mapping: ClaimsMapping
+  /// Who vouches for where it is; nil for those whom the system trusts.
+  let authorities: String?
 
   private let audiences: [String]
   private let keys: JSONWebKeySet?
@@ -55,6 +57,7 @@ struct TokenIssuer: Sendable {
     mapping = ClaimsMapping(&options)
     source = reading.source
     keys = reading.keys
+    authorities = reading.authorities
     algorithms = named.isEmpty ? reading.standardAlgorithms : named
     for algorithm in named where reading.isSymmetric != algorithm.isSymmetric {
       options.fail(
@@ -62,6 +65,29 @@ struct TokenIssuer: Sendable {
         fix: reading.isSymmetric ? "write HS256, HS384 or HS512" : "remove it")
     }
     if options.hasFailed("issuer") || options.hasFailed("audiences") || !reading.isUsable { return nil }
+  }
+
+  /// The provider of a login, whose tokens are for `client`: ID tokens and logout tokens. Nil after an error.
+  init?(_ options: inout OptionReader, provider client: String) {
+    issuer = options.string(
+      "issuer", "The provider, exactly as its tokens' claim iss says it: \"https://id.example.com\".")
+    let reading = TokenKeyOptions(&options, issuer: issuer, takesSecret: false)
+    leeway =
+      options.duration("leeway", default: .seconds(30), in: .zero ... .seconds(300), "How far clocks may be apart.")
+      .wholeNanoseconds / 1000
+    mapping = ClaimsMapping(&options)
+    audiences = [client]
+    types = ["JWT", "logout+jwt"]
+    longestAge = nil
+    source = reading.source
+    keys = reading.keys
+    authorities = reading.authorities
+    algorithms = reading.standardAlgorithms
+    if !options.isDescribing, reading.isUsable, FetchURL(issuer) == nil {
+      options.fail("\"\(issuer)\" is no provider", at: "issuer", fix: "write it like \"https://id.example.com\"")
+      return nil
+    }
+    if options.hasFailed("issuer") || options.hasFailed("clientId") || !reading.isUsable { return nil }
   }
 
   // MARK: Verifying

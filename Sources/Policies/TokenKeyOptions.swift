@@ -8,6 +8,8 @@ struct TokenKeyOptions {
   private(set) var source: KeySource?
   private(set) var keys: JSONWebKeySet?
   private(set) var isSymmetric = false
+  /// Who vouches for where keys are fetched; nil for those whom the system trusts.
+  private(set) var authorities: String?
   /// Whether keys can be had at all.
   private(set) var isUsable = true
 
@@ -22,7 +24,8 @@ struct TokenKeyOptions {
     let text: String?
   }
 
-  init(_ options: inout OptionReader, issuer: String) {
+  /// Reads how the keys of `issuer` are known; a secret only where it `takesSecret`.
+  init(_ options: inout OptionReader, issuer: String, takesSecret: Bool = true) {
     let given = options.object(
       "jwks", shorthand: "keys",
       "Its keys, where they are not found by discovery: { url: … }, { file: … } of a JWK set or of a public key in PEM, or such a text."
@@ -31,11 +34,15 @@ struct TokenKeyOptions {
         url: jwks.optionalString("url", "Where the keys are fetched."),
         text: jwks.optionalText("keys", "A JWK set, or a public key in PEM."))
     }
-    let secret = options.optionalSecret(
-      "secret", "What the issuer and the gateway share, for HS256, HS384 and HS512: 32 bytes or more.")
+    let secret =
+      takesSecret
+      ? options.optionalSecret(
+        "secret", "What the issuer and the gateway share, for HS256, HS384 and HS512: 32 bytes or more.")
+      : nil
     let authorities = options.optionalText(
       "ca",
       "PEM certificates of the authorities that vouch for where the keys are fetched; by default those of the system.")
+    self.authorities = authorities
     if options.isDescribing { return }
     if let secret {
       isSymmetric = true
