@@ -84,7 +84,7 @@ struct PolicyDirectory {
 
   /// Whether one of these always answers by itself, so that a route needs no upstream.
   func answers(_ uses: [PolicyUse]) -> Bool {
-    uses.contains { [Respond.name, OAuth2Server.name].contains($0.type) && $0.step.shadowName == nil }
+    uses.contains { [Respond.name, JWKS.name, OAuth2Server.name].contains($0.type) && $0.step.shadowName == nil }
   }
 
   /// These policies in the order in which they run; a chain without any after an error.

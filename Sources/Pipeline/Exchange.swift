@@ -293,8 +293,6 @@ public enum Awaited: UInt8, BitwiseCopyable, Sendable {
   case failures
   /// Whether a password is right.
   case password
-  /// The body of the request.
-  case body
   /// The request's body.
   case body
   /// Whether what a user has granted is used for the first time.

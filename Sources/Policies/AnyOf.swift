@@ -103,7 +103,6 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
 
   /// Refusals of requests that show nothing.
   private static let missing: [ProblemCatalogue.Entry] = [
-    .keyMissing, .tokenMissing, .certificateMissing, .signatureMissing, .credentialsMissing,
-    .keyMissing, .tokenMissing, .certificateMissing, .loginRequired,
+    .keyMissing, .tokenMissing, .certificateMissing, .signatureMissing, .credentialsMissing, .loginRequired,
   ]
 }

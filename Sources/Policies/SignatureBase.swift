@@ -49,7 +49,7 @@ struct SignatureBase {
       return Array("\(scheme)://".utf8) + authority + path + query
     case .queryParameter:
       guard case .parameter(let name) = component.form else { return nil }
-      return FormText.value(of: Array(name.utf8), in: request.bytes(request.query).array)
+      return QueryText.value(of: Array(name.utf8), in: request.bytes(request.query).array)
     }
   }
 
@@ -127,7 +127,7 @@ extension RequestHead {
 }
 
 /// Names and values as forms write them (RFC 9421 section 2.2.8).
-enum FormText {
+enum QueryText {
   /// The value of the parameter of this name, both as they are signed; nil where there is none, more than one, or what
   /// is no text.
   static func value(of name: [UInt8], in query: [UInt8]) -> [UInt8]? {
