@@ -191,7 +191,10 @@ public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
     on known: VerifiedToken, _ session: LoginSession, _ exchange: inout Exchange, _ request: RequestHead,
     _ services: Services
   ) -> Verdict {
-    switch session.standing(at: services.world.wallTime.seconds, times) {
+    let standing = session.standing(at: services.world.wallTime.seconds, times)
+    // What is over is not refreshed first: with the provider too it would be used up.
+    if standing != .good, services.isRevoked(known.identity) { return enter(&exchange, request, services) }
+    switch standing {
     case .good: return accept(known, session, &exchange, request, services)
     case .aging:
       _ = keep(session.touched(now: services.world.wallTime.seconds), &exchange, request, services)

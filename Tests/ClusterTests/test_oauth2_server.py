@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc.jwk import ECKey
 from requests_oauthlib import OAuth2Session as Oauthlib
 
-from support import Gateway, configuration, free_port, route, until
+from support import Gateway, ask, configuration, free_port, route, until
 from test_facts import SECRET, Nodes
 
 ISSUER = "https://id.example/oauth2"
@@ -80,6 +80,12 @@ class Servers(Nodes):
         for node in self.nodes:
             until(lambda: node.is_ready(), f"a node is ready: {node.said()}")
         self.until_members(2)
+        # Each is asked for its keys before its ports are open, and again a second later.
+        until(lambda: all(self.keys_of(node) for node in self.nodes), "all nodes have the keys")
+
+    @staticmethod
+    def keys_of(node):
+        return [issuer["keys"] for issuer in ask(node.admin, path="/v1/status").json()["issuers"] if issuer["keys"]]
 
     def url(self, node, path):
         return f"http://127.0.0.1:{self.nodes[node].port}{path}"
