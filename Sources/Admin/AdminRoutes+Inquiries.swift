@@ -93,7 +93,6 @@ extension AdminRoute {
         case .unknown where isOfDecision: reply(.problem(AdminProblem.decisionUnknown, decision))
         case .unknown: reply(.problem(AdminProblem.notConfigured, decision))
         case .consumerNeeded: reply(.problem(AdminProblem.consumerNeeded, decision))
-        case .malformedClaims: reply(.problem(AdminProblem.malformedParameter, decision))
         case .busy: reply(.problem(AdminProblem.noAnswer, decision))
         }
       })

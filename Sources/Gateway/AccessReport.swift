@@ -6,15 +6,22 @@ import Policies
 /// What the access rules of a route make of a request that somebody might send.
 struct AccessReport {
   private let explanations: [Access.Explanation]
+  /// Whether its claims are no object of JSON.
+  private let isMalformed: Bool
 
-  /// The report on a request of `subject`; nil where its claims are no object of JSON.
-  init?(_ route: RoutePlan, _ sent: Inquiry.Request, _ subject: UsageSubject, _ services: Services) {
+  /// The report on a request of `subject`.
+  init(_ route: RoutePlan, _ sent: Inquiry.Request, _ subject: UsageSubject, _ services: Services) {
     var identity: Identity?
+    var isMalformed = false
     if let claims = sent.claims {
-      let document = JSONDocument.parse(claims, dialect: .strict).document
-      guard let document, document.root.kind == .object else { return nil }
-      identity = route.tokenPolicies.first?.identity(of: document, services)
+      let outcome = JSONDocument.parse(claims, dialect: .strict)
+      if outcome.faults.isEmpty, let document = outcome.document, document.root.kind == .object {
+        identity = route.tokenPolicies.first?.identity(of: document, services)
+      } else {
+        isMalformed = true
+      }
     }
+    self.isMalformed = isMalformed
     let (method, path) = (Array(sent.method.utf8), Array(sent.path.prefix { $0 != "?" }.utf8))
     let (host, name) = (Array(sent.host.lowercased().utf8), Array(route.id.utf8))
     var facts = RuleFacts(
@@ -28,8 +35,9 @@ struct AccessReport {
     withExtendedLifetime(identity) {}
   }
 
-  /// Why the rules refuse it; nil where they do not.
+  /// Why the rules refuse it, or cannot be asked; nil where they do not.
   var refusal: LimitVerdict? {
+    if isMalformed { return LimitVerdict("unknown", nil, "The claims are no object of JSON.") }
     guard let refusing = explanations.first(where: { !$0.isAllowed }) else { return nil }
     let sentence: String
     if let decisive = refusing.rules.first(where: { $0.name == refusing.decidedBy }) {

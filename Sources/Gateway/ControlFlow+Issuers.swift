@@ -20,7 +20,18 @@ extension ControlFlow {
       // One name may stand for several, with other authorities each.
       node.shared.issuers = fetches.issuers.entries.map(\.facts).filter { shown.insert($0.issuer).inserted }
     }
-    return next
+    return min(next, keepUpOrders())
+  }
+
+  /// Tries again, once a second, to have revoked what the store could not take.
+  private mutating func keepUpOrders() -> Instant {
+    guard node.shared.hasOrders else { return .never }
+    if ordersAt == .never { ordersAt = world.now.advanced(byNanoseconds: 1_000_000_000) }
+    guard ordersAt <= world.now else { return ordersAt }
+    ordersAt = .never
+    let now = UInt32(clamping: world.wallTime.seconds)
+    for order in node.shared.takeOrders() where order.expires > now { node.revoke(order, agent) }
+    return .never
   }
 }
 

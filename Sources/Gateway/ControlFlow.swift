@@ -64,6 +64,8 @@ struct ControlFlow: EventHandler {
   private var isDraining = false
   /// The node's part in what the cluster agrees on; nil where it has no cluster.
   let agent: ClusterAgent?
+  /// When revocations are tried again that the store could not take; never while none waits.
+  var ordersAt = Instant.never
   /// What a router knows the nodes by; nil in a node, and where its file says which nodes there are.
   let router: RouterAgent?
   /// Whichever of the two there is.

@@ -38,8 +38,6 @@ public struct Inquiry: Sendable {
     case unknown(StaticString)
     /// The route takes nobody without a key, so that a consumer must be named.
     case consumerNeeded
-    /// The claims are no object of JSON.
-    case malformedClaims
     /// The loop has as much to find out as it takes on.
     case busy
   }

@@ -82,7 +82,7 @@ struct LimitSurvey: Sendable {
       case .document(let bytes): uses = LimitSurvey.uses(bytes, beyond: survey.plan.lowered)
       // Nobody has used anything whom the present configuration does not know.
       case .unknown: uses = []
-      case .consumerNeeded, .malformedClaims, .busy: uses = nil
+      case .consumerNeeded, .busy: uses = nil
       }
       state.withLock { state in
         state.open -= 1

@@ -38,14 +38,16 @@ extension Node {
     return LoopFacts(
       markKey: secrets.factKey, clock: factClock, bootTime: Clock.bootTime, desk: quota as? any RevocationDesk
     ) { [self] order in
-      agree { [self] agent in revoke(order, agent) }
+      agree { [self] agent in
+        if order.isAlarm { sources.report("alarm: \(order.origin): \(order.reason)") }
+        revoke(order, agent)
+      }
       return true
     }
   }
 
-  /// Carries out what a policy wants revoked.
-  private func revoke(_ order: RevocationOrder, _ agent: ClusterAgent?) {
-    if order.isAlarm { sources.report("alarm: \(order.origin): \(order.reason)") }
+  /// Carries out what a policy wants revoked; what the store cannot take now is kept for it.
+  func revoke(_ order: RevocationOrder, _ agent: ClusterAgent?) {
     guard let keeper = agent?.factKeeper else { return }
     let now = UInt32(clamping: Clock.civil().seconds)
     let mark = RevocationMark(order.kind, order.name, key: keeper.markKey)
@@ -56,8 +58,9 @@ extension Node {
     let record = RevocationRecord(
       revocation, kind: order.kind, name: name, reason: order.reason, by: order.origin, revokedAt: now)
     keeper.add([.revocation(record)]) { [self] answer in
-      guard case .added = answer else {
-        return sources.report("\(order.origin): a \(order.kind.name) could not be revoked: the store cannot be asked")
+      guard case .unavailable = answer else { return }
+      guard shared.keep(order) else {
+        return sources.report("\(order.origin): a \(order.kind.name) was not revoked: too many wait for the store")
       }
     }
   }

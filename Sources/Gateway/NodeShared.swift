@@ -31,6 +31,8 @@ public final class NodeShared: Sendable {
 
   /// What a node hides with that has been given no secret: nobody else can open it, nor this node once it was stopped.
   private let ownSecret = SecureRandom.bytes(32)
+  /// Revocations that policies want and the store has not got yet.
+  private let waitingOrders = Mutex<[RevocationOrder]>([])
   private let clusterFacts = Mutex<ClusterFacts?>(nil)
   /// For the control loop only; loops have their own.
   private let ownSections = Mutex<NodeSections?>(nil)
@@ -47,6 +49,29 @@ public final class NodeShared: Sendable {
     return secret.isEmpty
       ? NodeSecrets(secret: ownSecret) : NodeSecrets(secret: secret, former: former.isEmpty ? nil : former)
   }
+
+  /// Keeps what a policy wants revoked until the store can be asked; false where too much waits.
+  func keep(_ order: RevocationOrder) -> Bool {
+    waitingOrders.withLock { orders in
+      guard orders.count < Self.orderLimit else { return false }
+      orders.append(order)
+      return true
+    }
+  }
+
+  /// Whether a revocation waits for the store.
+  var hasOrders: Bool { waitingOrders.withLock { !$0.isEmpty } }
+
+  /// What waits for the store.
+  func takeOrders() -> [RevocationOrder] {
+    waitingOrders.withLock { orders in
+      defer { orders = [] }
+      return orders
+    }
+  }
+
+  /// The most revocations that wait for the store.
+  private static let orderLimit = 4_096
 
   /// What session tickets are sealed with; nil for no resumption.
   var ticketKeys: TLSTicketKeys? {

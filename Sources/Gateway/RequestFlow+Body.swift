@@ -97,8 +97,7 @@ extension RequestFlow {
         }
         buffer.consume(skip + count)
       case .trailer(let field, let consumed):
-        // Some upstreams merge trailers into the head, where these would be believed.
-        if let field, !IdentityFields.contains(buffer.bytes.extracting(field.name.offsets)) {
+        if let field, passesTrailer(buffer.bytes.extracting(field.name.offsets), exchange) {
           if !exchanges[exchange].hasTrailers { toServer.append("0\r\n") }
           exchanges[exchange].hasTrailers = true
           appendTrailer(field, of: buffer, to: toServer)
@@ -116,6 +115,13 @@ extension RequestFlow {
       }
     }
     keepRequestInput(exchange, buffer)
+  }
+
+  /// Whether a trailer is sent on. Some upstreams merge trailers into the head, where those would be believed that policies have
+  /// dropped there: behind policies only calls of gRPC have any.
+  private func passesTrailer(_ name: RawSpan, _ exchange: Int32) -> Bool {
+    guard !IdentityFields.contains(name) else { return false }
+    return exchanges[exchange].isCall || exchanges[exchange].route?.with { !$0.chain.hasRequestHooks } ?? true
   }
 
   @inline(__always)

@@ -51,7 +51,7 @@ extension RequestFlow {
       let start = exchanges[exchange].gatheredInput
       switch exchanges[exchange].requestBody.next(input.bytes.extracting(start..<input.count)) {
       case .data(let skip, let count):
-        guard body.count + count <= limit else { return refuse(exchange, ProblemCatalogue.bodyTooLarge) }
+        guard body.count + count <= limit else { return refuseGathered(exchange) }
         body.append(input.bytes.extracting(start + skip..<start + skip + count))
         exchanges[exchange].gatheredInput += skip + count
       case .trailer(_, let consumed), .end(let consumed): exchanges[exchange].gatheredInput += consumed
@@ -62,12 +62,18 @@ extension RequestFlow {
       }
     }
     guard exchanges[exchange].gatheredInput - body.count <= body.count + Self.gatheredFraming else {
-      return refuse(exchange, ProblemCatalogue.bodyTooLarge)
+      return refuseGathered(exchange)
     }
     guard exchanges[exchange].requestBody.isComplete else { return }
     if clients[exchanges[exchange].client].queue == .slow { dequeue(exchanges[exchange].client) }
     exchanges[exchange].requestBody.begin(exchanges[exchange].requestBody.framing)
     exchanges[exchange].stage = .parked
     resume(ticket: exchanges[exchange].exchange.ticket)
+  }
+
+  /// What has been read of the body stays where it is, so that nothing behind it may be taken for a request.
+  private mutating func refuseGathered(_ exchange: Int32) {
+    clients[exchanges[exchange].client].closesAfterResponse = true
+    refuse(exchange, ProblemCatalogue.bodyTooLarge)
   }
 }

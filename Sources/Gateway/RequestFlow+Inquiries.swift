@@ -51,10 +51,7 @@ extension RequestFlow {
       inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: loop.now)
     if route >= 0 {
       let plan = configuration.blueprint.routes[Int(route)]
-      guard let report = AccessReport(plan, sent, subject, configuration.services) else {
-        return inquiry.answer(.malformedClaims)
-      }
-      entry.access = report
+      entry.access = AccessReport(plan, sent, subject, configuration.services)
     }
     proceed(entry, inquiries.nextTicket(), isAnswered: false)
   }

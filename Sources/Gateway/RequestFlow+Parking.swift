@@ -59,8 +59,9 @@ extension RequestFlow {
     guard case .complete = request.parse(head, limits: headLimits) else { return abandon(exchange) }
     for index in exchanges[exchange].droppedFields { request.drop(index) }
     exchanges[exchange].droppedFields = []
-    exchanges[exchange].totalDeadline = exchanges[exchange].exchange.startedAt.advanced(
-      byNanoseconds: route.with { $0.timeouts.total })
+    exchanges[exchange].totalDeadline = min(
+      exchanges[exchange].callDeadline,
+      exchanges[exchange].exchange.startedAt.advanced(byNanoseconds: route.with { $0.timeouts.total }))
     setDeadline(client: exchanges[exchange].client, after: limits.settings.bodyTimeout)
     exchanges[exchange].stage = .head
     let verdict = configuration.with { configuration in

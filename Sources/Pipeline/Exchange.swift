@@ -49,6 +49,8 @@ public struct Exchange {
   public var validUntil = WallTime(microseconds: .max)
   /// What a policy asks the store of limits while ``limits`` holds what was decided before.
   public var parkedQuestion: ParkedQuestion?
+  /// Whether a policy in shadow is looking: what it uses is not used up.
+  public internal(set) var isShadow = false
   /// What a policy that waits goes on with, in a form of its own; it takes that away again.
   public var carried: AnyObject?
   /// Which of several ways to know the caller waits for something.
@@ -264,43 +266,6 @@ public struct Exchange {
   }
 }
 
-extension Exchange {
-  /// A failure to prove who one is.
-  public struct Failure: Sendable {
-    /// The answer.
-    public let refusal: Refusal
-    /// What the caller says it is called; nil for nothing.
-    public let name: QuotaKey?
-
-    /// A failure that is answered by `refusal`.
-    public init(refusal: Refusal, name: QuotaKey?) { (self.refusal, self.name) = (refusal, name) }
-  }
-}
-
-/// What a policy that waits is waiting for, where it may be one of several things.
-public enum Awaited: UInt8, BitwiseCopyable, Sendable {
-  /// Nothing, or what every policy of its kind waits for: whether the caller is revoked.
-  case nothing
-  /// The keys of an issuer.
-  case keys
-  /// What is fetched.
-  case outcome
-  /// What is fetched for somebody else.
-  case sharedOutcome
-  /// Whether something is used for the first time.
-  case use
-  /// Whether somebody has failed too often.
-  case failures
-  /// Whether a password is right.
-  case password
-  /// The request's body.
-  case body
-  /// Whether what a user has granted is used for the first time.
-  case grant
-  /// That what a user has granted is given up.
-  case givingUp
-}
-
 // MARK: - Policies in shadow
 
 extension Exchange {
@@ -311,9 +276,25 @@ extension Exchange {
     let bodyLimit: Int64
     let replyStatus: UInt16
     let webCall: GRPCWebCall?
+    let caller: Caller
+  }
+
+  /// Who is known to call.
+  struct Caller {
     let (consumer, key): (Int32, Int32)
     let identity: Identity?
     let token: TokenSpot?
+    let validUntil: WallTime
+  }
+
+  private var caller: Caller {
+    Caller(consumer: consumer, key: key, identity: identity, token: token, validUntil: validUntil)
+  }
+
+  /// Nobody else is known than before.
+  mutating func take(back caller: Caller) {
+    (consumer, key, identity, token) = (caller.consumer, caller.key, caller.identity, caller.token)
+    validUntil = caller.validUntil
   }
 
   var shadowRecord: ShadowRecord {
@@ -333,7 +314,7 @@ extension Exchange {
     ShadowMark(
       requestFields: requestFieldStorage?.count ?? 0, responseFields: responseFieldStorage?.count ?? 0,
       replyBody: replyBodyStorage?.count ?? 0, query: changedQuery?.array, bodyLimit: bodyLimit,
-      replyStatus: replyStatus, webCall: webCall, consumer: consumer, key: key, identity: identity, token: token)
+      replyStatus: replyStatus, webCall: webCall, caller: caller)
   }
 
   /// Takes back what it has changed since.
@@ -346,31 +327,10 @@ extension Exchange {
     bodyLimit = mark.bodyLimit
     replyStatus = mark.replyStatus
     webCall = mark.webCall
-    if mark.identity != nil { (identity, token) = (mark.identity, mark.token) }
-    guard mark.consumer >= 0 else { return }
-    (consumer, key) = (mark.consumer, mark.key)
-  }
-}
-
-/// Where in a request's head a token lies. Means nothing in another head.
-public struct TokenSpot: Equatable, Sendable, BitwiseCopyable {
-  private let (field, start, end): (Int32, Int32, Int32)
-
-  /// A part of the value of the field at this index.
-  public init(field: Int, _ range: Range<Int>) {
-    (self.field, start, end) = (Int32(field), Int32(range.lowerBound), Int32(range.upperBound))
-  }
-
-  /// The same by its text, which lies there; nil for any other.
-  public init?(of text: RawSpan, field: Int, in request: RequestHead) {
-    guard let range = request.value(of: field).byteOffsets(of: text) else { return nil }
-    self.init(field: field, range)
-  }
-
-  /// The token.
-  @_lifetime(borrow request)
-  public func text(in request: RequestHead) -> RawSpan {
-    request.value(of: Int(field)).extracting(Int(start)..<Int(end))
+    validUntil = mark.caller.validUntil
+    if mark.caller.identity != nil { (identity, token) = (mark.caller.identity, mark.caller.token) }
+    guard mark.caller.consumer >= 0 else { return }
+    (consumer, key) = (mark.caller.consumer, mark.caller.key)
   }
 }
 

@@ -45,6 +45,14 @@ public protocol RequestHook: ChainMember {
   func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict
 }
 
+/// A policy that says who calls, and owns what stands in a request about that: nobody else's word on it may reach the upstream,
+/// also where another policy knows the caller first.
+public protocol CallerPolicy: RequestHook {
+  /// Takes credentials of its kind, unless they are to be passed on, and the fields by which the upstream learns what it says
+  /// out of what is sent on. What it does later finds them all the same.
+  func dropClaims(of request: RequestHead, _ exchange: inout Exchange)
+}
+
 extension RequestHook {
   /// Few do.
   public var answersPreflights: Bool { false }

@@ -66,6 +66,8 @@ public final class PolicyChain: Sendable {
   public func requestPolicies<Kind: RequestHook>(of type: Kind.Type) -> [Kind] {
     requestHooks.compactMap { $0 as? Kind }
   }
+  /// Whether any policy looks at requests.
+  public var hasRequestHooks: Bool { !requestHooks.isEmpty }
   /// Whether any policy looks at responses.
   public var hasResponseHooks: Bool { !responseHooks.isEmpty }
   /// Whether any policy has something to give back at the end.

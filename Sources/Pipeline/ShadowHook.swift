@@ -44,16 +44,22 @@ final class ShadowRecord {
   var limits: [LimitQuestion] = []
   /// Why each would have refused.
   var codes: [StaticString] = []
+  /// Who was known before each that waits.
+  var callers: [Exchange.Caller?] = []
 
   func makeRoom(for index: Int) {
     while limits.count <= index {
       limits.append(LimitQuestion())
       codes.append("")
+      callers.append(nil)
     }
   }
 
   func reset() {
-    for index in limits.indices { limits[index].removeAll() }
+    for index in limits.indices {
+      limits[index].removeAll()
+      callers[index] = nil
+    }
   }
 }
 
@@ -96,16 +102,34 @@ final class ShadowHook: RequestHook, EndHook {
     let kept = (0..<request.fieldCount).filter { !request.field($0).isDropped }
     let before = exchange.beginShadow()
     swap(&exchange.limits, &record.limits[index])
+    exchange.isShadow = true
     let verdict = decide(&exchange)
+    exchange.isShadow = false
     swap(&exchange.limits, &record.limits[index])
     exchange.endShadow(before)
     for field in kept { request.keep(field) }
+    // Whom it has identified and refused is known to nobody else.
+    let caller = record.callers[index] ?? before.caller
+    record.callers[index] = nil
     switch verdict {
-    case .wait, .gather: return verdict
+    case .wait:
+      record.callers[index] = caller
+      return .wait
+    case .gather:
+      // What is too long to be looked at is refused by policies in force only.
+      if case .length(let count) = request.framing, count <= Int64(exchange.gatherLimit) {
+        record.callers[index] = caller
+        return .gather
+      }
+      exchange.shadows.note(index, isRefusal: false)
     case .refuse(let refusal):
+      exchange.take(back: caller)
       record.codes[index] = refusal.code
       exchange.shadows.note(index, isRefusal: true)
-    case .next, .reply: exchange.shadows.note(index, isRefusal: false)
+    case .reply:
+      exchange.take(back: caller)
+      exchange.shadows.note(index, isRefusal: false)
+    case .next: exchange.shadows.note(index, isRefusal: false)
     }
     return .next
   }

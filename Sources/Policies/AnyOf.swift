@@ -24,6 +24,7 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   private static let mostWays = 16
 
   private let ways: [any RequestHook]
+  private let owners: [any CallerPolicy]
   private let isOptional: Bool
 
   /// Reads the options.
@@ -46,6 +47,7 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
       }
       return step.policy as? any RequestHook
     }
+    owners = ways.compactMap { $0 as? any CallerPolicy }
     isOptional = options.bool("optional", default: false, "Whether requests that show nothing pass, as nobody.")
     if ways.count > Self.mostWays {
       options.fail("there are more than \(Self.mostWays) ways", at: "policies", fix: "keep fewer")
@@ -61,6 +63,8 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   /// Tries each way in turn.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     exchange.heldRefusal = nil
+    // Of the ways behind the one that knows the caller none is tried.
+    for owner in owners { owner.dropClaims(of: request, &exchange) }
     return tryWays(from: 0, &exchange, request, services)
   }
 

@@ -71,6 +71,8 @@ struct AuthAnswerReader: Sendable {
   func read(_ outcome: FetchOutcome?, _ lifetimes: AuthCache.Lifetimes, _ now: Instant) -> Finding {
     // What is too long, or no HTTP, may have become so by what the client has sent.
     if outcome == .tooLong || outcome == .malformed { return .unusable }
+    // Nobody was asked, since others ask too much: whoever could bring that about would pass.
+    if outcome == .crowded || outcome == .overdue { return .unusable }
     guard case .answered(let status, let fields, let body)? = outcome else { return .none }
     let answer = Answer(status: status, fields: fields, body: body, lifetimes: lifetimes, now: now)
     switch status {

@@ -67,13 +67,23 @@ struct AuthCache: Sendable {
       case .field(let field):
         let values = FieldLines.values(of: field, exchange, request)
         // How many there are: none is not an empty one.
-        bytes.append(part: Array("\(values.count)".utf8))
+        bytes.append(part: Array("\(field.name) \(values.count)".utf8))
         for value in values { bytes.append(part: value) }
-      case .method: bytes.append(part: request.bytes(request.methodText).array)
-      case .host: bytes.append(part: request.bytes(request.authority).array)
-      case .path: bytes.append(part: request.bytes(request.path).array)
-      case .query: bytes.append(part: AuthQuestion.query(exchange, request))
-      case .address: bytes.append(part: Array("\(exchange.client)".utf8))
+      case .method:
+        bytes.append(part: Array("method".utf8))
+        bytes.append(part: request.bytes(request.methodText).array)
+      case .host:
+        bytes.append(part: Array("host".utf8))
+        bytes.append(part: request.bytes(request.authority).array)
+      case .path:
+        bytes.append(part: Array("path".utf8))
+        bytes.append(part: request.bytes(request.path).array)
+      case .query:
+        bytes.append(part: Array("query".utf8))
+        bytes.append(part: AuthQuestion.query(exchange, request))
+      case .address:
+        bytes.append(part: Array("address".utf8))
+        bytes.append(part: Array("\(exchange.client)".utf8))
       }
     }
     return services.hasher.digest(of: RawSpan(bytes))

@@ -14,7 +14,7 @@ import Pipeline
 /// Refuses with 401 `credentials-missing`, `credentials-invalid` or `key-revoked`, 429 `too-many-failures` or
 /// `concurrency-limited`, 403 `consumer-not-allowed`, 503 `overloaded` while too many passwords wait to be checked. It fails
 /// closed.
-public final class Basic: Policy, RequestHook {
+public final class Basic: Policy, CallerPolicy {
   /// The name in the configuration.
   public static let name = "basic"
   /// It says who it is.
@@ -63,6 +63,13 @@ public final class Basic: Policy, RequestHook {
     }
   }
 
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    if let index = request.firstIndex(of: .authorization), request.value(of: index).isBasic {
+      request.dropAll(.authorization)
+    }
+  }
+
   /// Finds name and password, takes them out of what is sent on, and has the password checked unless it is remembered.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     IdentityFields.dropAll(in: request)
@@ -86,6 +93,7 @@ public final class Basic: Policy, RequestHook {
     default: return conclude(gate.resume(&exchange, services), &exchange)
     }
     exchange.awaited = .nothing
+    failures.settle(exchange, services)
     guard let isRight = services.passwords?.outcome(ticket: exchange.ticket),
       case .credentials(let credentials) = read(request)
     else { return Self.overloaded }
@@ -118,6 +126,8 @@ public final class Basic: Policy, RequestHook {
       hash, credentials.password, of: exchange.client, key: code, ticket: exchange.ticket)
     switch intake {
     case .taken:
+      // Who hangs up before the answer has failed.
+      failures.presume(exchange, services)
       exchange.awaited = .password
       return .wait
     case .crowded: return .refuse(Refusal(ProblemCatalogue.concurrencyLimited, retryAfterSeconds: 1))

@@ -51,6 +51,12 @@ final class BearerRules: Sendable {
     sent.dropAll(in: request)
   }
 
+  /// See ``CallerPolicy``.
+  func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    dropClaimed(in: request)
+    if !forwards, case .token(let field, _) = place.find(in: request) { place.strip(field, of: request, &exchange) }
+  }
+
   // MARK: Tokens that are not good
 
   /// The request has no token.

@@ -71,15 +71,15 @@ public final class ExternalAuth: Policy, RequestHook {
     case .ready(let request): asked = request
     case .refused(let problem): return .refuse(Refusal(problem))
     }
-    guard let desk = services.fetches else { return fail(&exchange, request) }
+    guard let desk = services.fetches else { return Self.unavailable }
     guard let digest else {
-      guard desk.begin(asked, ticket: exchange.ticket) else { return fail(&exchange, request) }
+      guard desk.begin(asked, ticket: exchange.ticket) else { return Self.unavailable }
       exchange.awaited = .outcome
       return .wait
     }
     let key = question.stamp.bytes + digest.bytes
     let isShared = desk.isUnderWay(key)
-    guard desk.begin(asked, key: key, ticket: exchange.ticket) else { return fail(&exchange, request) }
+    guard desk.begin(asked, key: key, ticket: exchange.ticket) else { return Self.unavailable }
     exchange.awaited = isShared ? .sharedOutcome : .outcome
     return .wait
   }

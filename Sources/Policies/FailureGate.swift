@@ -41,9 +41,22 @@ struct FailureGate: Sendable {
   /// What somebody hears who is not listened to.
   static var refusal: Refusal { Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1) }
 
+  /// Counts a failure of the client's address beforehand, on this loop, where finding out takes long: who leaves meanwhile
+  /// has failed. ``settle(_:_:)`` takes it back.
+  func presume(_ exchange: borrowing Exchange, _ services: Services) {
+    if !exchange.isShadow { services.failures.note(exchange.client, limit: limit, now: services.world.now) }
+  }
+
+  /// It has been found out.
+  func settle(_ exchange: borrowing Exchange, _ services: Services) {
+    if !exchange.isShadow { services.failures.forgive(exchange.client, limit: limit) }
+  }
+
   /// Notes a failure that is to be answered with `refusal`, of somebody who perhaps calls itself `name`; returns the answer, or
   /// that the store is asked first: then ``resume(_:_:)`` has it.
   func refuse(_ refusal: Refusal, name: RawSpan? = nil, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    // Who only watches shuts nobody out.
+    if exchange.isShadow { return .refuse(refusal) }
     let now = services.world.now
     services.failures.note(exchange.client, limit: limit, now: now)
     let civil = services.civilTime(now: now)

@@ -19,7 +19,7 @@ import Pipeline
 /// `token-revoked`, `proof-missing`, `proof-invalid`, `proof-nonce-missing` or `proof-repeated`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
 /// `issuer-unavailable` as long as an issuer's keys have never been had, `replay-unknown`. It fails closed; only what was revoked lately may be unknown to a
 /// node that cannot reach the store, see `onStaleRevocations`.
-public final class JWT: Policy, RequestHook, KeySourceUser {
+public final class JWT: Policy, CallerPolicy, KeySourceUser {
   /// The name in the configuration.
   public static let name = "jwt"
   /// It says who it is.
@@ -53,6 +53,11 @@ public final class JWT: Policy, RequestHook, KeySourceUser {
     let claims = TokenClaims(document: document)
     let issuer = issuers.first { claims.isIssued(by: $0.issuer) } ?? issuers.first
     return issuer.map { Identity($0.mapping.parts(of: claims, issuer: $0.issuer), services) }
+  }
+
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    rules.dropClaims(of: request, &exchange)
   }
 
   /// Finds the token and whom it stands for, and takes it out of what is sent on.

@@ -10,7 +10,7 @@ import Pipeline
 /// else the first DNS name, else the first mail address, else the subject's common name. Refuses with 403 `certificate-missing`
 /// or `consumer-not-allowed`, 401 `key-revoked` where the name is revoked as a subject. Needs nothing but memory; see
 /// `onStaleRevocations`.
-public final class MTLS: Policy, RequestHook {
+public final class MTLS: Policy, CallerPolicy {
   /// The name in the configuration.
   public static let name = "mtls"
   /// It says who it is.
@@ -39,6 +39,9 @@ public final class MTLS: Policy, RequestHook {
     if sent?.framesMessages == true { options.fail("this field frames messages", at: "header", fix: "name another") }
     gate = RevocationGate(&options)
   }
+
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) { sent?.dropAll(in: request) }
 
   /// Looks at the connection's certificate.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {

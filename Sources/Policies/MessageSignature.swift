@@ -20,7 +20,7 @@ import Pipeline
 /// `signature-expired`, `signature-replayed` or `key-revoked`, 400 `digest-mismatch`, 413 `body-too-large`, 429
 /// `too-many-failures`, 403 `consumer-not-allowed`, 503 `replay-unknown` where the store cannot say whether a signature
 /// was used: it fails closed.
-public final class MessageSignature: Policy, RequestHook {
+public final class MessageSignature: Policy, CallerPolicy {
   /// The name in the configuration.
   public static let name = "hmac"
   /// It says who it is.
@@ -81,10 +81,15 @@ public final class MessageSignature: Policy, RequestHook {
     }
   }
 
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    if !forwards { for field in Self.fields { field.dropAll(in: request) } }
+  }
+
   /// Finds a good signature, and takes all of them out of what is sent on.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     IdentityFields.dropAll(in: request)
-    if !forwards { for field in Self.fields { field.dropAll(in: request) } }
+    dropClaims(of: request, &exchange)
     guard let inputs = read(request) else { return refuse(&exchange, ProblemCatalogue.signatureInvalid) }
     if inputs.isEmpty {
       guard isOptional else { return refuse(&exchange, ProblemCatalogue.signatureMissing) }
@@ -120,6 +125,10 @@ public final class MessageSignature: Policy, RequestHook {
     }
     let input = inputs[Int(exchange.proof)]
     if awaited == .use { return conclude(once?.resume(&exchange, services) ?? .first, input, &exchange, services) }
+    // Reading the body has taken its time: what is over by now could be used once more than its use is remembered.
+    if let problem = rules.problem(with: input, request, at: services.world.wallTime) {
+      return refuse(&exchange, problem)
+    }
     let body = exchange.gatheredBody?.array ?? []
     return checkDigest(RawSpan(body), input, &exchange, request, services)
   }

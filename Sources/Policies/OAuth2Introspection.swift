@@ -17,7 +17,7 @@ import Pipeline
 /// `token-expired`, `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`,
 /// 403 `insufficient-scope` or `consumer-not-allowed`, 503 `issuer-unavailable`, and what `jwt` says of proofs. It fails closed unless `onFailure` says
 /// otherwise.
-public final class OAuth2Introspection: Policy, RequestHook {
+public final class OAuth2Introspection: Policy, CallerPolicy {
   /// The name in the configuration.
   public static let name = "oauth2-introspection"
   /// It says who it is.
@@ -75,6 +75,11 @@ public final class OAuth2Introspection: Policy, RequestHook {
     if options.has("staleTime"), onFailure != .stale {
       options.warn("this means nothing without onFailure: \"stale\"", at: "staleTime", fix: "remove it")
     }
+  }
+
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    rules.dropClaims(of: request, &exchange)
   }
 
   /// Finds the token and whom it stands for, and takes it out of what is sent on.

@@ -16,7 +16,7 @@ import Pipeline
 /// `consumer-not-allowed`, 502 `login-failed` or `session-too-large`, 503 `login-unavailable`. It fails closed: without the
 /// provider nobody logs in. A session goes on without it until its access token is over, and without the store that nodes
 /// share likewise; only what was revoked lately may be unknown to a node then, see `onStaleRevocations`.
-public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
+public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
   /// The name in the configuration.
   public static let name = "oidc-login"
   /// It says who it is.
@@ -141,6 +141,12 @@ public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
 
   // MARK: Requests
 
+  /// See ``CallerPolicy``.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    sent.dropAll(in: request)
+    cookies.strip(request, &exchange)
+  }
+
   /// Knows the caller by the session, or sees to it that there is one.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     IdentityFields.dropAll(in: request)
@@ -200,6 +206,7 @@ public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
       _ = keep(session.touched(now: services.world.wallTime.seconds), &exchange, request, services)
       return accept(known, session, &exchange, request, services)
     case .due: return refresh(known, session, &exchange, request, services)
+    case .starved: return Self.unavailable
     case .over: return enter(&exchange, request, services)
     }
   }
@@ -210,7 +217,8 @@ public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
     _ services: Services
   ) -> Verdict {
     guard let facts = services.facts else {
-      if hasEnded(session, &exchange, services) { return enter(&exchange, request, services) }
+      guard let hasEnded = hasEnded(session, &exchange, services) else { return Self.unavailable }
+      if hasEnded { return enter(&exchange, request, services) }
       identify(known, &exchange)
       return .next
     }
@@ -272,6 +280,8 @@ public final class OIDCLogin: Policy, RequestHook, KeySourceUser {
   ) -> Bool {
     let sealed = services.secrets.ring(for: "oidc-session").seal(session.text, context: context)
     let seconds = session.endsAt - services.world.wallTime.seconds
+    // With the cookie in it nobody may keep the answer, whatever the upstream says of it (RFC 9111 section 5.2.2.5).
+    exchange.responseFields.append("Cache-Control: no-store\r\n")
     return cookies.setSession(
       Base64URL.encode(sealed), seconds: seconds, cookies.find(in: request), &exchange)
   }

@@ -73,11 +73,16 @@ struct ProofGate: Sendable {
     do throws(CompactTokenFault) {
       let proof = try CompactToken(value)
       let claims = try proof.claims().root
-      guard proof.isType("dpop+jwt"), !proof.algorithm.isSymmetric, let key = key(proof.header.root["jwk"], services)
+      guard proof.isType("dpop+jwt"), !proof.algorithm.isSymmetric, let value = proof.header.root["jwk"],
+        let found = self.thumbprint(of: value)
       else {
         return refuse(ProblemCatalogue.proofInvalid, &exchange, services)
       }
-      guard key.thumbprint == thumbprint else { return .refused(ProblemCatalogue.tokenUnconfirmed) }
+      // Before the key costs anything: only keys that tokens are bound to are prepared, and remembered.
+      guard found == thumbprint else { return .refused(ProblemCatalogue.tokenUnconfirmed) }
+      guard let key = key(value, thumbprint, services) else {
+        return refuse(ProblemCatalogue.proofInvalid, &exchange, services)
+      }
       guard key.verifies(proof), isForThis(claims, token, &exchange, request, services) else {
         return refuse(ProblemCatalogue.proofInvalid, &exchange, services)
       }
@@ -115,16 +120,18 @@ struct ProofGate: Sendable {
 
   // MARK: Parts of a proof
 
-  /// The public key that a proof names; nil where it is none. Who has a private one to show has shown it.
-  private func key(_ value: JSONValue?, _ services: Services) -> JSONWebKey? {
-    guard let value, value.kind == .object, value["d"] == nil, value["k"] == nil else { return nil }
-    do throws(JSONWebKeyFault) {
-      let thumbprint = try JSONWebKey.thumbprint(of: value)
-      if let known = services.proofKeys.find(thumbprint) { return known }
-      let key = try JSONWebKey(value)
-      services.proofKeys.remember(key, thumbprint)
-      return key
-    } catch { return nil }
+  /// What says which key a proof names; nil where it is none. Who has a private one to show has shown it.
+  private func thumbprint(of value: JSONValue) -> String? {
+    guard value.kind == .object, value["d"] == nil, value["k"] == nil else { return nil }
+    return try? JSONWebKey.thumbprint(of: value)
+  }
+
+  /// The key that a token is bound to.
+  private func key(_ value: JSONValue, _ thumbprint: String, _ services: Services) -> JSONWebKey? {
+    if let known = services.proofKeys.find(thumbprint) { return known }
+    guard let key = try? JSONWebKey(value) else { return nil }
+    services.proofKeys.remember(key, thumbprint)
+    return key
   }
 
   /// Whether a proof was made now, for this request and this token.

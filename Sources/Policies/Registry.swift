@@ -46,12 +46,18 @@ public enum Registry {
     case enforce, shadow
   }
 
+  /// Policies that act on others than the exchange: they have tokens refreshed, and sessions ended.
+  private static let actingTypes: [any Policy.Type] = [OIDCLogin.self, OAuth2Server.self]
+
   /// Whether the option `mode` puts a policy in shadow that does not read it itself.
   private static func readMode(_ type: any Policy.Type, _ options: inout OptionReader) -> Bool {
     guard !type.readsMode else { return false }
     let mode = options.choice(
       "mode", default: Mode.enforce,
       "Shadow: it decides, is logged and counted, and neither refuses nor changes anything.")
+    if mode == .shadow, actingTypes.contains(where: { $0 == type }) {
+      options.fail("what it does cannot be done in shadow", at: "mode", fix: "remove it")
+    }
     return mode == .shadow
   }
 

@@ -24,7 +24,6 @@ final class Answers: Sendable {
     switch all.withLock({ $0.first }) {
     case .unknown(let kind)?: "no \(kind)"
     case .consumerNeeded?: "consumer needed"
-    case .malformedClaims?: "malformed claims"
     case .busy?: "busy"
     case .document?, nil: nil
     }
@@ -134,16 +133,11 @@ struct InquiryTests {
     let good = "{\"sub\":\"ann\",\"org\":\"acme\"}"
     #expect(explain(good)?["outcome"]?.string == "admitted")
     #expect(explain(good, method: "PUT")?["code"]?.string == "access-denied")
-    let answers = ask(
-      bench,
-      .route(
-        "all", consumer: nil, key: nil, address: nil,
-        request: {
-          var request = Inquiry.Request()
-          request.claims = Array("[]".utf8)
-          return request
-        }()))
-    #expect(answers.refusal == "malformed claims")
+    for malformed in ["[]", "{", "{\"a\":1,\"a\":2}"] {
+      let answer = try #require(explain(malformed))
+      #expect(answer["outcome"]?.string == "unknown" && answer["code"]?.isNull == true)
+      #expect(answer["explanation"]?.string == "The claims are no object of JSON.")
+    }
   }
 
   @Test("While a shared store is asked the inquiry waits; the answer says who gave it")

@@ -66,4 +66,19 @@ struct AnyOfTests {
     let remarks = try Bench().use("{ type: \"any-of\", policies: \(ways) }")
     #expect(remarks.contains { $0.contains(message) }, "\(remarks)")
   }
+
+  @Test("What a later way would tell the upstream cannot be forged by who is known by an earlier one")
+  func dropsClaims() throws {
+    let issuer = try TestIssuer()
+    let consumer = Consumer(id: "mallory", keys: [ConsumerKey(id: "k", digest: digest("secret"))])
+    let bench = try Bench(consumers: [consumer])
+    let ways =
+      "{ type: \"api-key\" }, { type: \"jwt\", issuers: [\(issuer.options())], headers: { \"X-User\": \"sub\" } }"
+    #expect(try bench.use("{ type: \"any-of\", policies: [\(ways), { type: \"mtls\", header: \"X-Peer\" }] }") == [])
+    let forged = bench.send(
+      "GET / HTTP/1.1\nHost: a\nX-API-Key: secret\nX-User: admin\nX-Peer: root\nAuthorization: Bearer \(try issuer.token())"
+    )
+    #expect(forged.verdict == "next" && forged.consumer == 0)
+    #expect(forged.passed == ["host"])
+  }
 }

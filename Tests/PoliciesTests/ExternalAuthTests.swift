@@ -78,10 +78,17 @@ struct ExternalAuthTests {
     let passed = open.ask(Self.plain + "\nX-User: root\nx_user: root", outcome)
     #expect(passed.verdict == "next" && passed.passed == ["host"] && passed.responseFields == Self.degraded)
     open.fetches.isFull = true
-    #expect(open.send(Self.plain).responseFields == Self.degraded)
+    #expect(open.send(Self.plain).code == "authorization-unavailable")
     let full = try bench()
     full.fetches.isFull = true
     #expect(full.send(Self.plain).code == "authorization-unavailable")
+  }
+
+  @Test(
+    "Who makes so many requests that nobody is asked does not pass by it", arguments: [FetchOutcome.crowded, .overdue])
+  func crowded(outcome: FetchOutcome) throws {
+    let open = try bench(", onFailure: \"open\"")
+    #expect(open.ask(Self.plain, outcome).code == "authorization-unavailable")
   }
 
   @Test("What the service could not be told of refuses, also where the service may fail")

@@ -95,4 +95,35 @@ struct ShadowTests {
       #expect(exchange.shadows.isEmpty)
     }
   }
+
+  @Test("Whom a policy in shadow has found out and refused is known to no other policy")
+  func refusedCallers() throws {
+    let bench = try Bench()
+    let issuer = try TestIssuer()
+    let shadow = "{ type: \"jwt\", issuers: [\(issuer.options())], scopes: [\"orders\"], mode: \"shadow\" }"
+    #expect(try bench.use(shadow, "{ type: \"access\", allow: \"authenticated\" }") == [])
+    #expect(bench.send(bearing(try issuer.token())).code == "authentication-required")
+    #expect(bench.send(bearing(try issuer.token("\"scope\":\"orders\""))).verdict == "next")
+  }
+
+  @Test("What a policy in shadow sees used is not used up, and its failures shut nobody out")
+  func usesNothing() throws {
+    let (bench, client, issuer) = (try Bench(), try ProvingClient(), try TestIssuer())
+    let policy = "type: \"jwt\", issuers: [\(issuer.options())], failuresPerAddress: 1"
+    #expect(try bench.use("{ \(policy), mode: \"shadow\" }", "{ \(policy) }") == [])
+    let token = try issuer.token(client.confirmation)
+    let proven = "GET / HTTP/1.1\nHost: a\nAuthorization: DPoP \(token)\nDPoP: \(try client.proof(of: token))"
+    #expect(bench.send(proven).verdict == "next")
+    let wrong = bearing(String(try issuer.token().dropLast(4)) + "AAAA")
+    #expect(bench.send(wrong).code == "token-invalid")
+    #expect(bench.send(wrong).code == "too-many-failures")
+  }
+
+  @Test("What acts on more than the request cannot be put in shadow")
+  func refusesActing() {
+    let options =
+      "publicURL: \"https://a.test\", issuer: \"https://id.test\", clientId: \"a\", authentication: \"none\""
+    let remarks = make("{ type: \"oidc-login\", \(options), mode: \"shadow\" }").remarks
+    #expect(remarks.contains("mode: what it does cannot be done in shadow"))
+  }
 }

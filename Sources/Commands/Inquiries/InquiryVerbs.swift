@@ -53,6 +53,11 @@ extension Verb {
     guard let route = arguments.value("--route") else {
       throw UsageError("explain needs a decision, or a route: --consumer ID --route ID")
     }
+    if let claims = arguments.value("--claims"),
+      JSONDocument.parse(Array(claims.utf8), dialect: .strict).document?.root.kind != .object
+    {
+      throw UsageError("--claims takes an object of JSON, such as '{\"sub\":\"ann\"}'")
+    }
     return try InquiryCommand.run(
       "explain", arguments, "/v1/explain",
       [

@@ -80,14 +80,14 @@ struct FetchPool {
 
   /// The same, except that the outcome says so where too many wait.
   mutating func beginOrRefuse(_ request: FetchRequest, for owner: FetchOwner) {
-    if !begin(request, for: owner) { outcomes.append((owner, .failed("too many fetches wait"))) }
+    if !begin(request, for: owner) { outcomes.append((owner, .crowded)) }
   }
 
   /// Does what is due; returns when there is more. `look` is to have a name looked up: the answer goes to
   /// ``resolved(_:_:)``.
   mutating func advance(look: (_ host: String, _ attempt: UInt32) -> Void) -> Instant {
     let now = world.now
-    for entry in queue where entry.deadline <= now { outcomes.append((entry.owner, .failed(Self.tookTooLong))) }
+    for entry in queue where entry.deadline <= now { outcomes.append((entry.owner, .overdue)) }
     queue.removeAll { $0.deadline <= now }
     for index in running.indices.reversed() {
       if running[index].deadline <= now {

@@ -37,6 +37,12 @@ public struct FailureBook {
     clearAt[key] = min(clear.advanced(byNanoseconds: Self.span / limit), now.advanced(byNanoseconds: Self.span))
   }
 
+  /// A failure of `address` was none.
+  public mutating func forgive(_ address: IPAddress, limit: Int64) {
+    let key = Self.key(address)
+    clearAt[key] = clearAt[key]?.advanced(byNanoseconds: -(Self.span / limit))
+  }
+
   /// Nobody listens to `address` for ``blocked`` any more.
   public mutating func block(_ address: IPAddress, now: Instant) {
     clearAt[Self.key(address)] = now.advanced(byNanoseconds: Self.span + Self.blocked)

@@ -89,6 +89,11 @@ public enum FetchOutcome: Equatable, Sendable {
   /// There is none, for this reason: a phrase for people, without secrets.
   case failed(String)
 
+  /// Nobody was asked, since too many wait.
+  public static let crowded = FetchOutcome.failed("too many fetches wait")
+  /// Nobody was asked in time, for the same reason.
+  public static let overdue = FetchOutcome.failed("it waited too long for its turn")
+
   /// The answer is longer than may be. Whoever is asked about may have made it so.
   public static let tooLong = FetchOutcome.failed("the answer is too long")
   /// The answer is none. Whoever is asked about may have made it so.

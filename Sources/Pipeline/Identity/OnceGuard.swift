@@ -31,6 +31,8 @@ public struct OnceGuard: Sendable {
 
   /// Uses a name, which clients may choose.
   public func use(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) -> Finding {
+    // Who only watches uses nothing up.
+    if exchange.isShadow { return look(name, &exchange, services) }
     ask(name, &exchange, services)
     let now = services.world.now
     services.quota.decide(

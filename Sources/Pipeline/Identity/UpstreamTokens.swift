@@ -142,9 +142,6 @@ public final class UpstreamTokens {
     grants[key] = grant
     return grant
   }
-
-  /// The same, where there is one already.
-  public func grantIfAny(of policy: AnyObject) -> UpstreamGrant? { grants[ObjectIdentifier(policy)] }
 }
 
 /// What came of showing a caller's token to a token endpoint. Immutable.

@@ -18,8 +18,8 @@ struct GrantUser: Equatable, Sendable {
   enum Fault: Error { case nobody, ambiguous }
 
   /// The user that the policies before have found. Throws for nobody, for somebody without a name, and for somebody of
-  /// another issuer who has the name of a consumer: tokens would not tell the two apart.
-  init(_ exchange: borrowing Exchange, _ services: Services) throws(Fault) {
+  /// another issuer who has the name of a consumer or of one of these clients: tokens would not tell the two apart.
+  init(_ exchange: borrowing Exchange, isClient: (String) -> Bool, _ services: Services) throws(Fault) {
     let identity = exchange.identity
     loggedIn = identity?.claims?.root["auth_time"]?.integer ?? services.world.wallTime.seconds
     roles = identity?.roles ?? []
@@ -28,8 +28,8 @@ struct GrantUser: Equatable, Sendable {
       (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
       return
     }
-    guard let identity, let subject = identity.subject ?? identity.client, !subject.isEmpty else { throw .nobody }
-    guard Self.number(ofConsumer: subject, services) == nil else { throw .ambiguous }
+    guard let subject = identity?.subject, let identity, !subject.isEmpty else { throw .nobody }
+    guard Self.number(ofConsumer: subject, services) == nil, !isClient(subject) else { throw .ambiguous }
     (self.subject, tenant, groups) = (subject, identity.tenant, identity.groups)
   }
 

@@ -58,7 +58,7 @@ extension OAuth2Server {
     guard exchange.isIdentified else { return challenge(&exchange) }
     do throws(OAuthFault) {
       let user = try user(exchange, services)
-      guard user.subject == grant.user.subject, user.isConsumer == grant.user.isConsumer else {
+      guard user.subject.utf8.elementsEqual(grant.user.subject.utf8), user.isConsumer == grant.user.isConsumer else {
         return reply(ServerPage.fault(.request("somebody else was asked by this form"), status: 403), &exchange)
       }
       switch parameters["decision"] {
@@ -76,7 +76,7 @@ extension OAuth2Server {
 
   private func user(_ exchange: borrowing Exchange, _ services: Services) throws(OAuthFault) -> GrantUser {
     do throws(GrantUser.Fault) {
-      return try GrantUser(exchange, services)
+      return try GrantUser(exchange, isClient: { clients[$0] != nil }, services)
     } catch {
       throw .denied(
         error == .nobody ? "the user has no name" : "the user has the name of a consumer, and another issuer")

@@ -55,7 +55,9 @@ extension OAuth2Server {
       throw .grant("the code is over, or none of this server")
     }
     guard grant.client == call.client.id else { throw .grant("the code is of another client") }
-    guard let address = call.parameters["redirect_uri"], address == grant.redirectURI else {
+    guard let address = call.parameters["redirect_uri"], address.utf8.elementsEqual((grant.redirectURI ?? "").utf8),
+      !address.isEmpty
+    else {
       throw .grant("redirect_uri is not the one to which the code was sent")
     }
     guard let verifier = call.parameters["code_verifier"], let challenge = grant.challenge,

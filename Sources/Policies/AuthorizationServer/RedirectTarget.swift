@@ -42,7 +42,7 @@ struct RedirectTarget: Equatable, Sendable {
 
   /// Whether a request that names `other` means this address.
   func matches(_ other: String) -> Bool {
-    if other == text { return true }
+    if other.utf8.elementsEqual(text.utf8) { return true }
     guard let loopback, other.utf8.count <= Self.longest, Self.isPlain(other) else { return false }
     return Self.loopback(other) == loopback
   }

@@ -91,6 +91,8 @@ struct LoginSession: Sendable {
     case aging
     /// It is to be refreshed.
     case due
+    /// Its access token is over, and the provider has just been asked in vain.
+    case starved
     case over
   }
 
@@ -100,6 +102,7 @@ struct LoginSession: Sendable {
     if let idle = times.idle, now - seenAt > idle { return .over }
     guard refreshToken != nil else { return ages(now, times) ? .aging : .good }
     if now >= refreshAt { return .due }
+    if now >= accessEnds { return .starved }
     return ages(now, times) && now + Self.quietSeconds < refreshAt ? .aging : .good
   }
 

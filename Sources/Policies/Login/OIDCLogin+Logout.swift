@@ -70,6 +70,7 @@ extension OIDCLogin {
   ) -> Verdict {
     switch finding {
     case .waiting: return wait(for: .logoutUsed(order), &exchange)
+    // What was taken is carried out, perhaps later: a token that is shown again is not the provider's.
     case .again: return answer(400, &exchange)
     // To end a session twice does no harm; not to end it does.
     case .first, .unknown: break

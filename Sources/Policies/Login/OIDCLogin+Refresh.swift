@@ -147,7 +147,7 @@ extension OIDCLogin {
     let order = RevocationOrder(
       .session, session.family, expires: UInt32(clamping: session.endsAt), reason: reason, origin: instance,
       isAlarm: isAlarm)
-    guard services.facts?.revoke(order) == nil else { return }
+    guard services.facts?.revoke(order) != true else { return }
     if isAlarm { report("alarm: \(reason)", services) }
     endHere(session.family, &exchange, services)
   }
@@ -156,14 +156,21 @@ extension OIDCLogin {
   func endHere(_ name: String, _ exchange: inout Exchange, _ services: Services) {
     let bytes = Array(name.utf8)
     _ = ended.use(RawSpan(bytes), &exchange, services)
+    exchange.limits.removeAll()
   }
 
-  /// Whether a session was ended by ``endHere(_:_:_:)``.
-  func hasEnded(_ session: LoginSession, _ exchange: inout Exchange, _ services: Services) -> Bool {
+  /// Whether a session was ended by ``endHere(_:_:_:)``; nil where that cannot be said at once, as where nodes share a store
+  /// and have no secret.
+  func hasEnded(_ session: LoginSession, _ exchange: inout Exchange, _ services: Services) -> Bool? {
+    defer { exchange.limits.removeAll() }
     for name in [session.family, session.providerSession] {
       guard let name else { continue }
       let bytes = Array(name.utf8)
-      if case .again = ended.look(RawSpan(bytes), &exchange, services) { return true }
+      switch ended.look(RawSpan(bytes), &exchange, services) {
+      case .first: continue
+      case .again: return true
+      case .waiting, .unknown: return nil
+      }
     }
     return false
   }
