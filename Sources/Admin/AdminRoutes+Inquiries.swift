@@ -13,6 +13,7 @@ extension AdminRoute {
 
   private static let address = Parameter("ip", .address, "An address, for limits by address.")
   private static let problem = "application/problem+json"
+  private static let methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
   private static func usage(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
     AdminRoute(
@@ -40,10 +41,10 @@ extension AdminRoute {
         Parameter("route", .name, "The route's id."),
         Parameter("consumer", .name, "The consumer's id; left out, nobody's."),
         Parameter("key", .name, "The id of the consumer's key; left out, the first."), address,
-        Parameter("method", .text(most: 32), "What the request asks for, for access rules; left out, GET."),
-        Parameter("path", .text(most: 8_192), "Its path; left out, /."),
-        Parameter("host", .text(most: 512), "The host that it names."),
-        Parameter("claims", .text(most: 16_384), "What the caller's token says, an object of JSON."),
+        Parameter("method", .word(methods), "What the request asks for, for access rules; left out, GET."),
+        Parameter("path", .text(most: 512), "Its path; left out, /."),
+        Parameter("host", .name, "The host that it names."),
+        Parameter("claims", .text(most: 2_048), "What the caller's token says, an object of JSON."),
       ],
       outcomes: [
         Outcome(200, "The decision.", "application/json", schema: "Explanation"),
