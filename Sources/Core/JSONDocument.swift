@@ -14,6 +14,22 @@ public final class JSONDocument: Sendable {
     self.nodes = nodes
   }
 
+  /// Whether a node is a string with these contents.
+  @inline(__always)
+  func isString(_ node: JSONNode, _ contents: String) -> Bool {
+    guard node.kind == .string else { return false }
+    let range = Int(node.start)..<Int(node.end)
+    if node.isEscaped { return JSONText.unescape(text, range) == contents }
+    let utf8 = contents.utf8
+    guard utf8.count == range.count else { return false }
+    var at = range.lowerBound
+    for byte in utf8 {
+      if text[at] != byte { return false }
+      at += 1
+    }
+    return true
+  }
+
   /// The outermost value.
   public var root: JSONValue { JSONValue(document: self, index: 0) }
 
@@ -131,7 +147,10 @@ public struct JSONValue: Sendable {
   public var number: Double? {
     let node = node
     guard node.kind == .number else { return nil }
-    let text = String(decoding: document.text[Int(node.start)..<Int(node.end)], as: UTF8.self)
+    let range = Int(node.start)..<Int(node.end)
+    // Moments are nearly always whole, and a double has each of so few digits exactly.
+    if range.count < 16, let whole = JSONText.integer(document.text, range), whole != 0 { return Double(whole) }
+    let text = String(decoding: document.text[range], as: UTF8.self)
     return Double(text).flatMap { $0.isFinite ? $0 : nil }
   }
 
@@ -173,30 +192,19 @@ public struct JSONValue: Sendable {
 
   /// The value of the member `key` (the first, if the text has several); nil where there is none. Linear.
   public subscript(key: String) -> JSONValue? {
-    guard kind == .object else { return nil }
+    let node = node
+    guard node.kind == .object else { return nil }
     var at = index + 1
-    for _ in 0..<count {
-      let value = Int(document.nodes[at].next)
-      if JSONValue(document: document, index: at).equals(key) { return JSONValue(document: document, index: value) }
-      at = Int(document.nodes[value].next)
+    for _ in 0..<node.count {
+      let name = document.nodes[at]
+      if document.isString(name, key) { return JSONValue(document: document, index: Int(name.next)) }
+      at = Int(document.nodes[Int(name.next)].next)
     }
     return nil
   }
 
   /// Whether this is a string with these contents; allocates nothing for a string without escapes.
-  public func equals(_ text: String) -> Bool {
-    let node = node
-    guard node.kind == .string else { return false }
-    if node.isEscaped { return string == text }
-    let utf8 = text.utf8
-    guard utf8.count == Int(node.end) - Int(node.start) else { return false }
-    var at = Int(node.start)
-    for byte in utf8 {
-      if document.text[at] != byte { return false }
-      at += 1
-    }
-    return true
-  }
+  public func equals(_ text: String) -> Bool { document.isString(node, text) }
 
   /// The text of the value as it stands in the file, comments included.
   public var sourceText: String {

@@ -35,6 +35,8 @@ public final class Services {
   /// Tokens that were found good under this blueprint. Only good tokens come in, so that nobody without one displaces anybody;
   /// when a token is over, which keys its issuer has, and whether it is revoked, is asked each time.
   public let tokens = DigestCache<VerifiedToken>(capacity: VerifiedToken.cacheCapacity)
+  /// What headers of tokens say that were read lately.
+  public let tokenHeaders = TokenHeaders()
   /// Tokens that servers have said to be good.
   public let introspections = DigestCache<IntrospectedToken>(capacity: IntrospectedToken.cacheCapacity)
   /// Tokens that servers have said not to be good, or that are not good for a policy.

@@ -29,17 +29,22 @@ public struct CompactToken: ~Escapable {
   private static let depth = 16
 
   /// Reads a token: exactly three parts of base64url, the first an object that names an algorithm and nothing critical.
-  /// Some microseconds.
+  /// A microsecond or two; with `headers`, which learns them, headers that were read lately are not read again.
   @_lifetime(copy text)
-  public init(_ text: RawSpan) throws(CompactTokenFault) {
+  public init(_ text: RawSpan, headers: TokenHeaders? = nil) throws(CompactTokenFault) {
     guard text.byteCount <= Self.longest else { throw .tooLong }
     let dots = try Self.dots(text)
-    guard let head = Base64URL.decode(text.extracting(0..<dots.first)) else { throw .encoding(.header) }
-    header = try Self.object(head, .header)
-    let names = try HeaderNames(header.root, head)
-    algorithm = names.algorithm
-    keyName = names.keyID
-    typeName = names.type
+    let head: ReadHeader
+    if let known = headers?.find(text.extracting(0..<dots.first)) {
+      head = known
+    } else {
+      head = try ReadHeader(text.extracting(0..<dots.first))
+      headers?.keep(head, text.extracting(0..<dots.first))
+    }
+    header = head.document
+    algorithm = head.names.algorithm
+    keyName = head.names.keyID
+    typeName = head.names.type
     guard let payload = Base64URL.decode(text.extracting(dots.first + 1..<dots.second)) else {
       throw .encoding(.payload)
     }
@@ -82,7 +87,7 @@ public struct CompactToken: ~Escapable {
     }
   }
 
-  private static func object(
+  static func object(
     _ text: [UInt8], _ part: CompactTokenFault.Part
   ) throws(CompactTokenFault) -> JSONDocument {
     var limits = JSONLimits()

@@ -54,7 +54,8 @@ public struct ClaimPath: Hashable, Sendable {
   /// are (RFC 6749 section 3.3). Whatever is no string is left out.
   public func list(in claims: JSONValue) -> [String] {
     guard let value = value(in: claims) else { return [] }
-    if let text = value.string { return text.split(separator: " ").map(String.init) }
+    // By bytes, and not by what people see as one character: a space ends a word, whatever mark stands behind it.
+    if let text = value.string { return text.utf8.split(separator: 32).map { String(Substring($0)) } }
     return value.elements.compactMap(\.string)
   }
 }

@@ -79,10 +79,14 @@ struct IdentityNames: BitwiseCopyable, Sendable {
 
   init(_ parts: Identity.Parts, _ key: SipKey) {
     var bytes: [UInt8] = []
-    for name in [parts.issuer, parts.subject, parts.subject == nil ? parts.client : nil] {
-      bytes += Array((name ?? "").utf8)
+    bytes.reserveCapacity(128)
+    func add(_ name: String?) {
+      if let name { bytes.append(contentsOf: name.utf8) }
       bytes.append(0xff)
     }
+    add(parts.issuer)
+    add(parts.subject)
+    add(parts.subject == nil ? parts.client : nil)
     caller = QuotaKey(chosen: RawSpan(bytes), key: key)
     tenant = parts.tenant.map { QuotaKey(configured: "tenant", $0) }
     group = parts.groups.first.map { QuotaKey(configured: "group", $0) }
@@ -103,14 +107,17 @@ extension RevocationMarks {
   /// The marks of an identity.
   init(_ parts: Identity.Parts, _ key: SipKey) {
     self.init(issued: parts.issued)
-    let names: [(RevocationKind, String?)] = [
-      (.tokenID, parts.tokenID), (.session, parts.session), (.subject, parts.subject), (.client, parts.client),
-      (.tenant, parts.tenant), (.signingKey, parts.signingKey),
-    ]
-    for (kind, name) in names {
-      if let name { add(RevocationMark(kind, name, key: key)) }
-    }
-    let room = [parts.tokenID, parts.signingKey].count { $0 == nil }
-    for (kind, name) in parts.further.prefix(room) { add(RevocationMark(kind, name, key: key)) }
+    addMark(.tokenID, parts.tokenID, key)
+    addMark(.session, parts.session, key)
+    addMark(.subject, parts.subject, key)
+    addMark(.client, parts.client, key)
+    addMark(.tenant, parts.tenant, key)
+    addMark(.signingKey, parts.signingKey, key)
+    let room = (parts.tokenID == nil ? 1 : 0) + (parts.signingKey == nil ? 1 : 0)
+    for (kind, name) in parts.further.prefix(room) { addMark(kind, name, key) }
+  }
+
+  private mutating func addMark(_ kind: RevocationKind, _ name: String?, _ key: SipKey) {
+    if let name { add(RevocationMark(kind, name, key: key)) }
   }
 }
