@@ -6,7 +6,9 @@ import Testing
 @testable import Gateway
 
 @Suite struct FetchDeskTests {
-  private func request() throws -> FetchRequest { FetchRequest(try #require(FetchURL("http://127.0.0.1:8080/a"))) }
+  private func request(_ host: String = "127.0.0.1") throws -> FetchRequest {
+    FetchRequest(try #require(FetchURL("http://\(host):8080/a")))
+  }
 
   @Test("Where too many wait, or nobody takes the order, nothing is begun")
   func refused() throws {
@@ -16,8 +18,14 @@ import Testing
     let desk = FetchDesk(world: node.loop) { _ in takes }
     #expect(try !desk.begin(request(), ticket: 1) && desk.count == 0)
     takes = true
-    for ticket in 1...UInt64(FetchDesk.waitingLimit) { #expect(try desk.begin(request(), key: [1], ticket: ticket)) }
-    #expect(try !desk.begin(request(), key: [1], ticket: 9_999) && desk.count == FetchDesk.waitingLimit)
+    let most = FetchDesk.waitingPerServer
+    for ticket in 1...UInt64(most) { #expect(try desk.begin(request(), key: [1], ticket: ticket)) }
+    #expect(try !desk.begin(request(), key: [1], ticket: 9_999) && !desk.begin(request(), ticket: 9_999))
+    // Another server has what is left.
+    for ticket in most + 1...FetchDesk.waitingLimit {
+      #expect(try desk.begin(request("127.0.0.2"), ticket: UInt64(ticket)))
+    }
+    #expect(try !desk.begin(request("127.0.0.3"), ticket: 9_999) && desk.count == FetchDesk.waitingLimit)
   }
 
   @Test("Orders that are never answered do not fill the desk for ever")
@@ -25,7 +33,7 @@ import Testing
     let world = SimulatedWorld(seed: 1, .calm)
     let node = world.start { FetchHandler($0, FetchHandler.Letters()) }
     let desk = FetchDesk(world: node.loop) { _ in true }
-    for ticket in 1...UInt64(FetchDesk.waitingLimit) { #expect(try desk.begin(request(), ticket: ticket)) }
+    for ticket in 1...UInt64(FetchDesk.waitingPerServer) { #expect(try desk.begin(request(), ticket: ticket)) }
     #expect(try !desk.begin(request(), ticket: 9_999))
     world.run(for: .seconds(14))
     #expect(try desk.begin(request(), ticket: 9_999) && desk.count == 1)

@@ -197,9 +197,9 @@ import Testing
     let request = FetchRequest(try #require(FetchURL(Self.url)), timeoutNanoseconds: 30_000_000_000)
     var accepted = 0
     for ticket in UInt64(1)...1_100 where bench.desk.begin(request, ticket: ticket << 32) { accepted += 1 }
-    #expect(accepted == FetchDesk.waitingLimit && bench.desk.count == accepted)
+    #expect(accepted == FetchDesk.waitingPerServer && bench.desk.count == accepted)
     bench.world.run(for: .seconds(1))
-    #expect(bench.node.loop.openSockets == FetchPool.runningLimit)
+    #expect(bench.node.loop.openSockets == FetchPool.runningPerServer)
     #expect(bench.node.handler.fetches.pool.count == accepted)
     isOpen = true
     for peer in server.peers { peer.send(FetchBench.answer("a")) }
@@ -208,13 +208,35 @@ import Testing
     #expect(bench.node.loop.openSockets == 0 && bench.desk.count == 0)
   }
 
+  @Test("A server that does not answer leaves room for fetches from others")
+  func perServer() throws {
+    let bench = FetchBench(.calm)
+    var pool = FetchPool(world: bench.node.loop)
+    let silent = FetchRequest(try #require(FetchURL("https://silent.test/")))
+    let other = FetchRequest(try #require(FetchURL("https://other.test/")))
+    let most = FetchPool.runningPerServer
+    var looked: [String] = []
+    for number in 1...most + FetchPool.queuePerServer {
+      if number == most + 1 { _ = pool.advance { host, _ in looked.append(host) } }
+      let isTaken = pool.begin(silent, for: .loop(0, order: UInt64(number)))
+      #expect(isTaken)
+    }
+    let isOneMore = pool.begin(silent, for: .staple(1))
+    let isOther = pool.begin(other, for: .staple(2))
+    #expect(!isOneMore && isOther && looked == Array(repeating: "silent.test", count: most))
+    looked = []
+    _ = pool.advance { host, _ in looked.append(host) }
+    #expect(looked == ["other.test"])
+  }
+
   @Test("A pool that is full says so, at once")
   func full() throws {
     let bench = FetchBench(.calm)
     let request = FetchRequest(try #require(FetchURL(Self.url)))
+    let other = FetchRequest(try #require(FetchURL("https://other.test/")))
     var pool = FetchPool(world: bench.node.loop)
     let limit = FetchPool.runningLimit + FetchPool.queueLimit
-    let accepted = (1...limit).filter { pool.begin(request, for: .loop(0, order: UInt64($0))) }
+    let accepted = (1...limit).filter { pool.begin($0 % 2 == 0 ? request : other, for: .loop(0, order: UInt64($0))) }
     #expect(accepted.count == limit)
     let isOneMore = pool.begin(request, for: .staple(1))
     #expect(!isOneMore)

@@ -23,6 +23,8 @@ struct FetchPool {
   static let runningLimit = 64
   /// Those that wait for their turn.
   static let queueLimit = 1_024
+  /// How many of both are with one server at most: there is room for others, whatever becomes of it.
+  static let (runningPerServer, queuePerServer) = (48, 768)
   /// Addresses of a name that are tried.
   static let addressLimit = 8
   /// How long an address is given to take a connection where there is another one to try, in nanoseconds.
@@ -34,6 +36,7 @@ struct FetchPool {
     let owner: FetchOwner
     let request: FetchRequest
     let message: [UInt8]
+    let server: String
     let deadline: Instant
     /// Tells the present attempt from all others.
     var generation: UInt32 = 0
@@ -48,6 +51,8 @@ struct FetchPool {
   private let head = ResponseHead()
   private var running: [Entry] = []
   private var queue: [Entry] = []
+  /// How many are under way and wait with each server that there is any for.
+  private var servers: [String: (running: Int, waiting: Int)] = [:]
   private var generation: UInt32 = 0
   private var contexts: [String?: TLSClientContext] = [:]
   private var outcomes: [(owner: FetchOwner, outcome: FetchOutcome)] = []
@@ -73,8 +78,11 @@ struct FetchPool {
       outcomes.append((owner, .failed("the request cannot be sent: a field is not one, or it is too long")))
       return true
     }
+    let server = "\(request.url.host):\(request.url.port)"
+    guard servers[server, default: (0, 0)].waiting < Self.queuePerServer else { return false }
     let deadline = world.now.advanced(byNanoseconds: request.timeoutNanoseconds)
-    queue.append(Entry(owner: owner, request: request, message: message, deadline: deadline))
+    queue.append(Entry(owner: owner, request: request, message: message, server: server, deadline: deadline))
+    servers[server, default: (0, 0)].waiting += 1
     return true
   }
 
@@ -87,7 +95,10 @@ struct FetchPool {
   /// ``resolved(_:_:)``.
   mutating func advance(look: (_ host: String, _ attempt: UInt32) -> Void) -> Instant {
     let now = world.now
-    for entry in queue where entry.deadline <= now { outcomes.append((entry.owner, .overdue)) }
+    for entry in queue where entry.deadline <= now {
+      outcomes.append((entry.owner, .overdue))
+      leave(entry.server, running: 0, waiting: 1)
+    }
     queue.removeAll { $0.deadline <= now }
     for index in running.indices.reversed() {
       if running[index].deadline <= now {
@@ -96,14 +107,34 @@ struct FetchPool {
         connect(index, after: "no connection: \(NetworkError.timedOut)")
       }
     }
-    let begun = min(Self.runningLimit - running.count, queue.count)
-    for var entry in queue[..<begun] {
+    beginWaiting(look)
+    return (running + queue).reduce(.never) { min($0, min($1.deadline, $1.attemptEndsAt)) }
+  }
+
+  /// Begins what there is room for, in turn.
+  private mutating func beginWaiting(_ look: (_ host: String, _ attempt: UInt32) -> Void) {
+    var index = 0
+    while index < queue.count, running.count < Self.runningLimit {
+      let server = queue[index].server
+      guard servers[server, default: (0, 0)].running < Self.runningPerServer else {
+        index += 1
+        continue
+      }
+      var entry = queue.remove(at: index)
       entry.generation = nextGeneration()
       running.append(entry)
+      servers[server, default: (0, 0)].running += 1
+      leave(server, running: 0, waiting: 1)
       look(entry.request.url.host, entry.generation)
     }
-    queue.removeFirst(begun)
-    return (running + queue).reduce(.never) { min($0, min($1.deadline, $1.attemptEndsAt)) }
+  }
+
+  /// So many fewer are with a server.
+  private mutating func leave(_ server: String, running: Int, waiting: Int) {
+    guard var counts = servers[server] else { return }
+    counts.running -= running
+    counts.waiting -= waiting
+    servers[server] = counts == (0, 0) ? nil : counts
   }
 
   private static let tookTooLong = "it took too long"
@@ -177,6 +208,6 @@ struct FetchPool {
   private mutating func finish(_ index: Int, _ outcome: FetchOutcome) {
     running[index].fetch?.close()
     outcomes.append((running[index].owner, outcome))
-    running.remove(at: index)
+    leave(running.remove(at: index).server, running: 1, waiting: 0)
   }
 }

@@ -16,12 +16,15 @@ public struct FetchOrder: Sendable {
 public final class FetchDesk {
   /// The most exchanges of a loop that wait for fetches.
   public static var waitingLimit: Int { 1_024 }
+  /// The most of them that wait for one server: there is room for others, whatever becomes of it.
+  public static var waitingPerServer: Int { 768 }
   /// How long after its own time limit a fetch counts as lost, in nanoseconds: a mailbox was full.
   private static var patience: Int64 { 10_000_000_000 }
 
   private struct Flight {
     var tickets: [UInt64]
     let key: [UInt8]?
+    let host: String
     let isLostAt: Instant
     let note: ((FetchOutcome) -> Void)?
   }
@@ -32,6 +35,8 @@ public final class FetchDesk {
   private var numbers: [[UInt8]: UInt64] = [:]
   private var lastNumber: UInt64 = 0
   private var waitingCount = 0
+  /// How many wait for each server for which anybody does.
+  private var waiting: [String: Int] = [:]
   private var called = CalledTickets<FetchOutcome>()
 
   /// Tells the operator something: a line without secrets.
@@ -76,17 +81,19 @@ public final class FetchDesk {
     if let key, let number = numbers[key] {
       // One that is lost keeps nobody from asking again.
       if let flight = flights[number], flight.isLostAt > world.now {
+        guard hasRoom(flight.host) else { return false }
         wait(ticket, for: number)
         return true
       }
       _ = remove(number)
     }
-    guard let request = request() else { return false }
+    guard let request = request(), hasRoom(request.url.host) else { return false }
     lastNumber += 1
     guard send(FetchOrder(number: lastNumber, request: request)) else { return false }
     let endsAt = world.now.advanced(byNanoseconds: request.timeoutNanoseconds)
     let isLostAt = endsAt.advanced(byNanoseconds: Self.patience)
-    flights[lastNumber] = Flight(tickets: [], key: key, isLostAt: isLostAt, note: note)
+    flights[lastNumber] = Flight(
+      tickets: [], key: key, host: request.url.host, isLostAt: isLostAt, note: note)
     if let key { numbers[key] = lastNumber }
     wait(ticket, for: lastNumber)
     return true
@@ -94,8 +101,15 @@ public final class FetchDesk {
 
   private func wait(_ ticket: UInt64?, for number: UInt64) {
     guard let ticket else { return }
+    guard let host = flights[number]?.host else { return }
     flights[number]?.tickets.append(ticket)
+    waiting[host, default: 0] += 1
     waitingCount += 1
+  }
+
+  private func hasRoom(_ host: String) -> Bool {
+    if waiting[host, default: 0] >= Self.waitingPerServer { dropLost() }
+    return waiting[host, default: 0] < Self.waitingPerServer
   }
 
   private func dropLost() {
@@ -105,6 +119,8 @@ public final class FetchDesk {
   private func remove(_ number: UInt64) -> Flight? {
     guard let flight = flights.removeValue(forKey: number) else { return nil }
     if let key = flight.key { numbers[key] = nil }
+    let left = waiting[flight.host, default: 0] - flight.tickets.count
+    waiting[flight.host] = left > 0 ? left : nil
     waitingCount -= flight.tickets.count
     return flight
   }
