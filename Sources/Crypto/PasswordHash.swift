@@ -30,7 +30,7 @@ public struct PasswordHash: Equatable, Sendable {
   /// Bytes of memory that one check may take.
   public static let memoryLimit = 64 << 20
   /// Blocks that one check may mix, 2^ln · r · p: a quarter of a second or so.
-  public static let workLimit = 1 << 20
+  public static let workLimit = 1 << 19
   /// What is little work: ln=14 with r=8.
   public static let leastSensibleWork = 1 << 17
   /// Bytes of a password that are looked at.
@@ -38,7 +38,7 @@ public struct PasswordHash: Equatable, Sendable {
   /// What new hashes cost, as the logarithm to base 2: 32 MiB, 50 to 150 ms.
   public static let standardCost = 15
   /// The costs that may be chosen for new hashes.
-  public static let costs = 12...16
+  public static let costs = 14...16
 
   private let cost: Int
   private let blockSize: Int

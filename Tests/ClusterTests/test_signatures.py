@@ -192,7 +192,7 @@ def test_a_signature_is_used_once_however_many_send_it_at_once(tmp_path, redis, 
 # --- Names and passwords -----------------------------------------------------------------------------------------------
 
 
-def hashed(password, cost=12):
+def hashed(password, cost=14):
     done = subprocess.run(
         [SLUICE, "password", "--cost", str(cost)], input=password.encode(), capture_output=True, timeout=20)
     assert done.returncode == 0, done.stderr

@@ -41,7 +41,7 @@ private final class HeldChecks: Sendable {
 }
 
 @Suite struct PasswordWorkerTests {
-  private let hash = PasswordHash(of: [1], cost: 12)
+  private let hash = PasswordHash(of: [1], cost: 14)
 
   private func address(_ number: Int) -> IPAddress { IPAddress(v4: UInt32(number)) }
 

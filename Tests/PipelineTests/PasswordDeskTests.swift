@@ -18,7 +18,7 @@ struct PasswordDeskTests {
 
   private let checks = Checks()
   private let world = DeskWorld()
-  private let hash = PasswordHash(of: [1], cost: 12)
+  private let hash = PasswordHash(of: [1], cost: 14)
   private let address = IPAddress(v4: 1)
 
   private func desk() -> PasswordDesk { PasswordDesk(world: world) { [checks] in checks.take($0) } }

@@ -11,7 +11,7 @@ extension Verb {
     options: [
       Option(
         "--cost", value: "N",
-        "what a check costs, as the logarithm to base 2: 12 to 16, 15 by default (32 MiB, 50 to 150 ms)")
+        "what a check costs, as the logarithm to base 2: 14 to 16, 15 by default (32 MiB, 50 to 150 ms)")
     ],
     examples: ["sluice password", "pass show api/ann | sluice password --cost 16"]
   ) { arguments throws(UsageError) in
