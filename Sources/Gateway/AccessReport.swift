@@ -13,10 +13,12 @@ struct AccessReport {
   init(_ route: RoutePlan, _ sent: Inquiry.Request, _ subject: UsageSubject, _ services: Services) {
     var identity: Identity?
     var isMalformed = false
+    var requirement: Access.Explanation?
     if let claims = sent.claims {
       let outcome = JSONDocument.parse(claims, dialect: .strict)
       if outcome.faults.isEmpty, let document = outcome.document, document.root.kind == .object {
-        identity = route.tokenPolicies.first?.identity(of: document, services)
+        let found = route.claimsPolicies.first?.explain(document, services)
+        (identity, requirement) = (found?.identity, found?.requirement)
       } else {
         isMalformed = true
       }
@@ -29,7 +31,7 @@ struct AccessReport {
       route: RawSpan(name), address: subject.address, time: services.world.wallTime)
     if let identity { facts.identity = Borrowed(identity) }
     facts.setConsumer(subject.consumer, services)
-    var explanations: [Access.Explanation] = []
+    var explanations = requirement.map { [$0] } ?? []
     for policy in route.chain.requestPolicies(of: Access.self) { explanations.append(policy.explain(facts)) }
     self.explanations = explanations
     withExtendedLifetime(identity) {}
@@ -84,8 +86,11 @@ struct AccessReport {
 }
 
 extension RoutePlan {
-  /// The policies that know callers by tokens, those in a choice too.
-  fileprivate var tokenPolicies: [JWT] {
-    chain.requestPolicies(of: JWT.self) + chain.requestPolicies(of: AnyOf.self).flatMap { $0.ways(of: JWT.self) }
+  /// The policies that know callers by claims, those in a choice too.
+  fileprivate var claimsPolicies: [any ClaimsPolicy] {
+    func all<Kind: ClaimsPolicy>(_ type: Kind.Type) -> [any ClaimsPolicy] {
+      chain.requestPolicies(of: type) + chain.requestPolicies(of: AnyOf.self).flatMap { $0.ways(of: type) }
+    }
+    return all(JWT.self) + all(OAuth2Introspection.self) + all(OIDCLogin.self)
   }
 }

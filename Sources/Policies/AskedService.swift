@@ -19,21 +19,17 @@ struct AskedService: Sendable {
     let format = OptionFormat(
       "a URL with https://, or with http:// and a loopback address", example: "https://id.example.com/introspect")
     url = options.value(key, format, placeholder: FetchURL?.none, help) { FetchURL($0).map { .some($0) } }
-    authorities = options.optionalText(
-      "ca", "PEM certificates of the authorities that vouch for it; by default those of the system.")
+    authorities = options.authorities(
+      "PEM certificates of the authorities that vouch for it; by default those of the system.")
     timeoutNanoseconds =
       options.duration(
         "timeout", default: timeout, in: .milliseconds(10)...Self.longestTimeout,
         "How long it may take, from the connection to the last byte of its answer."
       ).wholeNanoseconds
-    if let authorities, !options.isDescribing {
-      do throws(TLSFault) {
-        _ = try TLSAuthorities(certificates: Array(authorities.utf8))
-      } catch {
-        options.fail("these are no authorities: \(error.message)", at: "ca", fix: "write certificates in PEM")
-      }
-    }
   }
+
+  /// What people call it, without its query.
+  var name: String { String((url?.text ?? "").prefix { $0 != "?" }) }
 
   /// What is asked, once for all loops.
   func request(_ method: Method, fields: [FetchField], body: [UInt8] = []) -> FetchRequest? {
@@ -54,10 +50,21 @@ struct AskedService: Sendable {
 
   /// Whom questions go to, as a digest, with whatever is the same for all of them: what one flight of questions has in
   /// common also across configurations.
-  func stamp(_ more: String...) -> Digest {
+  func stamp(_ more: [String]) -> Digest {
     var bytes: [UInt8] = []
     for text in [url?.text ?? "", authorities ?? ""] + more { bytes.append(part: Array(text.utf8)) }
     return SHA256().digest(of: RawSpan(bytes))
+  }
+}
+
+extension OptionReader {
+  /// The option `ca`: certificates of authorities, which are looked at; nil where there are none.
+  mutating func authorities(_ help: String) -> String? {
+    guard let text = optionalText("ca", help), !isDescribing else { return nil }
+    do throws(TLSFault) { _ = try TLSAuthorities(certificates: Array(text.utf8)) } catch {
+      fail("these are no authorities: \(error.message)", at: "ca", fix: "write certificates in PEM form")
+    }
+    return text
   }
 }
 

@@ -45,7 +45,7 @@ struct AuthQuestion: Sendable {
       options.fail(
         "\"\(field.name)\" is the gateway's own to send", at: "requestHeaders", element: index, fix: "remove it")
     }
-    stamp = service.stamp(verb.rawValue, options.instanceName)
+    stamp = service.stamp([verb.rawValue, options.instanceName])
   }
 
   /// Whether a field is anything but the gateway's own.

@@ -54,7 +54,7 @@ final class BearerRules: Sendable {
   /// See ``CallerPolicy``.
   func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
     dropClaimed(in: request)
-    if !forwards, case .token(let field, _) = place.find(in: request) { place.strip(field, of: request, &exchange) }
+    if !forwards { place.strip(request, &exchange) }
   }
 
   // MARK: Tokens that are not good
@@ -90,13 +90,9 @@ final class BearerRules: Sendable {
   func made(
     _ claims: TokenClaims, _ parts: Identity.Parts, _ mapping: ClaimsMapping, expires: WallTime, _ services: Services
   ) throws(TokenFault) -> VerifiedToken {
-    var consumer: Int32 = -1
-    if let name = mapping.consumer(of: claims) {
-      consumer = services.keyRing.index(ofConsumer: name)
-      guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
-    }
+    let caller = try mapping.caller(of: claims, parts, services)
     return VerifiedToken(
-      identity: Identity(parts, services), consumer: consumer, fields: sent.lines(of: claims.root),
+      identity: caller.identity, consumer: caller.consumer, fields: sent.lines(of: claims.root),
       confirmation: claims.confirmation, expires: expires, keyChanges: services.issuers?.changes ?? 0)
   }
 
@@ -111,7 +107,7 @@ final class BearerRules: Sendable {
     }
     // RFC 9449 section 7.1: who could send it as any other token would need no proof.
     if case .key = token.confirmation, saysBound == false { return refuse(&exchange, ProblemCatalogue.proofMissing) }
-    if !forwards { place.strip(field, of: request, &exchange) }
+    if !forwards { place.strip(request, &exchange) }
     exchange.identify(token.identity, consumer: token.consumer, token: TokenSpot(of: text, field: field, in: request))
     exchange.validUntil = token.expires
     if !token.fields.isEmpty { exchange.requestFields.append(token.fields) }

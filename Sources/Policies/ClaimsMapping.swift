@@ -1,14 +1,33 @@
 import Core
 import Pipeline
 
+/// A policy that knows callers by what somebody else says of them.
+public protocol ClaimsPolicy: RequestHook {
+  /// Whom these claims would stand for, which nobody has verified, and what the rule that must hold of them makes of that, where
+  /// there is one: for operators. Nil where nobody vouches for anybody.
+  func explain(_ claims: JSONDocument, _ services: Services) -> (identity: Identity, requirement: Access.Explanation?)?
+}
+
 /// What the claims of a token mean: whom it stands for.
 struct ClaimsMapping: Sendable {
   private let tenant: String?
   private let paths: ClaimPaths
+  /// What must hold of whom a token stands for.
+  private let required: AccessRule?
 
   init(_ options: inout OptionReader) {
     tenant = options.optionalString("tenant", "The tenant of all its subjects.")
     paths = options.section("claims", "Where its tokens say what, if not as usual.") { ClaimPaths(&$0) }
+    let required = options.rule(
+      "require",
+      "A rule, as those of access, over what the token says: role, group, scope, tenant, subject, issuer, client and claim. "
+        + "Whoever it does not hold for is refused.")
+    self.required = required
+    if let required, !required.isAboutIdentity {
+      options.fail(
+        "this asks for more than a token says", at: "require", fix: "move what is about the request to an access policy"
+      )
+    }
     if tenant != nil, paths.tenant != nil {
       options.fail("the tenant is fixed", at: "tenant", fix: "remove it, or claims.tenant")
     }
@@ -33,9 +52,38 @@ struct ClaimsMapping: Sendable {
     return parts
   }
 
-  /// What the consumer is called that a token stands for; nil where none is wanted, empty where this token names none.
-  func consumer(of token: TokenClaims) -> String? {
-    paths.consumer.map { $0.value(in: token.root)?.string ?? "" }
+  /// Whom claims of `issuer` stand for, and what the rule makes of that.
+  func explain(
+    _ claims: TokenClaims, issuer: String, _ services: Services
+  ) -> (identity: Identity, requirement: Access.Explanation?) {
+    let identity = Identity(parts(of: claims, issuer: issuer), services)
+    return (identity, explain(identity, services))
+  }
+
+  private func explain(_ identity: Identity, _ services: Services) -> Access.Explanation? {
+    guard let required else { return nil }
+    let nothing: [UInt8] = []
+    let explanation = required.explain(RuleFacts(identity, RawSpan(nothing), time: services.world.wallTime))
+    return Access.Explanation(
+      isAllowed: explanation.holds, problem: explanation.holds ? nil : ProblemCatalogue.accessDenied,
+      decidedBy: explanation.holds ? "require" : nil, rules: [("require", true, explanation)])
+  }
+
+  /// Whom a token stands for, and the consumer of the configuration, -1 for none. Throws where nobody may be that.
+  func caller(
+    of token: TokenClaims, _ parts: Identity.Parts, _ services: Services
+  ) throws(TokenFault) -> (identity: Identity, consumer: Int32) {
+    let identity = Identity(parts, services)
+    if let required {
+      let nothing: [UInt8] = []
+      guard required.holds(RuleFacts(identity, RawSpan(nothing), time: services.world.wallTime)) else {
+        throw .refused(ProblemCatalogue.accessDenied)
+      }
+    }
+    guard let path = paths.consumer else { return (identity, -1) }
+    let consumer = services.keyRing.index(ofConsumer: path.value(in: token.root)?.string ?? "")
+    guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
+    return (identity, consumer)
   }
 }
 

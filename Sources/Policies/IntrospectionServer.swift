@@ -12,45 +12,26 @@ struct IntrospectionServer: Sendable {
   private let stamp: Digest
 
   /// What people call it.
-  var name: String { String((service.url?.text ?? "").prefix { $0 != "?" }) }
-
-  /// How a policy makes itself known to it.
-  private struct Credentials {
-    let clientID, secret, bearer: String?
-  }
+  var name: String { service.name }
 
   init(_ options: inout OptionReader) {
     service = AskedService(
       &options, key: "endpoint", "Where the server is asked: its introspection_endpoint.", timeout: .seconds(2))
-    let given = Credentials(
-      clientID: options.optionalString(
-        "clientId",
-        "What the server calls this gateway, which is sent with clientSecret as HTTP Basic (RFC 6749 section 2.3.1)."),
-      secret: options.optionalSecret("clientSecret", "The secret that goes with clientId."),
-      bearer: options.optionalSecret(
-        "bearer",
-        "A token by which the server knows this gateway, in place of clientId and clientSecret. With neither, everybody may ask it."
-      ))
-    client = given.secret.flatMap { secret in
-      given.clientID.map { TokenEndpointClient(clientID: $0, proof: .basic(secret: secret)) }
-    }
+    let given = ClientOptions(&options, .optional)
+    let bearer = options.optionalSecret(
+      "bearer",
+      "A token by which the server knows this gateway, in place of clientId and what proves it. With neither, everybody may ask it."
+    )
+    client = given.endpoint
     var fields = [FetchField("Accept", "application/json"), FetchField("Content-Type", FormText.contentType)]
-    if let bearer = given.bearer { fields.append(FetchField("Authorization", "Bearer \(bearer)")) }
+    if let bearer { fields.append(FetchField("Authorization", "Bearer \(bearer)")) }
     self.fields = fields
-    stamp = service.stamp(given.clientID ?? "", given.secret ?? "", given.bearer ?? "")
-    Self.check(given, &options)
-  }
-
-  private static func check(_ given: Credentials, _ options: inout OptionReader) {
-    if let bearer = given.bearer {
-      if given.clientID != nil || given.secret != nil {
-        options.fail("there are two ways to be known", at: "bearer", fix: "remove it, or clientId and clientSecret")
-      } else if bearer.isEmpty || !bearer.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
-        options.fail("this is no token", at: "bearer", fix: "write it without spaces")
-      }
-    } else if options.has("clientId") != options.has("clientSecret") {
-      let (there, missing) = options.has("clientId") ? ("clientId", "clientSecret") : ("clientSecret", "clientId")
-      options.fail("this needs \(missing) beside it", at: there, fix: "add \(missing): …")
+    stamp = service.stamp(given.stamp + [bearer ?? ""])
+    guard let bearer else { return }
+    if !given.id.isEmpty {
+      options.fail("there are two ways to be known", at: "bearer", fix: "remove it, or clientId and what proves it")
+    } else if bearer.isEmpty || !bearer.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7f }) {
+      options.fail("this is no token", at: "bearer", fix: "write it without spaces")
     }
   }
 

@@ -19,7 +19,7 @@ import Pipeline
 /// `token-revoked`, `proof-missing`, `proof-invalid`, `proof-nonce-missing` or `proof-repeated`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
 /// `issuer-unavailable` as long as an issuer's keys have never been had, `replay-unknown`. It fails closed; only what was revoked lately may be unknown to a
 /// node that cannot reach the store, see `onStaleRevocations`.
-public final class JWT: Policy, CallerPolicy, KeySourceUser {
+public final class JWT: Policy, CallerPolicy, ClaimsPolicy, KeySourceUser {
   /// The name in the configuration.
   public static let name = "jwt"
   /// It says who it is.
@@ -48,11 +48,13 @@ public final class JWT: Policy, CallerPolicy, KeySourceUser {
   /// See ``KeySourceUser``.
   public var keySources: [KeySource] { issuers.compactMap(\.source) }
 
-  /// Whom a good token with these claims would stand for, which nobody has verified: for explanations.
-  public func identity(of document: JSONDocument, _ services: Services) -> Identity? {
+  /// See ``ClaimsPolicy``.
+  public func explain(
+    _ document: JSONDocument, _ services: Services
+  ) -> (identity: Identity, requirement: Access.Explanation?)? {
     let claims = TokenClaims(document: document)
     let issuer = issuers.first { claims.isIssued(by: $0.issuer) } ?? issuers.first
-    return issuer.map { Identity($0.mapping.parts(of: claims, issuer: $0.issuer), services) }
+    return issuer.map { $0.mapping.explain(claims, issuer: $0.issuer, services) }
   }
 
   /// See ``CallerPolicy``.
@@ -126,7 +128,7 @@ public final class JWT: Policy, CallerPolicy, KeySourceUser {
 
   private func verify(_ text: RawSpan, _ services: Services) -> Outcome {
     do throws(CompactTokenFault) {
-      let token = try CompactToken(text)
+      let token = try CompactToken(text, headers: services.tokenHeaders)
       let claims = TokenClaims(document: try token.claims())
       guard let issuer = issuers.first(where: { claims.isIssued(by: $0.issuer) }) else {
         return .refused(ProblemCatalogue.tokenUntrusted)

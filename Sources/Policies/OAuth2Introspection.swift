@@ -17,7 +17,7 @@ import Pipeline
 /// `token-expired`, `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`,
 /// 403 `insufficient-scope` or `consumer-not-allowed`, 503 `issuer-unavailable`, and what `jwt` says of proofs. It fails closed unless `onFailure` says
 /// otherwise.
-public final class OAuth2Introspection: Policy, CallerPolicy {
+public final class OAuth2Introspection: Policy, CallerPolicy, ClaimsPolicy {
   /// The name in the configuration.
   public static let name = "oauth2-introspection"
   /// It says who it is.
@@ -75,6 +75,13 @@ public final class OAuth2Introspection: Policy, CallerPolicy {
     if options.has("staleTime"), onFailure != .stale {
       options.warn("this means nothing without onFailure: \"stale\"", at: "staleTime", fix: "remove it")
     }
+  }
+
+  /// See ``ClaimsPolicy``.
+  public func explain(
+    _ document: JSONDocument, _ services: Services
+  ) -> (identity: Identity, requirement: Access.Explanation?)? {
+    reading.mapping.explain(TokenClaims(document: document), issuer: reading.issuer ?? server.name, services)
   }
 
   /// See ``CallerPolicy``.
@@ -201,7 +208,7 @@ public final class OAuth2Introspection: Policy, CallerPolicy {
     case .closed: return Self.unavailable
     case .open:
       // Whatever it is, nobody has called it good: it is not passed on.
-      rules.place.strip(field, of: request, &exchange)
+      rules.place.strip(request, &exchange)
       exchange.responseFields.append(Self.degraded)
       return rules.passAsNobody(&exchange)
     case .stale:

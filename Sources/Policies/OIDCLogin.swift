@@ -16,7 +16,7 @@ import Pipeline
 /// `consumer-not-allowed`, 502 `login-failed` or `session-too-large`, 503 `login-unavailable`. It fails closed: without the
 /// provider nobody logs in. A session goes on without it until its access token is over, and without the store that nodes
 /// share likewise; only what was revoked lately may be unknown to a node then, see `onStaleRevocations`.
-public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
+public final class OIDCLogin: Policy, CallerPolicy, ClaimsPolicy, KeySourceUser {
   /// The name in the configuration.
   public static let name = "oidc-login"
   /// It says who it is.
@@ -31,7 +31,7 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
   private enum Unauthenticated: String, CaseIterable { case auto, always, never }
 
   let site: LoginSite
-  let client: LoginClient
+  let client: ClientOptions
   let provider: LoginProvider?
   let scopes: [String]
   let pushing: Pushing
@@ -68,7 +68,7 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
       "insecureCookies", default: false,
       "Whether cookies may be sent in the clear: for tests on one machine, with a publicURL of http://localhost.")
     site = LoginSite(&options, isInsecure: isInsecure)
-    client = LoginClient(&options)
+    client = ClientOptions(&options, .named)
     let issuer = TokenIssuer(&options, provider: client.id)
     provider = issuer.map { [id = client.id] in LoginProvider(issuer: $0, client: id) }
     scopes = options.stringList(
@@ -119,6 +119,8 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
       options.fail("this is no name of a cookie", at: "cookie", fix: "use letters, digits, \"-\" and \"_\"")
     } else if isInsecure, name.hasPrefix("__") {
       options.fail("browsers keep no insecure cookie of this name", at: "cookie", fix: "leave the prefix out")
+    } else if !isInsecure, !name.hasPrefix("__Host-") {
+      options.warn("other sites of the same domain can set this cookie", at: "cookie", fix: "begin it with \"__Host-\"")
     }
     return name
   }
@@ -140,6 +142,13 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
   public var keySources: [KeySource] { provider?.issuer.source.map { [$0] } ?? [] }
 
   // MARK: Requests
+
+  /// See ``ClaimsPolicy``.
+  public func explain(
+    _ document: JSONDocument, _ services: Services
+  ) -> (identity: Identity, requirement: Access.Explanation?)? {
+    provider.map { $0.issuer.mapping.explain(TokenClaims(document: document), issuer: $0.issuer.issuer, services) }
+  }
 
   /// See ``CallerPolicy``.
   public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
@@ -189,7 +198,7 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
       services.tokens.remember(known, digest, of: self)
       return go(on: known, session, &exchange, request, services)
     } catch {
-      return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
+      return .refuse(Refusal(error.problem))
     }
   }
 
@@ -255,13 +264,9 @@ public final class OIDCLogin: Policy, CallerPolicy, KeySourceUser {
     parts.further = [(.session, session.family), (.subject, mark(ofSubject: session.subject))]
     parts.issued = UInt32(clamping: session.began - 1)
     if parts.scopes.isEmpty { parts.scopes = session.scopes }
-    var consumer: Int32 = -1
-    if let name = mapping.consumer(of: claims) {
-      consumer = services.keyRing.index(ofConsumer: name)
-      guard consumer >= 0 else { throw .refused(ProblemCatalogue.consumerNotAllowed) }
-    }
+    let caller = try mapping.caller(of: claims, parts, services)
     return VerifiedToken(
-      identity: Identity(parts, services), consumer: consumer, fields: sent.lines(of: claims.root), confirmation: .none,
+      identity: caller.identity, consumer: caller.consumer, fields: sent.lines(of: claims.root), confirmation: .none,
       expires: WallTime(microseconds: session.endsAt * 1_000_000), keyChanges: 0, origin: KnownSession(session))
   }
 

@@ -1,5 +1,4 @@
 import Core
-import Crypto
 import HTTP
 import Pipeline
 
@@ -8,18 +7,10 @@ struct TokenEndpointOptions: Sendable {
   /// For how long a token is good where the server does not say, in nanoseconds.
   let assumedLifetime: Int64
 
-  /// Nil only where the options are wrong, which is recorded.
-  private let url: FetchURL?
-  private let client: TokenEndpointClient
-  private let authorities: String?
-  private let timeout: Int64
+  private let service: AskedService
+  private let client: ClientOptions
   /// What is asked for, behind what the grant itself says.
   private let parameters: [FormField]
-
-  private enum Authentication: String, CaseIterable {
-    case basic, post
-    case privateKey = "private-key"
-  }
 
   /// What cannot be among the further parameters, since options or the grant set it.
   private static let reserved = [
@@ -28,64 +19,15 @@ struct TokenEndpointOptions: Sendable {
   ]
 
   init(_ options: inout OptionReader) {
-    url = options.value(
-      "tokenEndpoint", OptionFormat("an https URL", example: "https://id.example.com/token"), placeholder: nil,
-      "The token endpoint; http for loopback addresses only."
-    ) { FetchURL($0).map(Optional.some) }
-    client = Self.readClient(&options)
+    service = AskedService(
+      &options, key: "tokenEndpoint", "The token endpoint; http for loopback addresses only.", timeout: .seconds(3))
+    client = ClientOptions(&options, .proven)
     parameters = Self.readParameters(&options)
-    authorities = Self.readAuthorities(&options)
-    timeout =
-      options.duration(
-        "timeout", default: .seconds(3), in: .milliseconds(100) ... .seconds(4),
-        "How long the endpoint may take to answer."
-      ).wholeNanoseconds
     assumedLifetime =
       options.duration(
         "lifetime", default: .seconds(300), in: .seconds(10) ... .seconds(86_400),
         "How long a token is good where the endpoint does not say."
       ).wholeNanoseconds
-  }
-
-  private static func readAuthorities(_ options: inout OptionReader) -> String? {
-    let text = options.optionalText(
-      "ca", "PEM certificates of the authorities that vouch for the endpoint; by default those of the system.")
-    guard let text, !options.isDescribing else { return nil }
-    do throws(TLSFault) { _ = try TLSAuthorities(certificates: Array(text.utf8)) } catch {
-      options.fail("these are no authorities: \(error.message)", at: "ca", fix: "write certificates in PEM form")
-    }
-    return text
-  }
-
-  private static func readClient(_ options: inout OptionReader) -> TokenEndpointClient {
-    let clientID = options.string("clientId", "What the authorization server calls the gateway.")
-    let authentication = options.choice(
-      "authentication", default: Authentication.basic,
-      "How it shows who it is: basic, its secret in Authorization; post, in the body; private-key, an assertion that it signs (RFC 7523)."
-    )
-    let secret = options.optionalSecret("clientSecret", "The secret that it shares with the authorization server.")
-    let key = SigningKeyOptions(&options, "The private key in PEM form, for private-key.")
-    let audience = options.optionalString(
-      "assertionAudience",
-      "Whom the assertion is for; by default the URL of the endpoint. Some want their issuer's name.")
-    let needsKey = authentication == .privateKey
-    if !options.isDescribing {
-      let (needed, other) = needsKey ? ("key", "clientSecret") : ("clientSecret", "key")
-      if !options.has(needed) {
-        options.fail(
-          "\(authentication.rawValue) needs \"\(needed)\"", at: "authentication", fix: "add \(needed): { file: … }")
-      }
-      if options.has(other) {
-        options.fail(
-          "\(authentication.rawValue) does not use it", at: other, fix: "remove it, or change authentication")
-      }
-    }
-    if needsKey, let signer = key.signer {
-      return TokenEndpointClient(clientID: clientID, proof: .privateKey(signer, audience: audience))
-    }
-    let text = secret ?? ""
-    return TokenEndpointClient(
-      clientID: clientID, proof: authentication == .post ? .post(secret: text) : .basic(secret: text))
   }
 
   private static func readParameters(_ options: inout OptionReader) -> [FormField] {
@@ -115,14 +57,11 @@ struct TokenEndpointOptions: Sendable {
   }
 
   /// What people call the endpoint, without its query.
-  var name: String { (url?.text).map { String($0.prefix { $0 != "?" }) } ?? "" }
+  var name: String { service.name }
 
   /// The request for a token by a grant that has these parameters; nil where it would be too long.
   func request(_ grant: [FormField], _ world: any World) -> FetchRequest? {
-    url.flatMap {
-      client.request(
-        grant + parameters, at: $0, authorities: authorities, timeoutNanoseconds: timeout, world)
-    }
+    client.endpoint.flatMap { service.request(grant + parameters, by: $0, world) }
   }
 
   /// How long a token of this answer is good, in nanoseconds.

@@ -7,10 +7,19 @@ enum TokenFault: Error {
   case refused(Problem)
   /// It names a key that is not known, or none is known at all.
   case unknownKey(KeySource)
+
+  /// How it is refused where nobody waits for keys.
+  var problem: Problem {
+    switch self {
+    case .refused(let problem): problem
+    case .unknownKey: ProblemCatalogue.keysUnavailable
+    }
+  }
 }
 
-/// One issuer of a `jwt` policy: whose tokens are good, and what they say means.
-struct TokenIssuer: Sendable {
+/// One issuer of a `jwt` policy: whose tokens are good, and what they say means. A class, so that looking for the one of a token
+/// counts one reference and not one for each of its texts.
+final class TokenIssuer: Sendable {
   /// As the claim `iss` says it, byte for byte.
   let issuer: String
   /// Where its keys are fetched; nil where the configuration has them.

@@ -39,8 +39,7 @@ struct TokenKeyOptions {
       ? options.optionalSecret(
         "secret", "What the issuer and the gateway share, for HS256, HS384 and HS512: 32 bytes or more.")
       : nil
-    let authorities = options.optionalText(
-      "ca",
+    let authorities = options.authorities(
       "PEM certificates of the authorities that vouch for where the keys are fetched; by default those of the system.")
     self.authorities = authorities
     if options.isDescribing { return }

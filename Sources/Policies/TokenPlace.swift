@@ -51,21 +51,20 @@ struct TokenPlace: Sendable {
     cookie.isEmpty && self.field == nil ? request.value(of: field).isProof : nil
   }
 
-  /// Takes the token out of what is sent on, once; `field` is where it was found.
-  func strip(_ field: Int, of request: RequestHead, _ exchange: inout Exchange) {
-    guard !request.field(field).isDropped else { return }
-    request.drop(field)
-    guard !cookie.isEmpty else { return }
-    let start = exchange.requestFields.count
-    exchange.requestFields.append("Cookie: ")
-    var isFirst = true
-    Self.forEachPair(request.value(of: field)) { pair in
-      if Self.value(of: cookie, in: pair) != nil || pair.isEmpty { return }
-      if !isFirst { exchange.requestFields.append("; ") }
-      exchange.requestFields.append(pair)
-      isFirst = false
+  /// Takes whatever could be a token of this place out of what is sent on. Where it was is found all the same.
+  func strip(_ request: RequestHead, _ exchange: inout Exchange) {
+    if !cookie.isEmpty {
+      CookieField.strip(request, &exchange) { Self.value(of: cookie, in: $0) != nil }
+    } else if let field {
+      field.dropAll(in: request)
+    } else {
+      var next = request.firstIndex(of: .authorization)
+      while let index = next {
+        next = request.nextIndex(of: .authorization, after: index)
+        let value = request.value(of: index)
+        if value.isBearer || value.isProof { request.drop(index) }
+      }
     }
-    if isFirst { exchange.requestFields.truncate(to: start) } else { exchange.requestFields.append("\r\n") }
   }
 
   private func findCookie(_ request: RequestHead) -> Finding {
@@ -74,31 +73,16 @@ struct TokenPlace: Sendable {
     while let index = next {
       next = request.nextIndex(of: .cookie, after: index)
       let value = request.value(of: index)
-      Self.forEachPair(value) { pair in
-        guard let range = Self.value(of: cookie, in: pair) else { return }
+      CookieField.forEachPair(value) { pair in
+        guard let range = Self.value(of: cookie, in: value.extracting(pair)) else { return }
         if case .none = found {
-          let offset = value.byteOffsets(of: pair)?.lowerBound ?? 0
-          found = .token(field: index, offset + range.lowerBound..<offset + range.upperBound)
+          found = .token(field: index, pair.lowerBound + range.lowerBound..<pair.lowerBound + range.upperBound)
         } else {
           found = .ambiguous
         }
       }
     }
     return found
-  }
-
-  /// Hands out the pairs of a field `Cookie` (RFC 6265 section 4.2.1), without the spaces around them.
-  private static func forEachPair(_ value: RawSpan, _ body: (RawSpan) -> Void) {
-    var start = 0
-    while start < value.byteCount {
-      var end = start
-      while end < value.byteCount, value[byte: end] != UInt8(ascii: ";") { end += 1 }
-      var (first, last) = (start, end)
-      while first < last, value[byte: first] == 32 { first += 1 }
-      while last > first, value[byte: last - 1] == 32 { last -= 1 }
-      body(value.extracting(first..<last))
-      start = end + 1
-    }
   }
 
   /// Where in a pair the value lies of the cookie called `name`; nil for another.

@@ -140,6 +140,29 @@ struct InquiryTests {
     }
   }
 
+  @Test(
+    "The rule that claims must keep is explained, whoever vouches for them, alone or in a choice",
+    arguments: [
+      "{ type: \"jwt\", issuers: [{ issuer: \"https://id.test\", audiences: [\"a\"], jwks: { url: \"https://id.test/keys\" }, RULE }] }",
+      "{ type: \"oauth2-introspection\", endpoint: \"https://id.test/introspect\", RULE }",
+      "{ type: \"oidc-login\", publicURL: \"https://app.test\", clientId: \"a\", issuer: \"https://id.test\", RULE }",
+      "{ type: \"any-of\", policies: [{ type: \"api-key\" }, { type: \"oauth2-introspection\", endpoint: \"https://id.test/i\", RULE }] }",
+    ])
+  func requirement(policy: String) throws {
+    let text = policy.replacing("RULE", with: "require: \"claim.org == 'acme'\"")
+    let bench = try FlowBench(FlowSetup(route: "upstream: \"main\", policies: [\(text)]"))
+    for (organisation, outcome) in [("globex", "refused"), ("acme", "admitted")] {
+      var request = Inquiry.Request()
+      request.claims = Array("{\"sub\":\"ann\",\"org\":\"\(organisation)\"}".utf8)
+      request.method = "GET"
+      let inquiry = Inquiry.Topic.route("all", consumer: nil, key: nil, address: nil, request: request)
+      let answer = try #require(ask(bench, inquiry).document)
+      #expect(answer["outcome"]?.string == outcome)
+      #expect(answer["rules"]?.elements.first?["name"]?.string == "require")
+      #expect((answer["code"]?.string == "access-denied") == (outcome == "refused"))
+    }
+  }
+
   @Test("While a shared store is asked the inquiry waits; the answer says who gave it")
   func waits() throws {
     let quota = ScriptedQuota()

@@ -67,6 +67,17 @@ struct RequestFlowFieldsTests {
     #expect(request.trailers.keys.sorted() == ["x-sum"])
   }
 
+  @Test("Behind policies, which know nothing of trailers, there are none")
+  func trailersBehindPolicies() throws {
+    for (policies, expected) in [("[{ type: \"headers\", request: { remove: [\"X-Sum\"] } }]", []), ("[]", ["x-sum"])] {
+      let bench = try FlowBench(FlowSetup(route: "upstream: \"main\", policies: \(policies)"))
+      let origin = bench.origin()
+      _ = try bench.exchange(postChunks("/", "1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n"))
+      let request = try #require(origin.requests.first)
+      #expect(request.trailers.keys.sorted() == expected)
+    }
+  }
+
   @Test("What a trusted proxy says is continued")
   func trusted() throws {
     let bench = try FlowBench(FlowSetup(node: "trustedProxies: [\"203.0.113.0/24\"]"))

@@ -44,6 +44,18 @@ struct AnyOfTests {
     }
   }
 
+  @Test("Ways that have cookies take all of theirs out of one field, the ambiguous ones too, and leave what is others'")
+  func cookies() throws {
+    let bench = try Bench()
+    let ways = ["a", "b", "c"].map { "{ type: \"jwt\", issuers: [\(issuer.options())], cookie: \"\($0)\" }" }
+    #expect(try bench.use("{ type: \"any-of\", policies: [\(ways.joined(separator: ", "))] }") == [])
+    let token = try issuer.token("\"sub\":\"ann\"")
+    let cookies = "Cookie: x=1; b=junk; a=\(token); c=1; ab=2\nCookie: c=2\nCookie: y=3"
+    let outcome = bench.send("GET / HTTP/1.1\nHost: a\n\(cookies)")
+    #expect(outcome.verdict == "next" && outcome.requestFields == "Cookie: x=1; ab=2\r\n")
+    #expect(outcome.passed == ["host", "cookie"])
+  }
+
   @Test(
     "Whoever shows nothing passes where that is optional, as nobody, and a rule behind it can say how to become somebody"
   )

@@ -126,6 +126,23 @@ struct BasicTests {
     #expect(try send(request("eve", "even more"), bench) == "checked credentials-invalid")
   }
 
+  @Test("Who hangs up before it is known whether the password is right has failed, whether or not it is")
+  func hangingUp() throws {
+    let bench = try bench(", failuresPerAddress: 3")
+    for number in 0..<3 {
+      var exchange = Exchange()
+      exchange.ticket = UInt64(number)
+      exchange.client = try #require(IPAddress("192.0.2.1"))
+      guard case .wait = bench.begin(request("ann", number == 0 ? "open sesame" : "\(number)"), &exchange) else {
+        Issue.record("the password is not checked")
+        return
+      }
+    }
+    bench.passwords.orders.removeAll()
+    #expect(try send(request("bob", "x"), bench) == "too-many-failures")
+    #expect(try send(request("bob", "x"), bench, from: "192.0.2.2") == "checked credentials-invalid")
+  }
+
   @Test("A name that was tried too often is not tried again for a minute, from wherever; other names are")
   func names() throws {
     let bench = try bench(", failuresPerAddress: 1000")

@@ -144,6 +144,17 @@ struct ExternalAuthCacheTests {
     }
   }
 
+  @Test("Two policies never wait for one answer, though they ask one service the same")
+  func policiesApart() throws {
+    let bench = try bench(", cache: { time: \"10s\" }")
+    #expect(AskingCaller(bench, ticket: 1).send(Self.plain).verdict == "wait")
+    let other = make(policy(", cache: { time: \"10s\" }"), instance: "other")
+    #expect(other.remarks == [])
+    bench.chain = try Registry.chain(of: [#require(other.step)])
+    #expect(AskingCaller(bench, ticket: 2).send(Self.plain).verdict == "wait")
+    #expect(bench.fetches.orders.count == 2)
+  }
+
   @Test(
     "An answer that is for one client alone is given to one, and those who have waited for it ask for themselves",
     arguments: [("set-cookie", "a=1"), ("cache-control", "no-store")])

@@ -21,10 +21,13 @@ struct MessageSignatureContentTests {
   }
 
   /// What becomes of a request whose content is read.
-  private func send(_ request: SignedRequest, _ content: String, _ bench: Bench) -> String {
+  private func send(
+    _ request: SignedRequest, _ content: String, _ bench: Bench, after seconds: Double = 0
+  ) -> String {
     var exchange = Exchange()
     let verdict = bench.begin(request.text, &exchange)
     guard case .gather = verdict else { return "not gathered" }
+    bench.world.advance(seconds: seconds)
     switch bench.gather(content, &exchange) {
     case .next: return exchange.consumer == 0 ? "next" : "nobody"
     case .refuse(let refusal): return "\(refusal.status) \(refusal.code)"
@@ -62,6 +65,15 @@ struct MessageSignatureContentTests {
     #expect(send(request, "other", bench) == "400 digest-mismatch")
     #expect(send(request, Self.hello, bench) == "next")
     #expect(send(request, Self.hello, bench) == "401 signature-replayed")
+  }
+
+  @Test(
+    "A signature that was good when its request began is refused once it is too old for its content",
+    arguments: [(331.0, "401 signature-expired"), (329.0, "next")])
+  func slowContent(seconds: Double, outcome: String) throws {
+    let bench = try bench()
+    let request = SignedRequest.posting(Self.sha256, length: 18)
+    #expect(send(request, Self.hello, bench, after: seconds) == outcome)
   }
 
   @Test("No content is read for a signature that is wrong, and none of what is too large")

@@ -346,7 +346,7 @@ struct OAuth2IntrospectionTests {
     "Options that are wrong, or would leave a hole, are refused",
     arguments: [
       ("endpoint: \"http://id.example/i\"", "endpoint"), ("endpoint: \"id.example\"", "endpoint"), ("", "endpoint"),
-      ("endpoint: \"https://i\", clientId: \"a\"", "clientSecret"),
+      ("endpoint: \"https://i\", clientId: \"a\"", "nothing proves"),
       ("endpoint: \"https://i\", clientSecret: \"a\"", "clientId"),
       ("endpoint: \"https://i\", clientId: \"a\", clientSecret: \"b\", bearer: \"c\"", "two ways"),
       ("endpoint: \"https://i\", bearer: \"a b\"", "no token"),

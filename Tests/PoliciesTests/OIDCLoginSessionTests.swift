@@ -177,6 +177,7 @@ struct OIDCLoginSessionTests {
     site.provider.claims = "\"nonce\":null,\"email\":\"new@example.com\""
     let answer = try site.send("GET /", "")
     #expect(answer.verdict == "next" && site.session != before && answer.fetched.count == 1)
+    #expect(answer.field("Cache-Control") == "no-store")
     let form = try LoginTestProvider.form(#require(answer.fetched.first))
     #expect(form["grant_type"] == "refresh_token" && form["refresh_token"] == "first-refresh-token")
     #expect(answer.identity?.claims?.root["email"]?.string == "new@example.com")

@@ -34,6 +34,15 @@ public final class AccessRule: Sendable {
   /// Whether it asks who calls.
   public let isAboutCaller: Bool
 
+  /// Whether it asks for nothing but what an issuer says of whom it vouches for.
+  public var isAboutIdentity: Bool {
+    terms.allSatisfy { term in
+      guard term.subject.fact.isAboutIdentity else { return false }
+      if case .reference(let other) = term.operand { return other.fact.isAboutIdentity }
+      return true
+    }
+  }
+
   let terms: [RuleTerm]
   let node: RuleNode
   let program: RuleProgram

@@ -44,6 +44,9 @@ enum RuleFact: String, CaseIterable, Sendable {
     }
   }
 
+  /// Whether it is about whom an issuer vouches for, and nothing else.
+  var isAboutIdentity: Bool { isAboutCaller && self != .consumer && self != .authenticated }
+
   /// The operators that can follow it, as a hint.
   var operators: String {
     switch kind {

@@ -34,6 +34,14 @@ public struct RuleFacts: ~Escapable {
     self.time = time
   }
 
+  /// The facts of an identity for which there is no request yet; `nothing` is empty, and it and the identity must outlive them.
+  @_lifetime(copy nothing)
+  public init(_ identity: Identity, _ nothing: RawSpan, time: WallTime) {
+    self.init(
+      method: .get, methodText: nothing, path: nothing, host: nothing, route: nothing, address: nil, time: time)
+    self.identity = Borrowed(identity)
+  }
+
   /// The facts of a request that is under way, and of who has sent it; `route` is the name of its route. The exchange and the
   /// services must outlive them.
   @_lifetime(borrow request, copy route)

@@ -53,7 +53,7 @@ struct LoginCookies: Sendable {
     while let index = next {
       next = request.nextIndex(of: .cookie, after: index)
       let value = request.value(of: index)
-      Self.forEachPair(value) { pair in
+      CookieField.forEachPair(value) { pair in
         guard let (rest, start) = ours(value, pair) else { return }
         let place = Place(field: index, range: start..<pair.upperBound)
         if rest.hasPrefix(Self.stateMark) {
@@ -111,44 +111,9 @@ struct LoginCookies: Sendable {
     return part
   }
 
-  /// Hands out where the pairs of a field `Cookie` are (RFC 6265 section 4.2.1), without the spaces around them.
-  private static func forEachPair(_ value: RawSpan, _ body: (Range<Int>) -> Void) {
-    var start = 0
-    while start < value.byteCount {
-      var end = start
-      while end < value.byteCount, value[byte: end] != UInt8(ascii: ";") { end += 1 }
-      var (first, last) = (start, end)
-      while first < last, value[byte: first] == 32 { first += 1 }
-      while last > first, value[byte: last - 1] == 32 { last -= 1 }
-      if first < last { body(first..<last) }
-      start = end + 1
-    }
-  }
-
-  /// Takes our cookies out of what is sent on, once.
+  /// Takes our cookies out of what is sent on.
   func strip(_ request: RequestHead, _ exchange: inout Exchange) {
-    var next = request.firstIndex(of: .cookie)
-    while let index = next {
-      next = request.nextIndex(of: .cookie, after: index)
-      guard !request.field(index).isDropped else { continue }
-      let value = request.value(of: index)
-      var others: [Range<Int>] = []
-      var count = 0
-      Self.forEachPair(value) { pair in
-        count += 1
-        if !isOurs(value, pair) { others.append(pair) }
-      }
-      guard others.count < count else { continue }
-      request.drop(index)
-      if others.isEmpty { continue }
-      let fields = exchange.requestFields
-      fields.append("Cookie: ")
-      for (number, pair) in others.enumerated() {
-        if number > 0 { fields.append("; ") }
-        fields.append(value.extracting(pair))
-      }
-      fields.append("\r\n")
-    }
+    CookieField.strip(request, &exchange) { isOurs($0, 0..<$0.byteCount) }
   }
 
   // MARK: Writing

@@ -49,6 +49,11 @@ extension OIDCLogin {
     case .document:
       if let source, let outcome = services.fetches?.outcome(ticket: exchange.ticket) {
         services.providers.take(outcome, of: source, now: services.world.now)
+        if case .known(let known) = services.providers.find(source, now: services.world.now), known.requiresPush,
+          pushing == .off || known.push == nil
+        {
+          report("the provider takes requests to log in by PAR only, which it or this policy does not offer", services)
+        }
       }
       return judge(&exchange, request, services)
     case .pushed(let state, let document):

@@ -32,10 +32,10 @@ extension OIDCLogin {
     let path = paths.kind(of: request.bytes(request.path)) == nil ? ReturnPath.of(request) : ReturnPath.home
     let state = LoginState(path: path, now: services.world.wallTime.seconds)
     guard pushing != .off, let push = document.push else {
-      if pushing == .required { return Self.unavailable }
+      if pushing == .required || document.requiresPush { return Self.unavailable }
       return send(parameters(of: state, services), state, document, &exchange, request, services)
     }
-    let message = client.request(
+    let message = client.endpoint?.request(
       client.named(parameters(of: state, services)), at: push, authorities: source?.authorities, services.world)
     guard fetch(message, then: .pushed(state, document), &exchange, services) else { return Self.unavailable }
     return .wait
@@ -164,7 +164,8 @@ extension OIDCLogin {
       FormField("grant_type", "authorization_code"), FormField("code", code), FormField("redirect_uri", redirectURI),
       FormField("code_verifier", state.verifier),
     ]
-    let message = client.request(parameters, at: document.token, authorities: source?.authorities, services.world)
+    let message = client.endpoint?.request(
+      parameters, at: document.token, authorities: source?.authorities, services.world)
     guard fetch(message, then: .redeemed(state), &exchange, services) else {
       return fail(state, ProblemCatalogue.loginUnavailable, &exchange)
     }
@@ -232,7 +233,7 @@ extension OIDCLogin {
       exchange.identify(known.identity, consumer: known.consumer)
       guard services.mayGoOn(&exchange) else { return fail(state, ProblemCatalogue.loginDenied, &exchange) }
     } catch {
-      return fail(state, ProblemCatalogue.consumerNotAllowed, &exchange)
+      return fail(state, error.problem, &exchange)
     }
     guard keep(session, &exchange, request, services) else {
       report("a session does not fit into cookies: the ID token or the refresh token is too long", services)

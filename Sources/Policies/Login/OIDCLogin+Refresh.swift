@@ -58,7 +58,8 @@ extension OIDCLogin {
     let parameters = [
       FormField("grant_type", "refresh_token"), FormField("refresh_token", refresh.session.refreshToken ?? ""),
     ]
-    let message = client.request(parameters, at: document.token, authorities: source?.authorities, services.world)
+    let message = client.endpoint?.request(
+      parameters, at: document.token, authorities: source?.authorities, services.world)
     guard fetch(message, then: .refreshed(refresh), &exchange, services) else {
       return postpone(refresh, &exchange, request, services)
     }
@@ -107,7 +108,7 @@ extension OIDCLogin {
       guard keep(next, &exchange, request, services) else { return stop(refresh, &exchange, request, services) }
       return accept(known, next, &exchange, request, services)
     } catch {
-      return .refuse(Refusal(ProblemCatalogue.consumerNotAllowed))
+      return .refuse(Refusal(error.problem))
     }
   }
 
