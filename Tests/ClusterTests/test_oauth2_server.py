@@ -273,6 +273,22 @@ def test_what_is_revoked_is_no_good_any_more(servers):
     assert refused.json()["error"] == "invalid_grant"
 
 
+def test_what_is_revoked_while_the_store_is_away_is_revoked_once_it_is_back(servers):
+    s = servers()
+    tokens, _, _ = s.log_in(s.authlib())
+    until(lambda: s.api_call(tokens["access_token"], 1) == (200, None), "the API knows the keys", 20)
+    s.redis.pause()
+    try:
+        assert s.form("/oauth2/revoke", "web", token=tokens["access_token"]).status_code == 200
+        # Longer than one attempt may take: the first has failed, and those behind it.
+        time.sleep(4)
+        assert s.api_call(tokens["access_token"], 1)[0] == 200
+    finally:
+        s.redis.resume()
+    until(lambda: s.api_call(tokens["access_token"], 1) == REVOKED, "the token is revoked on the other node", 10)
+    assert not s.is_active(tokens["access_token"], 1)
+
+
 def test_a_user_is_asked_for_consent(servers):
     s = servers(consent=True)
     verifier = secrets.token_urlsafe(48)

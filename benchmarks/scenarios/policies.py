@@ -14,6 +14,10 @@ POLICIES = {
     "ip-filter": {"type": "ip-filter", "allow": ["127.0.0.0/8", "10.0.0.0/8"]},
     "cors": {"type": "cors", "origins": ["https://example.com"]},
     "headers": {"type": "headers", "request": {"set": {"X-Team": "orders"}}, "response": {"remove": ["Server"]}},
+    "access, five terms": {
+        "type": "access",
+        "allow": "method in ['GET', 'HEAD'] and not path matches '/internal/*' and address in ['10.0.0.0/8', '127.0.0.0/8'] "
+                 "and host != 'old.example' and weekday in ['mon', 'tue', 'wed', 'thu', 'fri', 'sat', 'sun']"},
     "body-limit": {"type": "body-limit", "limit": "1MiB"},
 }
 
