@@ -42,7 +42,7 @@ let package = Package(
     room("Net", ["CLinux", "Core", "Crypto", "HTTP"]),
     room("Traffic", ["Core", "Crypto", "HTTP"]),
     room("Gateway", ["CLinux", "Cluster", "Core", "Crypto", "HTTP", "Net", "Pipeline", "Policies", "Traffic"]),
-    room("Admin", ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline"]),
+    room("Admin", ["Cluster", "Core", "Crypto", "Gateway", "HTTP", "Pipeline", "Policies"]),
     room("Crypto", ["Core", "COpenSSL"]),
     room("Pipeline", ["Core", "HTTP", "Crypto"]),
     room(
@@ -51,7 +51,7 @@ let package = Package(
       resources: [.embedInCode("Lanes/lanes.lua")]
         + [
           "Agreement/agreement", "Agreement/leader", "Agreement/members", "Revisions/revisions", "Audit/audit",
-          "Facts/facts",
+          "Facts/facts", "Records/records",
           "Agreement/register",
         ].map {
           .embedInCode("\($0).lua")

@@ -48,6 +48,7 @@ extension Node {
         passwords.submit(order.hash, order.password, of: order.address) { [self] isRight in
           tell(index, .password(order.number, isRight: isRight))
         }
-      })
+      },
+      records: RecordDesk(world: world) { control.send(.record($0, loop: index)) })
   }
 }

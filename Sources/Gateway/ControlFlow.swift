@@ -24,6 +24,8 @@ enum ControlMessage: Sendable {
   case resolvedStore(host: String, [IPAddress]?)
   /// Something that the node fetches by itself.
   case fetch(FetchMessage)
+  /// A loop wants something of a shared record.
+  case record(RecordOrder, loop: Int)
   /// Somebody has to do with what nodes agree on: called with the node's agent, nil where it has none.
   case agree(@Sendable (ClusterAgent?) -> Void)
   /// Somebody outside has to do with what is in force.
@@ -71,6 +73,8 @@ struct ControlFlow: EventHandler {
   /// Whichever of the two there is.
   private let member: StoreAgent?
   private var clusterFacts = ClusterFacts()
+  /// What policies leave for each other where the node has no store.
+  var ownRecords = EmbeddedRecords()
   /// What is kept in mind about revisions; nil where there is no agent.
   let desk: RevisionDesk?
 
@@ -117,6 +121,7 @@ struct ControlFlow: EventHandler {
     case .resolved(let upstream, let endpoint, let addresses): resolved(upstream, endpoint, addresses)
     case .fetch(let message): fetches.receive(message)
     case .resolvedStore(let host, let addresses): member?.resolved(host: host, addresses)
+    case .record(let order, let loop): carryOut(order, of: loop)
     case .agree(let action): action(agent)
     case .consult(let action): action(agent, blueprint)
     case .configured(let serial): desk?.end(serial)
@@ -378,22 +383,6 @@ struct ControlFlow: EventHandler {
     } catch {
       node.sources.report(
         "which nodes there are is not kept over a restart: \(file): \(RevisionFolder.describe(error))")
-    }
-  }
-
-  /// Where the nodes are reached: a unix socket or a loopback address only by a router that sees the same ones.
-  private static func endpoints(of nodes: [MemberRecord], isProxied: Bool) -> [EndpointSpec] {
-    let here = ProcessLimits.placement
-    return nodes.compactMap { node in
-      let isHere = !here.isEmpty && node.host == here
-      let addresses = (isProxied ? node.reachProxied : node.reach).compactMap { SocketAddress($0) }.filter { address in
-        switch address {
-        case .unix: isHere
-        case .ip(let ip, _): isHere || !ip.isLoopback
-        }
-      }
-      let isUnix = addresses.first { if case .unix = $0 { true } else { false } }
-      return (isUnix ?? addresses.first).map { EndpointSpec(address: .socket($0)) }
     }
   }
 }

@@ -25,15 +25,19 @@ public enum FlowMessage: Sendable {
   case fetched(FetchNews)
   /// A password was checked that a loop has left at its desk with this number.
   case password(UInt64, isRight: Bool)
+  /// What became of what a loop wanted of a shared record, with this number.
+  case record(RecordOutcome, order: UInt64)
   /// Stop accepting; end when nothing is left, after so many nanoseconds at the latest.
   case drain(nanoseconds: Int64)
 }
 
-/// Where a loop's policies find what is done for them elsewhere: what is fetched, and passwords that are checked.
+/// Where a loop's policies find what is done for them elsewhere: what is fetched, passwords that are checked, and records
+/// that nodes share.
 public struct LoopFetches {
   let desk: FetchDesk
   let issuers: IssuerBook
   var passwords: PasswordDesk?
+  var records: RecordDesk?
 }
 
 /// Objects that a flow owns and passes on with every request; see ``Borrowed``.

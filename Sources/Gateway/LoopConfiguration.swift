@@ -118,6 +118,6 @@ extension Services {
     self.init(
       world: world, quota: quota, keyRing: blueprint.keyRing, routes: shared.routeNames, hasher: hasher,
       nodeName: shared.nodeName, facts: facts, fetches: fetches?.desk, issuers: fetches?.issuers,
-      passwords: fetches?.passwords, secrets: node.secrets(blueprint))
+      passwords: fetches?.passwords, records: fetches?.records, secrets: node.secrets(blueprint))
   }
 }

@@ -77,6 +77,7 @@ extension RequestFlow {
       taken()
     case .fetched(let news): take(news)
     case .password(let number, let isRight): take(password: number, isRight: isRight)
+    case .record(let outcome, let order): take(record: outcome, of: order)
     case .drain(let nanoseconds): beginDrain(nanoseconds: nanoseconds)
     }
   }

@@ -43,6 +43,13 @@ extension RequestFlow {
     while let ticket = passwords.nextCalled() { resume(ticket: ticket) }
   }
 
+  /// What was wanted of a record is done, or is not: whoever waited for that goes on.
+  mutating func take(record outcome: RecordOutcome, of number: UInt64) {
+    guard let records = fetches?.records else { return }
+    records.take(outcome, of: number)
+    while let ticket = records.nextCalled() { resume(ticket: ticket) }
+  }
+
   /// What an exchange waited for has come: its chain goes on behind the policy that waited. Does nothing where the
   /// exchange has ended in the meantime.
   mutating func resume(ticket: UInt64) {

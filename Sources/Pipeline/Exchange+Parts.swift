@@ -58,4 +58,10 @@ public enum Awaited: UInt8, BitwiseCopyable, Sendable {
   case grant
   /// That what a user has granted is given up.
   case givingUp
+  /// Whether somebody asks too often.
+  case pace
+  /// A client that operators have registered.
+  case client
+  /// What became of a record that nodes share.
+  case record
 }

@@ -23,6 +23,8 @@ public final class Services {
   public let issuers: IssuerBook?
   /// Who checks passwords; nil where nobody does.
   public let passwords: PasswordDesk?
+  /// Who asks for records that nodes share; nil where nobody does.
+  public let records: RecordDesk?
   /// What is hidden and signed with.
   public let secrets: NodeSecrets
   /// How often callers have asked this loop about themselves.
@@ -73,7 +75,8 @@ public final class Services {
   public init(
     world: any World, quota: any Quota, keyRing: KeyRing, routes: RouteNames, hasher: SHA256, nodeName: String = "",
     facts: LoopFacts? = nil, fetches: FetchDesk? = nil, issuers: IssuerBook? = nil,
-    passwords: PasswordDesk? = nil, secrets: NodeSecrets = NodeSecrets(secret: [])
+    passwords: PasswordDesk? = nil, records: RecordDesk? = nil,
+    secrets: NodeSecrets = NodeSecrets(secret: [])
   ) {
     self.world = world
     self.quota = quota
@@ -83,6 +86,7 @@ public final class Services {
     self.nodeName = nodeName
     self.facts = facts
     (self.fetches, self.issuers, self.passwords, self.secrets) = (fetches, issuers, passwords, secrets)
+    self.records = records
     subjectKey = quota.subjectKey
     keyCache = KeyCache(keyCount: facts == nil ? keyRing.keyCount : .max, key: subjectKey)
   }

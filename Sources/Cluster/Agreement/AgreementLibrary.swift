@@ -13,7 +13,7 @@ public enum AgreementLibrary {
     of: [
       PackageResources.agreement_lua, PackageResources.leader_lua, PackageResources.members_lua,
       PackageResources.revisions_lua, PackageResources.audit_lua, PackageResources.facts_lua,
-      PackageResources.register_lua,
+      PackageResources.records_lua, PackageResources.register_lua,
     ].map { String(decoding: $0, as: UTF8.self) }.joined(separator: "\n"))
 
   /// The library of this text, in which `gwcl_NAME` stands for its name.

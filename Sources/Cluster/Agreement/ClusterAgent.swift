@@ -45,6 +45,8 @@ public final class ClusterAgent: StoreAgent {
   public let audit: AuditKeeper
   /// What is revoked, and which keys there are.
   public let factKeeper: FactKeeper
+  /// What policies leave for each other.
+  public let records: RecordKeeper
   let libraries: LibrarySweep
 
   /// An agent that does nothing before ``StoreAgent/start()``. `clock` reads the boot clock (CLOCK_BOOTTIME) in nanoseconds;
@@ -59,6 +61,7 @@ public final class ClusterAgent: StoreAgent {
     revisions = RevisionKeeper(base.context, base.leadership, base.members)
     audit = AuditKeeper(base.context, base.members)
     factKeeper = FactKeeper(base.context, base.leadership, base.members, settings.verification)
+    records = RecordKeeper(base.context.store)
     libraries = LibrarySweep(base.context, base.leadership, base.members)
     super.init(base, [revisions, audit, factKeeper, libraries])
   }
