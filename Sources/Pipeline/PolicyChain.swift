@@ -10,6 +10,9 @@ public final class PolicyChain: Sendable {
   /// Where the keys come from that its policies need, in their order.
   public let keySources: [KeySource]
 
+  /// Those of its policies that are in force and of this kind.
+  public func hooks<Hook>(_ kind: Hook.Type) -> [Hook] { requestHooks.compactMap { $0 as? Hook } }
+
   private let requestHooks: ContiguousArray<any RequestHook>
   private let requestSteps: ContiguousArray<RequestStep>
   private let responseHooks: ContiguousArray<any ResponseHook>

@@ -64,38 +64,40 @@ struct FailureGate: Sendable {
     var key: QuotaKey?
     if let name { key = services.key(ofChosen: name) }
     exchange.failure = Exchange.Failure(refusal: refusal, name: key)
-    exchange.limits.removeAll()
+    let parked = ParkedQuestion()
     let address = services.key(ofNetwork: exchange.client)
-    exchange.limits.append(
+    parked.question.append(
       QuotaLevel(
         key: Self.addressKey.combined(with: address), rule: addresses, cost: 1, period: period, terms: Self.terms))
     if let key {
-      exchange.limits.append(
+      parked.question.append(
         QuotaLevel(key: Self.nameKey.combined(with: key), rule: names, cost: 1, period: period, terms: Self.terms))
     }
-    services.quota.decide(&exchange.limits, ticket: exchange.ticket, now: now, civil: civil)
-    return conclude(&exchange, services)
+    exchange.parkedQuestion = parked
+    services.quota.decide(&parked.question, ticket: exchange.ticket, now: now, civil: civil)
+    return conclude(parked, &exchange, services)
   }
 
   /// The store has answered, or has not.
   func resume(_ exchange: inout Exchange, _ services: Services) -> Verdict {
-    services.quota.collect(&exchange.limits, ticket: exchange.ticket)
-    return conclude(&exchange, services)
+    guard let parked = exchange.parkedQuestion else { return .refuse(Self.refusal) }
+    services.quota.collect(&parked.question, ticket: exchange.ticket)
+    return conclude(parked, &exchange, services)
   }
 
-  private func conclude(_ exchange: inout Exchange, _ services: Services) -> Verdict {
-    if exchange.limits.decision == .waiting {
+  private func conclude(_ parked: ParkedQuestion, _ exchange: inout Exchange, _ services: Services) -> Verdict {
+    if parked.question.decision == .waiting {
       exchange.awaited = .failures
       return .wait
     }
     exchange.awaited = .nothing
+    exchange.parkedQuestion = nil
     guard let failure = exchange.failure else { return .refuse(Self.refusal) }
-    if exchange.limits.decision == .denied {
+    if parked.question.decision == .denied {
       let now = services.world.now
-      if exchange.limits[0].isDenied { services.failures.block(exchange.client, now: now) }
-      if let name = failure.name, exchange.limits[1].isDenied { services.failures.block(name, now: now) }
+      if parked.question[0].isDenied { services.failures.block(exchange.client, now: now) }
+      if let name = failure.name, parked.question[1].isDenied { services.failures.block(name, now: now) }
     }
-    exchange.limits.removeAll()
     exchange.failure = nil
     return .refuse(failure.refusal)
   }

@@ -3,16 +3,19 @@ import Crypto
 import HTTP
 import Pipeline
 
-/// A small authorization server (OAuth 2.0, RFC 6749) for those who have none: its clients are in the configuration,
-/// and any node of a cluster goes on with what another one has begun.
+/// A small authorization server (OAuth 2.0, RFC 6749) for those who have none: its clients are in the configuration or
+/// registered while it runs, and any node of a cluster goes on with what another one has begun.
 ///
 /// Codes and refresh tokens are sealed under a key that follows from the cluster's secret, access tokens are signed
 /// (RFC 9068), and nothing of them is stored. That each code and each refresh token is used once is kept in the store
 /// that limits share, one counter for all that follows from one authorization; using one twice ends all of it. Keys
 /// that sign follow from the secret too, change by themselves, and are published before they are used.
 ///
+/// Devices without a browser (RFC 8628) are the exception: what became of theirs is a record in that store until they
+/// have got it. Clients that operators register are records there too, read anew with each call.
+///
 /// Users are logged in by the policies of the route that say who calls, with `optional: true`; whoever is not known at
-/// `/authorize` gets 401 `authentication-required` with their challenges. The other endpoints know clients by
+/// `/authorize` and `/device` gets 401 `authentication-required` with their challenges. The other endpoints know clients by
 /// themselves: policies that read the field `Authorization`, such as `basic`, belong on a route for `/authorize` alone.
 ///
 /// Answers what it is asked as the standards have it: errors are JSON, or a page where there is nowhere to send them.
@@ -34,12 +37,16 @@ public final class OAuth2Server: Policy, RequestHook {
 
   let site: ServerSite?
   let clients: [String: OAuthClient]
+  /// Whom tokens are for of clients that do not say.
+  let audience: String
+  /// Whether operators may register further clients while the server runs.
+  let takesRegistered: Bool
   let keys: RollingKeys
   let gate: RevocationGate
   let asksConsent: Bool
   /// Seconds for which each is good.
-  let (codeTime, accessTime, refreshTime): (Int64, Int64, Int64)
-  private let mostFailures: Int64
+  let (codeTime, accessTime, refreshTime, deviceTime): (Int64, Int64, Int64, Int64)
+  let failures: FailureGate
   private let scopes: [String]
 
   /// Reads the options.
@@ -49,9 +56,11 @@ public final class OAuth2Server: Policy, RequestHook {
       "What it is called in tokens; the paths of its endpoints begin with this URL's path. https, or http with a loopback address."
     ) { ServerSite($0) }
     let audience = options.string("audience", default: "", "Whom tokens are for (aud) of clients that do not say.")
-    let clients = options.objects("clients", isRequired: true, "Who may ask for tokens.") {
-      OAuthClient(&$0, audience: audience)
-    }
+    self.audience = audience
+    takesRegistered = options.bool(
+      "registeredClients", default: false,
+      "Whether operators may register further clients while the server runs (sluice clients); needs a cluster.")
+    let clients = options.objects("clients", "Who may ask for tokens.") { OAuthClient(&$0, audience: audience) }
     asksConsent = options.bool(
       "consent", default: false, "Whether users are asked each time; otherwise logging in is all they do.")
     accessTime = Self.seconds(
@@ -65,17 +74,30 @@ public final class OAuth2Server: Policy, RequestHook {
     codeTime = Self.seconds(
       options.duration(
         "codeTime", default: .seconds(60), in: .seconds(5) ... .seconds(600), "How long codes are good."))
+    deviceTime = Self.seconds(
+      options.duration(
+        "deviceCodeTime", default: .seconds(600), in: .seconds(60) ... .seconds(1_800),
+        "How long users have to type what a device shows, and to answer."))
     keys = RollingKeys(&options)
-    mostFailures = options.integer(
-      "failuresPerAddress", in: 1...1_000_000, default: 20,
-      "How often in ten seconds clients of one address may fail to prove who they are.")
+    failures = FailureGate(&options, perAddress: 20)
     gate = RevocationGate(&options)
     var known: [String: OAuthClient] = [:]
     for client in clients where known.updateValue(client, forKey: client.id) != nil {
       options.fail("the client \"\(client.id)\" is there twice", at: "clients", fix: "join both")
     }
+    if known.isEmpty, !takesRegistered {
+      options.fail("nobody may ask for tokens", at: "clients", fix: "add clients, or registeredClients: true")
+    }
     self.clients = known
     scopes = Set(clients.flatMap(\.scopes)).sorted()
+  }
+
+  /// What clients are read by that operators register with it; nil where it takes none.
+  public var registration: OAuthClientRules? {
+    guard takesRegistered, let site else { return nil }
+    return OAuthClientRules(
+      issuer: site.issuer, audience: audience, longestGrant: refreshTime + accessTime + deviceTime,
+      configured: Set(clients.keys))
   }
 
   private static func seconds(_ duration: Duration) -> Int64 { duration.wholeNanoseconds / 1_000_000_000 }
@@ -93,21 +115,17 @@ public final class OAuth2Server: Policy, RequestHook {
     case .keys where isRead:
       let text = keys.publishedText(issuer: site.issuer, services)
       return reply(.document(text, seconds: Self.documentTime), &exchange)
-    case .authorize where request.method == .get:
-      guard let parameters = OAuthParameters(request.bytes(request.query)) else {
-        return reply(ServerPage.fault(.request("the query is malformed")), &exchange)
-      }
-      return authorize(parameters, isForm: false, site, &exchange, services)
-    case .authorize where request.method == .post: return gather(&exchange, request)
+    case .authorize where request.method == .get, .device where request.method == .get:
+      return page(endpoint, behind: .nothing, site, &exchange, request, services)
+    case .authorize where request.method == .post, .device where request.method == .post:
+      return gather(&exchange, request)
     case .token where request.method == .post, .revoke where request.method == .post,
-      .introspect where request.method == .post:
-      if services.failures.isExhausted(exchange.client, limit: mostFailures, now: services.world.now) {
-        return .refuse(Refusal(ProblemCatalogue.failuresLimited, retryAfterSeconds: 1))
-      }
+      .introspect where request.method == .post, .deviceAuthorization where request.method == .post:
+      if failures.isShut(exchange, services) { return .refuse(FailureGate.refusal) }
       return gather(&exchange, request)
     case .metadata, .keys: return refuse(&exchange, allowing: "GET, HEAD")
-    case .authorize: return refuse(&exchange, allowing: "GET, POST")
-    case .token, .revoke, .introspect: return refuse(&exchange, allowing: "POST")
+    case .authorize, .device: return refuse(&exchange, allowing: "GET, POST")
+    case .token, .revoke, .introspect, .deviceAuthorization: return refuse(&exchange, allowing: "POST")
     }
   }
 
@@ -115,15 +133,17 @@ public final class OAuth2Server: Policy, RequestHook {
   public func onResume(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     let awaited = exchange.awaited
     exchange.awaited = .nothing
+    if awaited == .failures { return failed(failures.resume(&exchange, services), &exchange) }
     guard let site, let endpoint = site.endpoint(request.bytes(request.path)) else {
       return .refuse(Refusal(ProblemCatalogue.noRoute))
     }
+    if endpoint == .authorize || endpoint == .device {
+      return page(endpoint, behind: awaited, site, &exchange, request, services)
+    }
     let body = exchange.gatheredBody?.array ?? []
     guard let parameters = OAuthParameters(RawSpan(body)) else {
-      let fault = OAuthFault.request("the form is malformed")
-      return reply(endpoint == .authorize ? ServerPage.fault(fault) : .fault(fault), &exchange)
+      return reply(.fault(.request("the form is malformed")), &exchange)
     }
-    if endpoint == .authorize { return authorize(parameters, isForm: true, site, &exchange, services) }
     let index = request.firstIndex(of: .authorization)
     let authorization = index.map { request.value(of: $0).array }
     do throws(OAuthFault) {
@@ -131,14 +151,30 @@ public final class OAuth2Server: Policy, RequestHook {
       if let index, request.nextIndex(of: .authorization, after: index) != nil {
         throw .request("the field Authorization is there twice")
       }
-      let call = try call(endpoint, site, parameters, authorization, services)
-      return try proceed(call, behind: awaited, &exchange, services)
+      return try serve(endpoint, site, parameters, authorization, behind: awaited, &exchange, services)
     } catch {
-      if error.status == 401 {
-        services.failures.note(exchange.client, limit: mostFailures, now: services.world.now)
-      }
-      return reply(.fault(error, challenges: authorization != nil), &exchange)
+      let answer = OAuthAnswer.fault(error, challenges: authorization != nil)
+      // What a client shows that proves nothing may be a guess as well as a secret may.
+      let isGuess = error.code == "invalid_grant" && (exchange.carried as? OAuthErrand)?.isGuessing ?? false
+      return error.status == 401 || isGuess ? fail(answer, &exchange, services) : reply(answer, &exchange)
     }
+  }
+
+  /// What users see: what they want stands in the query, or in a form.
+  private func page(
+    _ endpoint: ServerSite.Endpoint, behind awaited: Awaited, _ site: ServerSite, _ exchange: inout Exchange,
+    _ request: RequestHead, _ services: Services
+  ) -> Verdict {
+    let isForm = request.method == .post
+    let body = isForm ? exchange.gatheredBody?.array ?? [] : []
+    guard let parameters = isForm ? OAuthParameters(RawSpan(body)) : OAuthParameters(request.bytes(request.query))
+    else {
+      return reply(ServerPage.fault(.request("what was sent is malformed")), &exchange)
+    }
+    if endpoint == .device {
+      return devicePage(parameters, isForm: isForm, behind: awaited, site, &exchange, services)
+    }
+    return authorize(parameters, isForm: isForm, behind: awaited, site, &exchange, services)
   }
 
   // MARK: Answers

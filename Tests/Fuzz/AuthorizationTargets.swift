@@ -39,6 +39,16 @@ enum AuthorizationTargets {
     run(head, lines.count > 2 ? lines[2] : [], isToken: true)
   }
 
+  /// A record of a registered client: whatever is read is written again as the same client.
+  @Sendable
+  static func registeredClient(_ bytes: RawSpan) {
+    let rules = OAuthClientRules(issuer: "https://id.example/oauth2", audience: "api")
+    guard let client = RegisteredClient(bytes.array, server: rules), let record = client.record else { return }
+    guard let again = RegisteredClient(record, server: rules) else { preconditionFailure("what is written is read") }
+    precondition(again.id == client.id && again.created == client.created && again.formerEnds == client.formerEnds)
+    precondition(again.isConfidential == client.isConfidential && again.record == record)
+  }
+
   private static func run(_ head: String, _ body: [UInt8], isToken: Bool) {
     let quota = EmbeddedQuota(store: CounterStore(capacity: 64), subjectKey: SipKey(low: 1, high: 2))
     let services = Services(

@@ -70,6 +70,7 @@ public enum FuzzTable {
     FuzzTarget("provider-document", FetchTargets.provider),
     FuzzTarget("token-response", TokenTargets.response),
     FuzzTarget("authorization-request", AuthorizationTargets.request),
+    FuzzTarget("registered-client", AuthorizationTargets.registeredClient),
     FuzzTarget("form-text", TokenTargets.form),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),

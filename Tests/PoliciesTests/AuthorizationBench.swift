@@ -97,10 +97,10 @@ struct AuthorizationBench {
 
   init(
     _ options: String = "", quota: (any Quota)? = nil, facts: OrderBook? = nil,
-    users: [Consumer] = AuthorizationBench.users
+    users: [Consumer] = AuthorizationBench.users, records: TestRecords = TestRecords()
   ) throws {
     signer = try TokenSigner.fresh(.es256, keyID: "one")
-    bench = try Bench(consumers: users, quota: quota, facts: facts?.loop)
+    bench = try Bench(consumers: users, quota: quota, facts: facts?.loop, records: records)
     let remarks = try bench.use("{ type: \"api-key\", optional: true }", Self.server(signer, options))
     precondition(remarks.isEmpty, "\(remarks)")
   }
@@ -122,10 +122,14 @@ struct AuthorizationBench {
           redirectURIs: ["http://127.0.0.1/back", "http://[::1]/back", "com.example.app:/back", "http://localhost:7/x"] },
         { id: "worker", \(secret("worker")), grants: ["client_credentials"], scopes: ["read", "write"], consumer: "bob" },
         { id: "signer", publicKey: "{\\"keys\\":[\(key)]}", grants: ["client_credentials"], scopes: ["read"] },
+        { id: "tv", name: "The <TV>", grants: ["device_code", "refresh_token"], scopes: ["read"] },
+        { id: "box", \(secret("box")), grants: ["urn:ietf:params:oauth:grant-type:device_code"], scopes: ["read"] },
         { id: "api", \(secret("api")), grants: ["client_credentials"], introspects: true }
       ]\(options) }
       """
   }
+
+  var records: TestRecords { bench.records }
 
   // MARK: Requests
 
@@ -149,8 +153,12 @@ struct AuthorizationBench {
     if case .gather = verdict { verdict = bench.gather(form, &exchange) }
     while case .wait = verdict {
       waits += 1
-      verdict = bench.chain.resume(&exchange, bench.request, bench.services)
+      verdict = bench.goOn(&exchange)
     }
+    return outcome(verdict, &exchange)
+  }
+
+  private func outcome(_ verdict: Verdict, _ exchange: inout Exchange) -> Outcome {
     var outcome = Outcome()
     switch verdict {
     case .reply: outcome.verdict = "\(exchange.replyStatus)"
@@ -168,6 +176,17 @@ struct AuthorizationBench {
   ) -> Outcome {
     var waits = 0
     return post(path, form, as: authorization, user: user, type: type, waits: &waits)
+  }
+
+  /// What a browser gets in the end where somebody is logged in who holds the key, or shows a token.
+  func browse(_ path: String, as user: String? = nil, bearing token: String? = nil) -> Outcome {
+    var exchange = Exchange()
+    exchange.client = IPAddress("192.0.2.1") ?? exchange.client
+    let fields = [user.map { "\nX-API-Key: key-of-\($0)" }, token.map { "\nAuthorization: Bearer \($0)" }]
+    let head = "GET \(path) HTTP/1.1\nHost: id.example" + fields.compactMap { $0 }.joined()
+    var verdict = bench.begin(head, &exchange)
+    while case .wait = verdict { verdict = bench.goOn(&exchange) }
+    return outcome(verdict, &exchange)
   }
 
   func token(_ form: String, as authorization: String? = web) -> Outcome {

@@ -57,6 +57,46 @@ final class OpenPasswords {
   }
 }
 
+/// Records that benches share, as the control loops of their nodes would.
+final class TestRecords {
+  private var embedded = EmbeddedRecords()
+  /// What operators have put there.
+  var shelf: [String: [UInt8]] = [:]
+  var isDown = false
+  /// How many codes of users are said to be taken already.
+  var refusals = 0
+  /// Called before a request is carried out.
+  var before: (RecordRequest) -> Void = { _ in }
+  private(set) var requests: [RecordRequest] = []
+
+  func carryOut(_ request: RecordRequest, now: Instant) -> RecordOutcome {
+    requests.append(request)
+    before(request)
+    if isDown { return .unavailable }
+    if case .find = request.action { return .done(shelf[request.name]) }
+    if case .put = request.action, request.purpose == "oauth-user-code", refusals > 0 {
+      refusals -= 1
+      return .refused
+    }
+    return embedded.carryOut(request, now: now)
+  }
+}
+
+/// Orders of a desk for records that nobody has carried out.
+final class OpenRecords {
+  var orders: [RecordOrder] = []
+}
+
+extension RecordRequest {
+  /// What is put, or put in the place of something else.
+  var value: [UInt8] {
+    switch action {
+    case .put(let value, _, _), .swap(_, let value): value
+    case .get, .take, .find: []
+    }
+  }
+}
+
 /// What became of a request.
 struct Outcome {
   /// `next`, `wait`, or the status.
@@ -84,20 +124,43 @@ final class Bench {
   /// Passwords that nobody has checked.
   let passwords = OpenPasswords()
   let passwordDesk: PasswordDesk
+  /// What nodes share beside limits.
+  let records: TestRecords
+  private let openRecords = OpenRecords()
+  private let recordDesk: RecordDesk
   var chain = PolicyChain()
   let request = RequestHead()
 
   init(
     consumers: [Consumer] = [], quota: (any Quota)? = nil, facts: LoopFacts? = nil, issuers: IssuerBook? = nil,
-    secrets: NodeSecrets = NodeSecrets(secret: Array("a cluster's secret".utf8))
+    secrets: NodeSecrets = NodeSecrets(secret: Array("a cluster's secret".utf8)),
+    records: TestRecords = TestRecords()
   ) throws {
+    self.records = records
+    recordDesk = RecordDesk(world: world) { [openRecords] in
+      openRecords.orders.append($0)
+      return true
+    }
     desk = FetchDesk(world: world) { [fetches] in fetches.take($0) }
     desk.report = { [fetches] in fetches.reports.append($0) }
     passwordDesk = PasswordDesk(world: world) { [passwords] in passwords.take($0) }
     services = Services(
       world: world, quota: quota ?? EmbeddedQuota(store: store, subjectKey: SipKey(low: 1, high: 2)),
       keyRing: try KeyRing(consumers), routes: RouteNames(["orders", "users"]), hasher: SHA256(),
-      facts: facts, fetches: desk, issuers: issuers, passwords: passwordDesk, secrets: secrets)
+      facts: facts, fetches: desk, issuers: issuers, passwords: passwordDesk, records: recordDesk,
+      secrets: secrets)
+  }
+
+  /// Whatever `exchange` has waited for has come: a record, or what the store of limits says.
+  func goOn(_ exchange: inout Exchange) -> Verdict {
+    guard !openRecords.orders.isEmpty else { return chain.resume(&exchange, request, services) }
+    let order = openRecords.orders.removeFirst()
+    recordDesk.take(records.carryOut(order.request, now: world.now), of: order.number)
+    var verdict = Verdict.wait
+    while let ticket = recordDesk.nextCalled() {
+      if ticket == exchange.ticket { verdict = chain.resume(&exchange, request, services) }
+    }
+    return verdict
   }
 
   /// Runs a request through the chain as far as it goes.

@@ -84,6 +84,19 @@ public struct RevocationMarks: BitwiseCopyable, Sendable {
     self.issued = issued
   }
 
+  /// Marks that were remembered by their bits; nil where there are too many, or one is none.
+  public init?(issued: UInt32, bits: [UInt64]) {
+    self.init(issued: issued)
+    guard bits.count <= Self.capacity else { return nil }
+    for each in bits {
+      guard let mark = RevocationMark(bits: each) else { return nil }
+      add(mark)
+    }
+  }
+
+  /// The bits of all marks.
+  public var bits: [UInt64] { (0..<count).map { marks[$0].bits } }
+
   /// The mark at `index`, below ``count``.
   public subscript(index: Int) -> RevocationMark { marks[index] }
 

@@ -3,7 +3,7 @@ import Core
 /// Lets something be used once in the whole cluster: the number of a proof, a code, a signature. It asks the same store as limits
 /// do, under a limit of one in a lifetime, so that whatever they promise while nodes and stores fail is promised here too.
 ///
-/// For policies that say who calls: those run before an exchange has limits of its own, which takes the same place.
+/// It asks beside the limits of the exchange itself, which stay as they are.
 public struct OnceGuard: Sendable {
   /// What is known of a name.
   public enum Finding: Sendable {
@@ -32,45 +32,23 @@ public struct OnceGuard: Sendable {
   /// Uses a name, which clients may choose.
   public func use(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) -> Finding {
     // Who only watches uses nothing up.
-    if exchange.isShadow { return look(name, &exchange, services) }
-    ask(name, &exchange, services)
-    let now = services.world.now
-    services.quota.decide(
-      &exchange.limits, ticket: exchange.ticket, now: now, civil: services.civilTime(now: now))
-    return conclude(&exchange)
+    ParkedQuestion.ask(level(name, services), peeking: exchange.isShadow, &exchange, services)
   }
 
   /// Whether a name was used, which this does not do.
   public func look(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) -> Finding {
-    ask(name, &exchange, services)
-    let now = services.world.now
-    services.quota.peek(&exchange.limits, ticket: exchange.ticket, now: now, civil: services.civilTime(now: now))
-    return conclude(&exchange)
+    ParkedQuestion.ask(level(name, services), peeking: true, &exchange, services)
   }
 
-  private func ask(_ name: RawSpan, _ exchange: inout Exchange, _ services: Services) {
+  private func level(_ name: RawSpan, _ services: Services) -> QuotaLevel {
     let zero = WallTime(microseconds: 0)
-    exchange.limits.removeAll()
-    exchange.limits.append(
-      QuotaLevel(
-        key: identity.combined(with: services.key(ofChosen: name)), rule: rule, cost: 1,
-        period: CivilPeriod(start: zero, end: zero), terms: terms))
+    return QuotaLevel(
+      key: identity.combined(with: services.key(ofChosen: name)), rule: rule, cost: 1,
+      period: CivilPeriod(start: zero, end: zero), terms: terms)
   }
 
   /// The store has answered, or has not.
   public func resume(_ exchange: inout Exchange, _ services: Services) -> Finding {
-    services.quota.collect(&exchange.limits, ticket: exchange.ticket)
-    return conclude(&exchange)
-  }
-
-  private func conclude(_ exchange: inout Exchange) -> Finding {
-    let decision = exchange.limits.decision
-    if decision == .waiting { return .waiting }
-    exchange.limits.removeAll()
-    switch decision {
-    case .admitted: return .first
-    case .denied: return .again
-    case .none, .waiting, .unavailable, .stale: return .unknown
-    }
+    ParkedQuestion.resume(&exchange, services)
   }
 }

@@ -32,12 +32,8 @@ struct AuthorizationRequest: Sendable {
   /// The most bytes of what is only passed through: `state` and `nonce`.
   static let longestText = 1_024
 
-  /// Checks what a browser has sent.
-  static func read(_ parameters: OAuthParameters, _ clients: [String: OAuthClient], issuer: String) -> Reading {
-    if parameters.areAmbiguous { return .shown(.request("a parameter is there twice")) }
-    guard let id = parameters["client_id"], let client = clients[id] else {
-      return .shown(.request("this client is not known here"))
-    }
+  /// Checks what a browser has sent for this client.
+  static func read(_ parameters: OAuthParameters, _ client: OAuthClient, issuer: String) -> Reading {
     guard let address = parameters["redirect_uri"], client.redirects.contains(where: { $0.matches(address) }) else {
       return .shown(.request("the client has not registered the address that the answer is to be sent to"))
     }

@@ -25,22 +25,19 @@ struct ClientAuthentication: Sendable {
   private static let longestName = 256
 
   let site: ServerSite
-  let clients: [String: OAuthClient]
 
   /// What a request shows of its client.
-  private struct Shown {
-    var id: String?
-    var secret: String?
-    var assertion: String?
+  struct Shown {
+    /// Which client it says to be of.
+    fileprivate(set) var id: String?
+    fileprivate var secret: String?
+    fileprivate var assertion: String?
   }
 
-  /// The client of a request with these parameters and this field `Authorization`; nil where it has none.
-  func client(
-    _ parameters: OAuthParameters, authorization: [UInt8]?, now: Int64
-  ) throws(OAuthFault) -> Finding {
-    let shown = try shown(parameters, authorization)
+  /// The client that a request is of which shows this; `client` is the one that is called so, nil where there is none.
+  func judge(_ shown: Shown, _ client: OAuthClient?, now: Int64) throws(OAuthFault) -> Finding {
     guard let id = shown.id else { throw .client("no client says who it is") }
-    guard let client = clients[id] else {
+    guard let client, client.id.utf8.elementsEqual(id.utf8) else {
       // As long as with a client that is there.
       _ = Self.holds(shown.secret ?? "", [Digest(words: (0, 0, 0, 0))])
       throw Self.unproved
@@ -67,7 +64,8 @@ struct ClientAuthentication: Sendable {
     return holds
   }
 
-  private func shown(_ parameters: OAuthParameters, _ authorization: [UInt8]?) throws(OAuthFault) -> Shown {
+  /// What a request shows with these parameters and this field `Authorization`, nil where it has none.
+  func shown(_ parameters: OAuthParameters, _ authorization: [UInt8]?) throws(OAuthFault) -> Shown {
     var shown = Shown(id: parameters["client_id"], secret: parameters["client_secret"])
     if let assertion = parameters["client_assertion"] {
       guard parameters["client_assertion_type"] == Self.assertionType else {

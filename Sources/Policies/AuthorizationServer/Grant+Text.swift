@@ -4,7 +4,7 @@ import Core
 // node of the cluster, so that nothing here meets a stranger's text; one of another version is no grant.
 
 extension Grant {
-  private static let version: Int64 = 1
+  private static let version: Int64 = 2
 
   /// The contents.
   var text: [UInt8] {
@@ -16,6 +16,14 @@ extension Grant {
     writer.member("s", user.subject)
     if user.isConsumer { writer.member("k", 1) }
     if let tenant = user.tenant { writer.member("t", tenant) }
+    if let origin = user.origin {
+      writer.member("w", origin.issuer)
+      writer.member("y", origin.subject)
+    }
+    if !login.isEmpty {
+      writer.members("m", login.map { String($0, radix: 36) })
+      writer.member("i", Int64(loginIssued))
+    }
     writer.members("g", user.groups)
     writer.members("r", user.roles)
     writer.member("l", user.loggedIn)
@@ -48,6 +56,11 @@ extension Grant {
     user = GrantUser(
       subject: subject, isConsumer: root["k"] != nil, tenant: root["t"]?.string, groups: list("g"), roles: list("r"),
       loggedIn: loggedIn)
+    if let issuer = root["w"]?.string, let name = root["y"]?.string {
+      user.origin = GrantUser.Origin(issuer: issuer, subject: name)
+    }
+    login = list("m").compactMap { UInt64($0, radix: 36) }
+    loginIssued = UInt32(clamping: root["i"]?.integer ?? 0)
     scopes = list("p")
     self.audience = audience
     family = GrantFamily(name: name, started: started, ends: ends)

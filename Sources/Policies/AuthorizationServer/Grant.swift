@@ -12,6 +12,8 @@ struct Grant: Equatable, Sendable {
   /// What a sealed grant is good for; one does not pass for another.
   enum Kind: String, Sendable {
     case code, refresh, consent
+    /// What a device wants; the form that asks for it; and what was granted to it.
+    case device, deviceConsent, deviceGrant
   }
 
   /// The most bytes of a sealed grant as text: a code has to fit the head of a request.
@@ -31,18 +33,32 @@ struct Grant: Equatable, Sendable {
   var redirectURI, challenge, nonce: String?
   /// What the client wants to have back beside the code.
   var state: String?
+  /// What the login can be revoked by that the user granted it with, and the second at which that was made: where it is
+  /// revoked, the grant is over.
+  var login: [UInt64] = []
+  var loginIssued: UInt32 = 0
 
   /// The grant as text that nobody but the cluster's nodes can read, change or make; nil where it would be too long.
   func sealed(_ kind: Kind, issuer: String, _ ring: SealingRing) -> String? {
-    let text = Base64URL.encode(ring.seal(text, context: Self.context(kind, issuer)))
+    let text = Base64URL.encode(bytes(kind, issuer: issuer, ring))
     return text.utf8.count <= Self.longest ? text : nil
+  }
+
+  /// The same as bytes, of any length.
+  func bytes(_ kind: Kind, issuer: String, _ ring: SealingRing) -> [UInt8] {
+    ring.seal(text, context: Self.context(kind, issuer))
   }
 
   /// Opens what ``sealed(_:issuer:_:)`` made as this kind, for this issuer, and that is not over at `now`, in seconds
   /// since 1970; nil for anything else.
   init?(_ sealed: String, as kind: Kind, issuer: String, _ ring: SealingRing, now: Int64) {
-    guard sealed.utf8.count <= Self.longest, let bytes = Base64URL.decode(sealed),
-      let text = ring.open(bytes, context: Self.context(kind, issuer)),
+    guard sealed.utf8.count <= Self.longest, let bytes = Base64URL.decode(sealed) else { return nil }
+    self.init(bytes: bytes, as: kind, issuer: issuer, ring, now: now)
+  }
+
+  /// Opens what ``bytes(_:issuer:_:)`` made, in the same way.
+  init?(bytes: [UInt8], as kind: Kind, issuer: String, _ ring: SealingRing, now: Int64) {
+    guard let text = ring.open(bytes, context: Self.context(kind, issuer)),
       let root = JSONDocument.parse(text, dialect: .strict).document?.root
     else { return nil }
     self.init(root)

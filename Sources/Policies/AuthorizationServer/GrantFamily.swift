@@ -22,19 +22,19 @@ struct GrantFamily: Equatable, Sendable {
   private static let dayMicroseconds: Int64 = 86_400_000_000
 
   /// Uses the token of this number.
-  func use(_ generation: Int64, _ exchange: inout Exchange, _ services: Services) -> StoreQuestion.Finding {
-    StoreQuestion.ask(level(limit: generation + 1, cost: 1, services), &exchange, services)
+  func use(_ generation: Int64, _ exchange: inout Exchange, _ services: Services) -> OnceGuard.Finding {
+    ParkedQuestion.ask(level(limit: generation + 1, cost: 1, services), &exchange, services)
   }
 
   /// Whether the token of this number could be used; changes nothing.
-  func look(_ generation: Int64, _ exchange: inout Exchange, _ services: Services) -> StoreQuestion.Finding {
-    StoreQuestion.ask(level(limit: generation + 1, cost: 1, services), peeking: true, &exchange, services)
+  func look(_ generation: Int64, _ exchange: inout Exchange, _ services: Services) -> OnceGuard.Finding {
+    ParkedQuestion.ask(level(limit: generation + 1, cost: 1, services), peeking: true, &exchange, services)
   }
 
-  /// Gives the family up: no token of it can be used any more. ``StoreQuestion/Finding/again`` where it had been,
+  /// Gives the family up: no token of it can be used any more. ``OnceGuard/Finding/again`` where it had been,
   /// often.
-  func giveUp(_ exchange: inout Exchange, _ services: Services) -> StoreQuestion.Finding {
-    StoreQuestion.ask(level(limit: Self.everything << 3, cost: Self.everything, services), &exchange, services)
+  func giveUp(_ exchange: inout Exchange, _ services: Services) -> OnceGuard.Finding {
+    ParkedQuestion.ask(level(limit: Self.everything << 3, cost: Self.everything, services), &exchange, services)
   }
 
   private func level(limit: Int64, cost: Int64, _ services: Services) -> QuotaLevel {

@@ -1,10 +1,26 @@
 import Core
+import Crypto
 import Pipeline
 
 /// The user that a grant speaks for.
 struct GrantUser: Equatable, Sendable {
-  /// What the claim `sub` says.
+  /// Where somebody was logged in by somebody else: who vouches, and whom that means.
+  struct Origin: Equatable, Sendable {
+    let issuer: String
+    let subject: String
+
+    /// One name for both: two issuers may mean two people by one name. The digest of both, since what they are called may
+    /// be of any length and hold anything; nobody can choose it to be somebody else's.
+    var name: String {
+      let bytes = Array(issuer.utf8) + [0xff] + Array(subject.utf8)
+      return Base64URL.encode(SHA256().digest(of: RawSpan(bytes)).bytes)
+    }
+  }
+
+  /// What the claim `sub` says: of a consumer, or somebody whom the gateway itself knows, the name; of those whom an issuer
+  /// vouches for what follows from its name and theirs.
   var subject = ""
+  var origin: Origin?
   /// Whether it is a consumer of the configuration or of the cluster: then its groups and tenant are looked up each
   /// time.
   var isConsumer = false
@@ -17,8 +33,8 @@ struct GrantUser: Equatable, Sendable {
   /// Why somebody who is logged in cannot be a user here.
   enum Fault: Error { case nobody, ambiguous }
 
-  /// The user that the policies before have found. Throws for nobody, for somebody without a name, and for somebody of
-  /// another issuer who has the name of a consumer or of one of these clients: tokens would not tell the two apart.
+  /// The user that the policies before have found. Throws for nobody, for somebody without a name, and for somebody
+  /// without an issuer who has the name of a consumer or of one of these clients: tokens would not tell the two apart.
   init(_ exchange: borrowing Exchange, isClient: (String) -> Bool, _ services: Services) throws(Fault) {
     let identity = exchange.identity
     loggedIn = identity?.claims?.root["auth_time"]?.integer ?? services.world.wallTime.seconds
@@ -29,8 +45,14 @@ struct GrantUser: Equatable, Sendable {
       return
     }
     guard let subject = identity?.subject, let identity, !subject.isEmpty else { throw .nobody }
+    (tenant, groups) = (identity.tenant, identity.groups)
+    if let issuer = identity.issuer {
+      let origin = Origin(issuer: issuer, subject: subject)
+      (self.subject, self.origin) = (origin.name, origin)
+      return
+    }
     guard Self.number(ofConsumer: subject, services) == nil, !isClient(subject) else { throw .ambiguous }
-    (self.subject, tenant, groups) = (subject, identity.tenant, identity.groups)
+    self.subject = subject
   }
 
   /// A user of these parts.

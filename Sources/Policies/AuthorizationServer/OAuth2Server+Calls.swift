@@ -16,6 +16,8 @@ struct OAuthCall {
   let parameters: OAuthParameters
   let client: OAuthClient
   let assertionName: String?
+  /// How far a device's question is.
+  var poll: DevicePoll?
   /// The present second since 1970.
   let now: Int64
 }
@@ -34,23 +36,39 @@ enum OAuthWork {
   case describeGrant(Grant)
   /// Whether an access token is good.
   case describeToken(OwnToken)
+  /// Codes for a device.
+  case start(audience: String, scopes: [String])
+  /// Whether the user has answered what a device wants.
+  case poll(Grant)
   /// The answer is known.
   case nothing(OAuthAnswer)
 }
 
 extension OAuth2Server {
-  /// Reads a call and finds its client.
-  func call(
+  /// Finds out which client calls, and does what it wants.
+  func serve(
     _ endpoint: ServerSite.Endpoint, _ site: ServerSite, _ parameters: OAuthParameters, _ authorization: [UInt8]?,
-    _ services: Services
-  ) throws(OAuthFault) -> OAuthCall {
+    behind awaited: Awaited, _ exchange: inout Exchange, _ services: Services
+  ) throws(OAuthFault) -> Verdict {
+    let authentication = ClientAuthentication(site: site)
+    let shown = try authentication.shown(parameters, authorization)
+    var client: OAuthClient?
+    if let id = shown.id {
+      switch self.client(id, behind: awaited, &exchange, services) {
+      case .known(let known): client = known
+      case .unknown: break
+      case .waiting: return .wait
+      case .decided(let verdict): return verdict
+      }
+    }
     let now = services.world.wallTime.seconds
-    let authentication = ClientAuthentication(site: site, clients: clients)
-    let finding = try authentication.client(parameters, authorization: authorization, now: now)
+    let finding = try authentication.judge(shown, client, now: now)
     guard !services.isRevoked(Identity(finding.client.parts, services)) else { throw .client("the client is revoked") }
-    return OAuthCall(
+    if !finding.client.isConfidential { exchange.errand.isGuessing = true }
+    let call = OAuthCall(
       endpoint: endpoint, site: site, parameters: parameters, client: finding.client,
-      assertionName: finding.assertionName, now: now)
+      assertionName: finding.assertionName, poll: (exchange.carried as? OAuthErrand)?.poll, now: now)
+    return try proceed(call, behind: awaited == .client ? .body : awaited, &exchange, services)
   }
 
   /// Goes on behind what a call has waited for.
@@ -60,21 +78,39 @@ extension OAuth2Server {
     switch awaited {
     case .body:
       guard let name = call.assertionName else { return try begin(call, &exchange, services) }
-      return try admit(StoreQuestion.use(assertion: name, &exchange, services), call, &exchange, services)
-    case .use: return try admit(StoreQuestion.resume(&exchange, services), call, &exchange, services)
+      let bytes = Array(name.utf8)
+      return try admit(Self.assertions.use(RawSpan(bytes), &exchange, services), call, &exchange, services)
+    case .use: return try admit(Self.assertions.resume(&exchange, services), call, &exchange, services)
+    case .pace: return try paced(ParkedQuestion.resume(&exchange, services), call, &exchange, services)
+    case .record: return try recorded(call, &exchange, services)
     case .grant:
-      let finding = StoreQuestion.resume(&exchange, services)
+      let finding = ParkedQuestion.resume(&exchange, services)
       return try conclude(finding, try work(call, services), call, &exchange, services)
     case .givingUp:
-      let finding = StoreQuestion.resume(&exchange, services)
+      let finding = ParkedQuestion.resume(&exchange, services)
       return try end(finding, try work(call, services), call, &exchange, services)
     default: return try judged(gate.resume(&exchange, services), try work(call, services), call, &exchange, services)
     }
   }
 
+  /// Assertions of clients, each of which is good once (RFC 7523 section 3): forgotten when none of them can be good any
+  /// more.
+  private static let assertions = OnceGuard(
+    purpose: "oauth2-server assertion",
+    lifetimeSeconds: ClientAuthentication.longestAssertion + 2 * ClientAuthentication.leeway)
+
+  /// The store has said something of a record of a device.
+  private func recorded(
+    _ call: OAuthCall, _ exchange: inout Exchange, _ services: Services
+  ) throws(OAuthFault) -> Verdict {
+    if call.endpoint == .deviceAuthorization { return started(call, &exchange, services) }
+    guard case .poll(let wanted) = try work(call, services) else { return Self.unavailable }
+    return try polled(wanted, call, &exchange, services)
+  }
+
   /// The client's assertion was used before, or was not.
   private func admit(
-    _ finding: StoreQuestion.Finding, _ call: OAuthCall, _ exchange: inout Exchange, _ services: Services
+    _ finding: OnceGuard.Finding, _ call: OAuthCall, _ exchange: inout Exchange, _ services: Services
   ) throws(OAuthFault) -> Verdict {
     switch finding {
     case .first: return try begin(call, &exchange, services)
@@ -86,7 +122,8 @@ extension OAuth2Server {
     }
   }
 
-  private func begin(
+  /// Does what a client wants that is known.
+  func begin(
     _ call: OAuthCall, _ exchange: inout Exchange, _ services: Services
   ) throws(OAuthFault) -> Verdict {
     let work = try work(call, services)
@@ -94,10 +131,13 @@ extension OAuth2Server {
     case .nothing(let answer): return reply(answer, &exchange)
     case .credentials(let audience, let scopes):
       return reply(try answer(call, audience: audience, scopes: scopes, services), &exchange)
+    case .start(let audience, let scopes): return try start(audience, scopes, call, &exchange, services)
+    case .poll(let wanted): return poll(wanted, &exchange, services)
     case .redeem(let grant, _), .describeGrant(let grant):
       guard let (user, consumer) = grant.user.current(services) else {
         return try judged(.revoked, work, call, &exchange, services)
       }
+      if isLoginOver(grant, services) { return try endWithLogin(work, call, &exchange, services) }
       exchange.identify(Identity(grant.parts(user), services), consumer: consumer)
     case .describeToken(let token): exchange.identify(Identity(token.parts, services), consumer: -1)
     case .giveUp(let grant): return try end(grant.family.giveUp(&exchange, services), work, call, &exchange, services)
@@ -127,9 +167,26 @@ extension OAuth2Server {
     }
   }
 
+  /// Whether what the user was logged in by is revoked, as far as this node knows.
+  private func isLoginOver(_ grant: Grant, _ services: Services) -> Bool {
+    guard let facts = services.facts, !grant.login.isEmpty, facts.hasRevocations,
+      let marks = RevocationMarks(issued: grant.loginIssued, bits: grant.login)
+    else { return false }
+    return facts.holds(marks, at: services.world.wallTime)
+  }
+
+  /// The login is over that a grant followed from: so is its family, also when nobody remembers the login any more.
+  private func endWithLogin(
+    _ work: OAuthWork, _ call: OAuthCall, _ exchange: inout Exchange, _ services: Services
+  ) throws(OAuthFault) -> Verdict {
+    guard case .redeem(let grant, _) = work else { return reply(Self.inactive, &exchange) }
+    exchange.errand.isLoginOver = true
+    return try end(grant.family.giveUp(&exchange, services), work, call, &exchange, services)
+  }
+
   /// It is known whether the grant was used before.
   private func conclude(
-    _ finding: StoreQuestion.Finding, _ work: OAuthWork, _ call: OAuthCall, _ exchange: inout Exchange,
+    _ finding: OnceGuard.Finding, _ work: OAuthWork, _ call: OAuthCall, _ exchange: inout Exchange,
     _ services: Services
   ) throws(OAuthFault) -> Verdict {
     switch (finding, work) {
@@ -148,7 +205,7 @@ extension OAuth2Server {
 
   /// A family is given up in the store; all nodes learn that its access tokens are no good either.
   private func end(
-    _ finding: StoreQuestion.Finding, _ work: OAuthWork, _ call: OAuthCall, _ exchange: inout Exchange,
+    _ finding: OnceGuard.Finding, _ work: OAuthWork, _ call: OAuthCall, _ exchange: inout Exchange,
     _ services: Services
   ) throws(OAuthFault) -> Verdict {
     if case .waiting = finding {
@@ -156,6 +213,9 @@ extension OAuth2Server {
       return .wait
     }
     switch work {
+    case .redeem(let grant, _) where exchange.errand.isLoginOver:
+      _ = services.facts?.revoke(order(grant, "the login is over that it followed from"))
+      throw .grant("the login is over that this followed from")
     case .redeem(let grant, _):
       let what = grant.generation == 0 ? "a code was used twice" : "a refresh token was used twice"
       _ = services.facts?.revoke(order(grant, "\(what) by client \(call.client.id)"))
@@ -183,7 +243,8 @@ extension OAuth2Server {
     return .empty
   }
 
-  private static var unavailable: Verdict { .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1)) }
+  /// The store does not say what has to be known.
+  static var unavailable: Verdict { .refuse(Refusal(ProblemCatalogue.quotaUnavailable, retryAfterSeconds: 1)) }
 
   static let inactive = OAuthAnswer.object(Array("{\"active\":false}".utf8))
 }

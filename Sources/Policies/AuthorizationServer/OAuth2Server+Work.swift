@@ -28,7 +28,11 @@ extension OAuth2Server {
         return .describeToken(token)
       }
       return .nothing(Self.inactive)
-    case .metadata, .keys, .authorize: throw .request("nothing is called there")
+    case .deviceAuthorization:
+      guard call.client.grants.contains(.device) else { throw .unauthorized("this client is for no devices") }
+      let scopes = try OAuthClient.scopes(call.parameters["scope"], among: call.client.scopes)
+      return .start(audience: try call.client.audience(call.parameters["resource"]), scopes: scopes)
+    case .metadata, .keys, .authorize, .device: throw .request("nothing is called there")
     }
   }
 
@@ -46,6 +50,7 @@ extension OAuth2Server {
       return .credentials(audience: try call.client.audience(call.parameters["resource"]), scopes: scopes)
     case .code: return try redeemCode(call, services)
     case .refresh: return try redeemRefresh(call, services)
+    case .device: return try pollWork(call, call.poll, services)
     }
   }
 

@@ -9,6 +9,10 @@ struct OAuthClient: Sendable {
     case clientCredentials = "client_credentials"
     case code = "authorization_code"
     case refresh = "refresh_token"
+    case device = "urn:ietf:params:oauth:grant-type:device_code"
+
+    /// By its name, or by the short one of the only long one.
+    init?(name: String) { self.init(rawValue: name == "device_code" ? Self.device.rawValue : name) }
   }
 
   /// How it proves to be itself.
@@ -44,8 +48,9 @@ struct OAuthClient: Sendable {
     return true
   }
 
-  /// Reads a client; `audience` is for whom tokens are where neither it nor the client says.
-  init?(_ options: inout OptionReader, audience: String) {
+  /// Reads a client; `audience` is for whom tokens are where neither it nor the client says. Without `takesFormerSecrets`
+  /// the first of its secrets is the only one.
+  init?(_ options: inout OptionReader, audience: String, takesFormerSecrets: Bool = true) {
     id = options.value(
       "id", OptionFormat("an id of a client", example: "web-app"), placeholder: "", "The client_id; no secret."
     ) { Self.isID($0) ? $0 : nil }
@@ -61,8 +66,8 @@ struct OAuthClient: Sendable {
     )
     grants = options.valueList(
       "grants", OptionFormat("a grant", example: GrantType.code.rawValue), isRequired: true,
-      "How it gets tokens: client_credentials, authorization_code, refresh_token."
-    ) { GrantType(rawValue: $0) }
+      "How it gets tokens: client_credentials, authorization_code, device_code, refresh_token."
+    ) { GrantType(name: $0) }
     redirects = options.valueList(
       "redirectURIs", OptionFormat("an address to answer to", example: "https://app.example.com/callback"),
       "Where answers to users may be sent, byte for byte; with http:// to 127.0.0.1 and [::1] any port will do."
@@ -76,7 +81,8 @@ struct OAuthClient: Sendable {
       "introspects", default: false, "Whether it may ask about tokens of all clients, as an API does.")
     self.audiences = audiences.isEmpty && !audience.isEmpty ? [audience] : audiences
     let keys = keyText.flatMap { Self.keys($0, &options) }
-    proof = keys.map { .keys($0) } ?? (digests.isEmpty ? .none : .secrets(digests))
+    let secrets = takesFormerSecrets ? digests : Array(digests.prefix(1))
+    proof = keys.map { .keys($0) } ?? (secrets.isEmpty ? .none : .secrets(secrets))
     check(&options, hasSecret: !digests.isEmpty, hasKey: keyText != nil)
     if options.hasFailed("id") || options.hasFailed("publicKey") || options.hasFailed("sha256") { return nil }
   }
@@ -95,8 +101,9 @@ struct OAuthClient: Sendable {
     if grants.contains(.code), redirects.isEmpty {
       options.fail("nobody knows where to send codes", at: "redirectURIs", fix: "add the client's address")
     }
-    if grants.contains(.refresh), !grants.contains(.code) {
-      options.fail("nothing else gives a refresh token", at: "grants", fix: "add authorization_code")
+    if grants.contains(.refresh), !grants.contains(.code), !grants.contains(.device) {
+      options.fail(
+        "nothing else gives a refresh token", at: "grants", fix: "add authorization_code or device_code")
     }
     if audiences.isEmpty {
       options.fail("nobody knows whom tokens are for", at: "audiences", fix: "add audiences here or audience above")
@@ -106,7 +113,8 @@ struct OAuthClient: Sendable {
     }
   }
 
-  private static func isID(_ text: String) -> Bool {
+  /// Whether a text can be an id: visible ASCII without quotation marks and backslashes.
+  static func isID(_ text: String) -> Bool {
     (1...longestID).contains(text.utf8.count)
       && text.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7f && $0 != UInt8(ascii: "\"") && $0 != UInt8(ascii: "\\") }
   }

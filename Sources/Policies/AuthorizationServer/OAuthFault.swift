@@ -34,6 +34,14 @@ struct OAuthFault: Error, Equatable, Sendable {
     "unsupported_token_type", "this node is in no cluster that agrees on what is revoked")
   /// The user has said no, or may not.
   static func denied(_ detail: String) -> OAuthFault { OAuthFault("access_denied", detail) }
+  /// The user has not answered yet (RFC 8628 section 3.5).
+  static let pending = OAuthFault("authorization_pending", "the user has not answered yet")
+  /// A device asks too often: from now on five seconds less often.
+  static let slower = OAuthFault("slow_down", "ask less often: five seconds more between two questions")
+  /// A device was too slow, or its user.
+  static let expired = OAuthFault("expired_token", "the device code is over")
+  /// An address asks for too many codes.
+  static let crowded = OAuthFault("slow_down", "too many device codes were asked for from this address", status: 429)
   /// Nothing may be shown, and nobody is logged in.
   static let login = OAuthFault("login_required", "nobody is logged in")
   /// Nothing may be shown, and the user has not agreed.

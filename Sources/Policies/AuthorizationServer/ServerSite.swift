@@ -7,6 +7,9 @@ struct ServerSite: Sendable {
   /// What can be asked for there.
   enum Endpoint: String, CaseIterable, Sendable {
     case metadata, keys, authorize, token, revoke, introspect
+    /// Where devices ask for codes, and where users type them.
+    case deviceAuthorization = "device_authorization"
+    case device
   }
 
   /// The claim `iss` of its tokens, byte for byte.
@@ -50,19 +53,23 @@ struct ServerSite: Sendable {
     case "/token": return .token
     case "/revoke": return .revoke
     case "/introspect": return .introspect
+    case "/device_authorization": return .deviceAuthorization
+    case "/device": return .device
     default: return nil
     }
   }
 
   /// The path of the page that users see.
   var authorizePath: String { prefix + "/authorize" }
+  /// The path of the page where users type what a device shows.
+  var devicePath: String { prefix + "/device" }
 
   /// The URL of an endpoint.
   func url(_ endpoint: Endpoint) -> String {
     switch endpoint {
     case .metadata: issuer + Self.wellKnown
     case .keys: issuer + "/jwks"
-    case .authorize, .token, .revoke, .introspect: "\(issuer)/\(endpoint.rawValue)"
+    case .authorize, .token, .revoke, .introspect, .deviceAuthorization, .device: "\(issuer)/\(endpoint.rawValue)"
     }
   }
 
@@ -78,6 +85,7 @@ struct ServerSite: Sendable {
     writer.member("jwks_uri", url(.keys))
     writer.member("revocation_endpoint", url(.revoke))
     writer.member("introspection_endpoint", url(.introspect))
+    writer.member("device_authorization_endpoint", url(.deviceAuthorization))
     writer.members("scopes_supported", scopes)
     writer.members("response_types_supported", ["code"])
     writer.members("response_modes_supported", ["query"])

@@ -24,6 +24,7 @@ struct TokenMint {
       writer.member("sid", grant.family.name)
       writer.member("auth_time", user.loggedIn)
       if user.isConsumer { writer.member("consumer", user.subject) }
+      writeOrigin(user, &writer)
       if let tenant = user.tenant { writer.member("tenant", tenant) }
       writer.members("groups", user.groups)
       writer.members("roles", user.roles)
@@ -47,7 +48,19 @@ struct TokenMint {
       writer.member("auth_time", user.loggedIn)
       writer.member("sid", grant.family.name)
       if let nonce = grant.nonce { writer.member("nonce", nonce) }
+      writeOrigin(user, &writer)
     }
+  }
+
+  /// Whom the subject stands for that an issuer has vouched for (RFC 9493 section 3.2.3).
+  private func writeOrigin(_ user: GrantUser, _ writer: inout JSONWriter) {
+    guard let origin = user.origin else { return }
+    writer.key("sub_id")
+    writer.beginObject()
+    writer.member("format", "iss_sub")
+    writer.member("iss", origin.issuer)
+    writer.member("sub", origin.subject)
+    writer.endObject()
   }
 
   private func begin(_ writer: inout JSONWriter, subject: String, audience: String) {
