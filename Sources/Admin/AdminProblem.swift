@@ -40,6 +40,24 @@ enum AdminProblem {
   static let consumerConfigured = Problem(
     409, "consumer-configured", "Consumer configured",
     "The configuration has a consumer of this name: name it alone, without tenant and groups.")
+  static let serverUnknown = Problem(
+    404, "authorization-server-unknown", "No such authorization server",
+    "The configuration has no oauth2-server with registeredClients: true and this issuer; where there are several, name one."
+  )
+  static let clientUnknown = Problem(
+    404, "client-unknown", "No such client", "Nobody has registered a client of this id with that server.")
+  static let clientTaken = Problem(
+    409, "client-taken", "The id is taken",
+    "A client, a client of the configuration or a consumer is called so, or one that was deleted and whose tokens may be good yet."
+  )
+  static let clientsFull = Problem(
+    409, "clients-full", "Too many clients", "As many clients are registered as there may be: 10000.")
+  static let clientChanged = Problem(
+    409, "client-changed", "Changed meanwhile", "Somebody else has changed or deleted this client. Look at it again.")
+  static let clientPublic = Problem(
+    409, "client-public", "The client is public", "A public client has no secret that another could replace.")
+  static let malformedClient = Problem(
+    422, "malformed-client", "The client would be of no use", "Too long for a record, all of it together.")
   static let malformedFact = Problem(
     422, "malformed-body", "Malformed body",
     "The body is not the JSON object that this operation reads, or a member of it is of no use; see /openapi.json.")

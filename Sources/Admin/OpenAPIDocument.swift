@@ -298,6 +298,6 @@ struct OpenAPIDocument {
     "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
     "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
     "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}},
-    \#(limits),\#(members),\#(facts),\#(revisions)}}
+    \#(limits),\#(members),\#(facts),\#(revisions),\#(clients)}}
     """#
 }

@@ -114,5 +114,8 @@ private enum RunningNode {
     return own + AdminRoute.inquiries(node.inquire) + AdminRoute.cluster(node.agree)
       + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree)
       + AdminRoute.configuration(ConfigurationService(node))
+      + AdminRoute.clients(
+        { action in node.consult { agent, blueprint in action(agent, blueprint.authorizationServers) } },
+        { node.shared.consumerNames })
   }
 }

@@ -14,6 +14,7 @@ extension Verb {
     status,
     keys,
     revoke,
+    clients,
     password,
     usage,
     explain,

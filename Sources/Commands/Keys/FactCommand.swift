@@ -31,8 +31,12 @@ struct FactCommand {
   }
 
   /// Changes something and says so with the receipt, if nodes were waited for. Failed also where some node is missing.
-  func run(_ method: Method, _ path: String, _ body: FactObject, say: (JSONValue) -> String) -> ExitStatus {
-    let request = AdminClient.Request(method: method, path: path, parameters: [("wait", wait)], body: body.bytes)
+  func run(
+    _ method: Method, _ path: String, query: [(name: String, value: String?)] = [], _ body: FactObject?,
+    say: (JSONValue) -> String
+  ) -> ExitStatus {
+    let request = AdminClient.Request(
+      method: method, path: path, parameters: query + [("wait", wait)], body: body?.bytes)
     guard let answer = ask(request), let root = answer.json else { return .failed }
     let receipt = Receipt(root["receipt"])
     if isJSON {
