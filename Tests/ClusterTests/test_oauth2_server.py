@@ -52,6 +52,7 @@ class Servers(Nodes):
              "redirectURIs": ["http://127.0.0.1/back"]},
             {"id": "worker", "sha256": digest("secret of worker"), "grants": ["client_credentials"], "scopes": ["read"]},
             {"id": "signer", "publicKey": public, "grants": ["client_credentials"], "scopes": ["read"]},
+            {"id": "tv", "name": "The TV", "grants": ["device_code", "refresh_token"], "scopes": ["read"]},
             {"id": "api", "sha256": digest("secret of api"), "grants": ["client_credentials"], "introspects": True},
         ]
         server = {"type": "oauth2-server", "issuer": ISSUER, "audience": API, "clients": clients, **options}
@@ -59,6 +60,8 @@ class Servers(Nodes):
         issuer = {"issuer": ISSUER, "audiences": [API], "types": ["at+jwt"], "jwks": keys}
         self.routes = [
             {"id": "login", "match": {"path": "/oauth2/authorize"},
+             "policies": [{"type": "api-key", "optional": True}, server]},
+            {"id": "device", "match": {"path": "/oauth2/device"},
              "policies": [{"type": "api-key", "optional": True}, server]},
             {"id": "oauth2", "match": {"path": "/oauth2/*"}, "policies": [server]},
             {"id": "metadata", "match": {"path": "/.well-known/oauth-authorization-server/*"}, "policies": [server]},
