@@ -23,6 +23,10 @@ enum FactText {
     json.beginArray()
     for group in key.consumer.own?.groups ?? [] { json.string(group) }
     json.endArray()
+    if let plan = key.consumer.own?.plan {
+      json.key("plan")
+      json.string(plan)
+    }
     json.key("state")
     json.string("\(key.state)")
     json.key("created")
@@ -142,12 +146,16 @@ struct FactBody {
     guard let value = root?[name] else { return nil }
     if let id = value.string { return IssuedKey.isName(id) ? KeyConsumer(id: id) : nil }
     guard let id = value["id"]?.string, IssuedKey.isName(id),
-      value.members.allSatisfy({ ["id", "tenant", "groups"].contains($0.key.string) })
+      value.members.allSatisfy({ ["id", "tenant", "groups", "plan"].contains($0.key.string) })
     else { return nil }
     var own = KeyConsumer.Own()
     if let tenant = value["tenant"], tenant.kind != .null {
       guard let text = tenant.string, IssuedKey.isName(text) else { return nil }
       own.tenant = text
+    }
+    if let plan = value["plan"], plan.kind != .null {
+      guard let text = plan.string, IssuedKey.isName(text) else { return nil }
+      own.plan = text
     }
     if let groups = value["groups"] {
       let names = groups.elements.compactMap(\.string)

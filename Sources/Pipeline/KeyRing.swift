@@ -9,14 +9,19 @@ public struct Consumer: Sendable {
   public let tenant: String?
   /// The groups it is in, in the order of the configuration.
   public let groups: [String]
+  /// The usage plan that it has, if any.
+  public let plan: String?
   /// Its keys; several may be valid at the same time.
   public let keys: [ConsumerKey]
 
   /// A consumer of these parts.
-  public init(id: String, tenant: String? = nil, groups: [String] = [], keys: [ConsumerKey] = []) {
+  public init(
+    id: String, tenant: String? = nil, groups: [String] = [], plan: String? = nil, keys: [ConsumerKey] = []
+  ) {
     self.id = id
     self.tenant = tenant
     self.groups = groups
+    self.plan = plan
     self.keys = keys
   }
 }
@@ -49,6 +54,8 @@ public final class KeyRing: Sendable {
   @usableFromInline let entries: ContiguousArray<Entry>
   private let table: ContiguousArray<Int32>
   @usableFromInline let names: ContiguousArray<ConsumerNames>
+  /// What the plans of consumers are called; empty where nobody has one.
+  private let plans: ContiguousArray<QuotaKey?>
   /// Indexes of consumers by their names, half of the places empty (−1).
   private let consumerTable: ContiguousArray<Int32>
 
@@ -119,6 +126,9 @@ public final class KeyRing: Sendable {
     self.table = table
     self.names = names
     consumerTable = Self.table(of: names)
+    plans =
+      consumers.contains { $0.plan != nil }
+      ? ContiguousArray(consumers.map { $0.plan.map { QuotaKey(plan: $0) } }) : []
   }
 
   private static func table(of names: ContiguousArray<ConsumerNames>) -> ContiguousArray<Int32> {
@@ -139,6 +149,7 @@ public final class KeyRing: Sendable {
     entries = []
     table = ContiguousArray(repeating: -1, count: 8)
     names = []
+    plans = []
     consumerTable = ContiguousArray(repeating: -1, count: 8)
   }
 
@@ -197,6 +208,9 @@ public final class KeyRing: Sendable {
   @inlinable
   @inline(__always)
   func names(of index: Int32) -> ConsumerNames { names[Int(index)] }
+
+  /// What the plan of the consumer at `index` is called; nil where it has none.
+  public func plan(ofConsumer index: Int32) -> QuotaKey? { plans.isEmpty ? nil : plans[Int(index)] }
 
   /// See ``Services/owner(ofConsumer:)``.
   @inlinable

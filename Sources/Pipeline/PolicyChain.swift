@@ -3,7 +3,8 @@ import HTTP
 /// The policies of one route, in the order in which they run. A class, so that running it costs one reference and not one
 /// for each of its arrays.
 public final class PolicyChain: Sendable {
-  /// What the limits of this chain are called, by their index in ``Exchange/limits``.
+  /// What the limits of this chain are called, by their index in ``Exchange/limits``; where callers have different ones, those
+  /// of each kind of caller one after the other, from ``LimitQuestion/firstName`` on.
   public let limitNames: [String]
   /// What its policies in shadow are called, by their index in ``Exchange/shadows``.
   public let shadowNames: [String]
@@ -68,6 +69,10 @@ public final class PolicyChain: Sendable {
   /// Its policies of one type that look at requests, in the order in which they run. Not for use with every request.
   public func requestPolicies<Kind: RequestHook>(of type: Kind.Type) -> [Kind] {
     requestHooks.compactMap { $0 as? Kind }
+  }
+  /// Whether any policy says who calls. Not for use with every request.
+  public var identifiesCallers: Bool {
+    requestHooks.contains { ($0 as? any Policy).map { type(of: $0).phase == .identify } ?? false }
   }
   /// Whether any policy looks at requests.
   public var hasRequestHooks: Bool { !requestHooks.isEmpty }

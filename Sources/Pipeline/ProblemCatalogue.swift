@@ -16,7 +16,7 @@ public enum ProblemCatalogue {
     case tokenUntrusted
     case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
     case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, loginDenied,
-      originDenied
+      originDenied, planForbids, planRequired, planUnknown
     case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
     case headTooLarge, notImplemented
@@ -32,6 +32,9 @@ public enum ProblemCatalogue {
       switch self {
       case .loginUnknown, .loginRequired, .sessionOver, .loginDenied, .loginFailed, .sessionTooLarge, .loginUnavailable:
         ProblemCatalogue.ofLogin(self)
+      case .planForbids: ProblemCatalogue.planForbids
+      case .planRequired: ProblemCatalogue.planRequired
+      case .planUnknown: ProblemCatalogue.planUnknown
       case .keyAmbiguous: ProblemCatalogue.keyAmbiguous
       case .digestMismatch: ProblemCatalogue.digestMismatch
       case .malformedEncoding: ProblemCatalogue.malformedEncoding

@@ -56,6 +56,9 @@ public struct QuotaKey: Hashable, Sendable, BitwiseCopyable {
     self.init(chosen: RawSpan(bytes), key: Self.configuredKey)
   }
 
+  /// The name of a usage plan.
+  public init(plan name: String) { self.init(configured: "plan", name) }
+
   /// No secret is needed: whoever writes the configuration may collide with himself.
   static var configuredKey: SipKey { SipKey(low: 0x736c_7569_6365_2e71, high: 0x756f_7461_2e6b_6579) }
 
@@ -271,6 +274,8 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
   public var decision = LimitDecision.none
   /// Who decided it.
   public var source = LimitSource.embedded
+  /// Where the names of the levels begin among those of the chain: 0 where all callers have the same.
+  public var firstName: UInt16 = 0
 
   /// A question about nothing.
   public init() {
@@ -292,6 +297,7 @@ public struct LimitQuestion: Sendable, BitwiseCopyable {
     binding = -1
     decision = .none
     source = .embedded
+    firstName = 0
   }
 
   /// The level at `index`, in the order of the route's limits.

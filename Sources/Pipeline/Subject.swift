@@ -126,6 +126,18 @@ extension Services {
     }
   }
 
+  /// What the plan of `caller` is called: the one of its consumer, and where that has none, the one that its identity names.
+  /// Nil for none.
+  public func plan(of caller: Caller) -> QuotaKey? {
+    let consumer = caller.consumer
+    if isConfigured(consumer) {
+      if let plan = keyRing.plan(ofConsumer: consumer) { return plan }
+    } else if consumer >= Self.firstOwnConsumer, let plan = plan(ofOwn: consumer) {
+      return plan
+    }
+    return caller.identity?.names.plan
+  }
+
   /// With what the counters of a consumer lie together in a shared store: its tenant, or itself where it has none. Nil for
   /// nobody.
   @inlinable

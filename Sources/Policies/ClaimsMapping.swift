@@ -41,6 +41,7 @@ struct ClaimsMapping: Sendable {
     parts.subject = paths.subject.value(in: claims)?.string
     parts.client = paths.client.lazy.compactMap { $0.value(in: claims)?.string }.first
     parts.tenant = tenant ?? paths.tenant.flatMap { $0.value(in: claims)?.string }
+    parts.plan = paths.plan.flatMap { $0.value(in: claims)?.string }
     parts.roles = paths.roles.list(in: claims)
     parts.groups = paths.groups.list(in: claims)
     parts.scopes = paths.scopes.lazy.map { $0.list(in: claims) }.first { !$0.isEmpty } ?? []
@@ -95,6 +96,7 @@ private struct ClaimPaths: Sendable {
   let groups: ClaimPath
   let scopes: [ClaimPath]
   let tenant: ClaimPath?
+  let plan: ClaimPath?
   let consumer: ClaimPath?
 
   init(_ options: inout OptionReader) {
@@ -111,6 +113,7 @@ private struct ClaimPaths: Sendable {
     groups = path("groups", "Groups, a list; groups by default.") ?? known("groups")[0]
     scopes = path("scopes", "Scopes, a list or words; scope or scp by default.").map { [$0] } ?? known("scope", "scp")
     tenant = path("tenant", "The subject's tenant, named as under tenants.")
+    plan = path("plan", "The subject's usage plan, named as a policy plan names it; its consumer's own comes first.")
     consumer = path(
       "consumer",
       "The consumer of the configuration that a token stands for: its limits, groups and tenant hold. A token of nobody "

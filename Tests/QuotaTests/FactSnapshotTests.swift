@@ -130,6 +130,8 @@ private func read(_ manifest: [UInt8], _ chunks: [[UInt8]]) -> FactSnapshot.Cont
       id: id, version: 1 << 60, digest: Digest(words: (1, .max, 3, 4)),
       consumer: KeyConsumer(id: "app", own: .init(tenant: nil, groups: ["a", "b"])), state: .disabled, created: 1,
       notBefore: 2, expires: 3)
+    var planned = key
+    planned.consumer.own?.plan = "gold"
     return [
       .revocation(RevocationRecord(Revocation(mark))),
       .revocation(
@@ -137,6 +139,7 @@ private func read(_ manifest: [UInt8], _ chunks: [[UInt8]]) -> FactSnapshot.Cont
           Revocation(mark, expires: 7, issuedBefore: 5), kind: .session, name: "naïve", reason: "", by: "ops",
           revokedAt: 9)),
       .key(key),
+      .key(planned),
     ]
   }
 
@@ -148,6 +151,26 @@ private func read(_ manifest: [UInt8], _ chunks: [[UInt8]]) -> FactSnapshot.Cont
       for count in bytes.indices { #expect(FactRecord(Array(bytes[..<count])) == nil) }
       #expect(FactRecord(bytes + [0]) == nil)
     }
+  }
+
+  @Test("A key without a plan is written as it was before there were plans")
+  func formerForm() throws {
+    let records = try records()
+    let (former, planned) = (records[2].encoded, records[3].encoded)
+    let mark = former.count - 7
+    #expect(former[mark...] == [1, 0, 2, 1, 97, 1, 98])
+    var expected = former
+    expected[mark] = 2
+    expected.append(4)
+    expected.append(contentsOf: "gold".utf8)
+    #expect(planned == expected)
+  }
+
+  @Test("A key whose plan cannot be the name of one is no record", arguments: ["", "a b", "-"])
+  func malformedPlan(name: String) throws {
+    guard case .key(var key) = try records()[3] else { return }
+    key.consumer.own?.plan = name
+    #expect(FactRecord(FactRecord.key(key).encoded) == nil)
   }
 
   @Test("The bytes by which the library compares records lie where it looks for them")

@@ -41,10 +41,12 @@ public enum FactRecord: Equatable, Sendable {
         writer.byte(0)
         break
       }
-      writer.byte(1)
+      // A node that does not know plans yet reads all but the records that have one.
+      writer.byte(own.plan == nil ? 1 : 2)
       writer.text(own.tenant ?? "")
       writer.byte(UInt8(clamping: own.groups.count))
       for group in own.groups { writer.text(group) }
+      if let plan = own.plan { writer.text(plan) }
     }
     return writer.bytes
   }
@@ -121,15 +123,18 @@ extension IssuedKey {
     let (created, notBefore, expires): (UInt32, UInt32, UInt32) = (reader.integer(), reader.integer(), reader.integer())
     var consumer = KeyConsumer(id: reader.text())
     guard Self.isName(consumer.id) else { return nil }
-    switch reader.byte() {
+    let form = reader.byte()
+    switch form {
     case 0: break
-    case 1:
+    case 1, 2:
       let tenant = reader.text()
       let count = Int(reader.byte())
       guard count <= Self.groupCount, tenant.isEmpty || Self.isName(tenant) else { return nil }
       let groups = (0..<count).map { _ in reader.text() }
       guard groups.allSatisfy(Self.isName) else { return nil }
-      consumer.own = KeyConsumer.Own(tenant: tenant.isEmpty ? nil : tenant, groups: groups)
+      let plan = form == 2 ? reader.text() : nil
+      guard plan.map(Self.isName) ?? true else { return nil }
+      consumer.own = KeyConsumer.Own(tenant: tenant.isEmpty ? nil : tenant, groups: groups, plan: plan)
     default: return nil
     }
     self.init(

@@ -8,7 +8,7 @@ extension Verb {
     description: """
       Keys of the cluster hold on all its nodes within a second. A key's text is printed once, by create and rotate, and kept
       nowhere; it begins with slk_. Whose key it is the configuration tells (--consumer alone), or the key itself (--own, with
-      --tenant and --group). Moments are written like 2026-12-24T18:00:00Z, or as a duration from now: 30d.
+      --tenant, --group and --plan). Moments are written like 2026-12-24T18:00:00Z, or as a duration from now: 30d.
       \(AdminClient.note)
       """,
     options: [
@@ -16,6 +16,7 @@ extension Verb {
       Option("--own", "create: the consumer is one that the configuration does not know"),
       Option("--tenant", value: "ID", "create --own: the consumer's tenant"),
       Option("--group", value: "NAME", "create --own: a group of the consumer; may be repeated"),
+      Option("--plan", value: "NAME", "create --own: the consumer's usage plan"),
       Option("--not-before", value: "MOMENT", "create: the first moment at which it is valid"),
       Option("--expires", value: "MOMENT", "create, rotate: the first moment at which it is not; left out, never"),
       Option("--at", value: "MOMENT", "expire: when; left out, now"),
@@ -85,8 +86,9 @@ private enum KeyCommand {
     }
     let isOwn = arguments.has("--own")
     let groups = arguments.values("--group")
-    if !isOwn, arguments.has("--tenant") || !groups.isEmpty {
-      throw UsageError("--tenant and --group are for a consumer that the configuration does not know; add --own")
+    if !isOwn, arguments.has("--tenant") || arguments.has("--plan") || !groups.isEmpty {
+      throw UsageError(
+        "--tenant, --group and --plan are for a consumer that the configuration does not know; add --own")
     }
     var body = FactObject()
     if isOwn {
@@ -97,6 +99,10 @@ private enum KeyCommand {
         if let tenant = arguments.value("--tenant") {
           json.key("tenant")
           json.string(tenant)
+        }
+        if let plan = arguments.value("--plan") {
+          json.key("plan")
+          json.string(plan)
         }
         json.key("groups")
         json.beginArray()

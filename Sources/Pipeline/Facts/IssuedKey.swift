@@ -60,11 +60,14 @@ public struct KeyConsumer: Hashable, Sendable {
     public var tenant: String?
     /// Its groups.
     public var groups: [String]
+    /// Its usage plan, if any.
+    public var plan: String?
 
-    /// A consumer of this tenant, in these groups.
-    public init(tenant: String? = nil, groups: [String] = []) {
+    /// A consumer of this tenant, in these groups, with this plan.
+    public init(tenant: String? = nil, groups: [String] = [], plan: String? = nil) {
       self.tenant = tenant
       self.groups = groups
+      self.plan = plan
     }
   }
 
@@ -85,10 +88,12 @@ final class ConsumerProfile: Sendable {
   let own: KeyConsumer.Own?
   let tenantKey: QuotaKey?
   let groupKey: QuotaKey?
+  let planKey: QuotaKey?
 
   init(_ own: KeyConsumer.Own?) {
     self.own = own
     tenantKey = own?.tenant.map { QuotaKey(configured: "tenant", $0) }
     groupKey = own?.groups.first.map { QuotaKey(configured: "group", $0) }
+    planKey = own?.plan.map { QuotaKey(plan: $0) }
   }
 }

@@ -59,7 +59,7 @@ extension Services {
   public func consumer(_ number: Int32) -> Consumer {
     guard number >= Self.firstOwnConsumer, let facts else { return keyRing.consumers[Int(number)] }
     let known = facts.view.keys.consumers.consumer(number - Self.firstOwnConsumer)
-    return Consumer(id: known.id, tenant: known.own?.tenant, groups: known.own?.groups ?? [])
+    return Consumer(id: known.id, tenant: known.own?.tenant, groups: known.own?.groups ?? [], plan: known.own?.plan)
   }
 
   /// The number of a consumer that exists through keys of the cluster alone; nil where there is none of this name.
@@ -88,6 +88,11 @@ extension Services {
     let profile = consumers.profile(of: index)
     let name = consumers.withName(of: index) { QuotaKey(configured: "consumer", span: $0) }
     return (name, profile.tenantKey, profile.groupKey)
+  }
+
+  /// What the plan of a consumer is called that the configuration does not know; nil for none.
+  func plan(ofOwn number: Int32) -> QuotaKey? {
+    facts?.view.keys.consumers.profile(of: number - Self.firstOwnConsumer).planKey
   }
 
   /// See ``owner(ofConsumer:)``.

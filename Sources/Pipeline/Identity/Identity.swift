@@ -12,6 +12,8 @@ public final class Identity: Sendable {
   public let client: String?
   /// The tenant that the subject belongs to, named as the configuration names tenants.
   public let tenant: String?
+  /// The usage plan that the issuer says it has, named as a policy `plan` names plans.
+  public let plan: String?
   /// What the subject is in its organisation.
   public let roles: [String]
   /// The groups that it is a member of.
@@ -27,7 +29,7 @@ public final class Identity: Sendable {
   /// What an identity is made of.
   public struct Parts {
     /// See the properties of ``Identity`` with these names.
-    public var issuer, subject, client, tenant: String?
+    public var issuer, subject, client, tenant, plan: String?
     /// See the properties of ``Identity`` with these names.
     public var roles: [String] = []
     /// See the properties of ``Identity`` with these names.
@@ -58,6 +60,7 @@ public final class Identity: Sendable {
     subject = parts.subject
     client = parts.client
     tenant = parts.tenant
+    plan = parts.plan
     roles = parts.roles
     groups = parts.groups
     scopes = parts.scopes
@@ -76,6 +79,7 @@ struct IdentityNames: BitwiseCopyable, Sendable {
   let caller: QuotaKey
   let tenant: QuotaKey?
   let group: QuotaKey?
+  let plan: QuotaKey?
 
   init(_ parts: Identity.Parts, _ key: SipKey) {
     var bytes: [UInt8] = []
@@ -90,6 +94,7 @@ struct IdentityNames: BitwiseCopyable, Sendable {
     caller = QuotaKey(chosen: RawSpan(bytes), key: key)
     tenant = parts.tenant.map { QuotaKey(configured: "tenant", $0) }
     group = parts.groups.first.map { QuotaKey(configured: "group", $0) }
+    plan = parts.plan.map { QuotaKey(plan: $0) }
   }
 
   /// What a limit counts it under; nil where it lacks what is counted.
