@@ -3,9 +3,13 @@ import HTTP
 import Pipeline
 import Policies
 
-/// What the access rules of a route make of a request that somebody might send.
+/// What the access rules of a route, and the caller's plan, make of a request that somebody might send.
 struct AccessReport {
+  /// Who it would be by its claims; nil for nobody.
+  let identity: Identity?
   private let explanations: [Access.Explanation]
+  /// What the caller's plan says; nil where the route has no plans.
+  private let plan: UsagePlans.Explanation?
   /// Whether its claims are no object of JSON.
   private let isMalformed: Bool
 
@@ -24,6 +28,7 @@ struct AccessReport {
       }
     }
     self.isMalformed = isMalformed
+    self.identity = identity
     let (method, path) = (Array(sent.method.utf8), Array(sent.path.prefix { $0 != "?" }.utf8))
     let (host, name) = (Array(sent.host.lowercased().utf8), Array(route.id.utf8))
     var facts = RuleFacts(
@@ -34,13 +39,17 @@ struct AccessReport {
     var explanations = requirement.map { [$0] } ?? []
     for policy in route.chain.requestPolicies(of: Access.self) { explanations.append(policy.explain(facts)) }
     self.explanations = explanations
+    var known = subject
+    known.identity = identity
+    let caller = known.candidate(route: -1, isIdentified: route.chain.identifiesCallers, key: subject.key).caller
+    plan = route.chain.requestPolicies(of: UsagePlans.self).first?.explain(caller, facts, services)
     withExtendedLifetime(identity) {}
   }
 
   /// Why the rules refuse it, or cannot be asked; nil where they do not.
   var refusal: LimitVerdict? {
     if isMalformed { return LimitVerdict("unknown", nil, "The claims are no object of JSON.") }
-    guard let refusing = explanations.first(where: { !$0.isAllowed }) else { return nil }
+    guard let refusing = explanations.first(where: { !$0.isAllowed }) else { return planRefusal }
     let sentence: String
     if let decisive = refusing.rules.first(where: { $0.name == refusing.decidedBy }) {
       sentence = "It would be refused by the rule \"\(decisive.name)\": \(decisive.explanation.reason)."
@@ -53,12 +62,23 @@ struct AccessReport {
     return LimitVerdict("refused", refusing.problem, sentence)
   }
 
-  /// Adds a member `rules` with every rule, where there are any.
+  private var planRefusal: LimitVerdict? {
+    guard let plan, let problem = plan.problem else { return nil }
+    if let name = plan.plan, let rule = plan.rule {
+      return LimitVerdict("refused", problem, "It would be refused by the plan \"\(name)\": \(rule.reason).")
+    }
+    return LimitVerdict("refused", problem, "It would be refused: \(problem.detail)")
+  }
+
+  /// Adds the caller's `plan`, where it has one, and a member `rules` with every rule, where there are any.
   func write(to json: inout JSONWriter) {
-    guard !explanations.isEmpty else { return }
+    if let name = plan?.plan { json.member("plan", name) }
+    var rules = explanations.flatMap(\.rules)
+    if let plan, let name = plan.plan, let rule = plan.rule { rules.append(("plan \(name)", true, rule)) }
+    guard !rules.isEmpty else { return }
     json.key("rules")
     json.beginArray()
-    for rule in explanations.flatMap(\.rules) {
+    for rule in rules {
       json.beginObject()
       json.member("name", rule.name)
       json.key("allows")

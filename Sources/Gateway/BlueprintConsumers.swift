@@ -13,6 +13,9 @@ struct ConsumerDirectory {
   private var digests: Set<DigestKey> = []
   /// Ten thousand consumers share a few combinations of groups: each is kept once.
   private var groupLists: [[String]: [String]] = [:]
+  /// The plans that consumers have, each with the position of the first who has it.
+  private(set) var plans: [(name: String, position: Int)] = []
+  private var planNames: Set<String> = []
 
   private struct DigestKey: Hashable {
     let digest: Digest
@@ -49,11 +52,11 @@ struct ConsumerDirectory {
     let groups = options.valueList(
       "groups", .identifier, "Groups it is in; limits per group count under the first."
     ) { OptionFormat.identifier($0) }
-    if let known = groupLists[groups] {
-      return Consumer(id: id, tenant: tenant, groups: known, keys: keys(&options))
-    }
-    groupLists[groups] = groups
-    return Consumer(id: id, tenant: tenant, groups: groups, keys: keys(&options))
+    let known = groupLists[groups] ?? groups
+    groupLists[groups] = known
+    let plan = options.optionalString("plan", "Its usage plan, one of a policy of the type plan.")
+    if let plan, planNames.insert(plan).inserted { plans.append((plan, options.position)) }
+    return Consumer(id: id, tenant: tenant, groups: known, plan: plan, keys: keys(&options))
   }
 
   private mutating func keys(_ options: inout OptionReader) -> [ConsumerKey] {

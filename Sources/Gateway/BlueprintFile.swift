@@ -111,6 +111,13 @@ struct ClusterSections {
         "no route uses this policy", at: options.place(at: [.key("policies"), .key(name)]),
         fix: "remove it, or name it in a route")
     }
+    for plan in consumers.plans where !policies.planNames.contains(plan.name) {
+      session.warn(
+        "no policy has a plan \"\(plan.name)\"",
+        at: options.place(at: [.key("consumers"), .index(plan.position), .key("plan")]),
+        fix: Suggestion.fix(
+          plan.name, among: policies.planNames.sorted(), otherwise: "add it to a policy of the type \"plan\""))
+    }
   }
 }
 

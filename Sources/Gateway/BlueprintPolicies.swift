@@ -17,6 +17,8 @@ struct PolicyDirectory {
   /// Names whose policy could not be made; that has been said, a route that uses them is not to blame.
   private var broken: Set<String> = []
   private(set) var unused: Set<String> = []
+  /// What usage plans are called.
+  private(set) var planNames: Set<String> = []
   /// Thousands of routes share a few combinations: the arrays of a chain are kept once.
   private var chains: [[ObjectIdentifier]: PolicyChain] = [:]
 
@@ -64,7 +66,7 @@ struct PolicyDirectory {
     return nil
   }
 
-  private func make(_ options: inout OptionReader, isNamed: Bool) -> PolicyUse? {
+  private mutating func make(_ options: inout OptionReader, isNamed: Bool) -> PolicyUse? {
     let type = options.string("type", "Which policy it is.")
     guard !options.hasFailed("type") else {
       options.skipRest()
@@ -79,6 +81,7 @@ struct PolicyDirectory {
       options.skipRest()
       return nil
     }
+    if let plans = step.policy as? UsagePlans { planNames.formUnion(plans.planNames) }
     return PolicyUse(step: step, isNamed: isNamed, type: type)
   }
 
@@ -101,8 +104,13 @@ struct PolicyDirectory {
       switch error {
       case .tooManyLimits:
         options.fail(
-          "all rate-limit policies together have more than \(LimitQuestion.capacity) limits", at: "policies",
+          "all rate-limit policies together, and a plan's limits, are more than \(LimitQuestion.capacity) limits",
+          at: "policies",
           fix: "keep at most \(LimitQuestion.capacity) on one route")
+      case .severalPlans:
+        options.fail(
+          "a route has one policy of the type plan, since a caller has one plan", at: "policies",
+          fix: "keep one of them, or put the others in shadow")
       case .tooManyShadows:
         options.fail(
           "more than \(ShadowVerdicts.capacity) policies run in shadow", at: "policies",

@@ -41,7 +41,8 @@ extension ExchangeSlot {
       summary.upstreamMicroseconds = Self.microseconds(now.nanoseconds(since: upstreamStartedAt))
     }
     summary.key = configuration.logIndex(ofKey: exchange.key, of: exchange.consumer)
-    summary.firstLimit = configuration.firstLimit(ofRoute: exchange.route)
+    summary.firstLimit =
+      configuration.firstLimit(ofRoute: exchange.route) &+ Int32(truncatingIfNeeded: exchange.limits.firstName)
     return summary
   }
 

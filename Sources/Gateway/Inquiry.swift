@@ -73,6 +73,7 @@ final class OpenInquiries {
     var answeredCount = 0
     var question = LimitQuestion()
     let text = ByteBuffer()
+    let meters = UsageMeters()
     let startedAt: Instant
   }
 

@@ -23,6 +23,7 @@ public struct PlanConsequence: Equatable, Sendable {
     case policiesReordered = "policies-reordered"
     case keyRemoved = "key-removed"
     case keyAdded = "key-added"
+    case planChanged = "plan-changed"
     case warning
     case overLimit = "over-limit"
   }
@@ -222,6 +223,12 @@ struct PlanConsequences {
       }
     }
     for consumer in new.consumers {
+      if let former = before[consumer.id], former.plan != consumer.plan {
+        func words(_ plan: String?) -> String { plan.map { "the plan \"\($0)\"" } ?? "no plan of its own" }
+        add(
+          .planChanged, consumer.id,
+          "has \(words(consumer.plan)) instead of \(words(former.plan)), whose limits count on their own")
+      }
       for key in consumer.keys where before[consumer.id]?.keys.contains(where: { $0.digest == key.digest }) != true {
         add(.keyAdded, consumer.id, "key \"\(key.id)\" is valid")
       }

@@ -30,6 +30,8 @@ struct RefusalRecord {
   var source = LimitSource.embedded
   var levels = InlineArray<8, Level>(repeating: Level())
   var levelCount = 0
+  /// See `LimitQuestion.firstName`.
+  var firstName: UInt16 = 0
 }
 
 /// The last refusals of one loop. Those by limits are kept apart from the others, so that a flood of one kind, a scan
@@ -95,6 +97,7 @@ extension RequestFlow {
     record.levelCount = exchanges[exchange].exchange.limits.count
     record.limits = exchanges[exchange].exchange.limits.decision
     record.source = exchanges[exchange].exchange.limits.source
+    record.firstName = exchanges[exchange].exchange.limits.firstName
     for index in 0..<record.levelCount {
       record.levels[index].remaining = exchanges[exchange].exchange.limits[index].remaining
       record.levels[index].resetNanoseconds = exchanges[exchange].exchange.limits[index].resetNanoseconds

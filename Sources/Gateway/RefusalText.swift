@@ -49,7 +49,10 @@ struct RefusalText {
 
   /// The limits of the route, as far as they were asked: all or none.
   private var outlines: [LimitOutline] {
-    let limits = record.route?.chain.requestPolicies(of: RateLimit.self).flatMap(\.outlines) ?? []
+    let chain = record.route?.chain
+    let limits =
+      chain?.requestPolicies(of: UsagePlans.self).first?.outlines(fromName: record.firstName)
+      ?? chain?.requestPolicies(of: RateLimit.self).flatMap(\.outlines) ?? []
     return limits.count == record.levelCount ? limits : []
   }
 

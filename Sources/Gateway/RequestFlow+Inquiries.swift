@@ -47,12 +47,15 @@ extension RequestFlow {
         subject.key = 0
       }
     }
-    var entry = OpenInquiries.Entry(
-      inquiry: inquiry, configuration: configuration, subject: subject, route: route, startedAt: loop.now)
+    var access: AccessReport?
     if route >= 0 {
       let plan = configuration.blueprint.routes[Int(route)]
-      entry.access = AccessReport(plan, sent, subject, configuration.services)
+      access = AccessReport(plan, sent, subject, configuration.services)
+      subject.identity = access?.identity
     }
+    let entry = OpenInquiries.Entry(
+      inquiry: inquiry, configuration: configuration, subject: subject, route: route, access: access,
+      startedAt: loop.now)
     proceed(entry, inquiries.nextTicket(), isAnswered: false)
   }
 
@@ -76,7 +79,7 @@ extension RequestFlow {
     let document = UsageDocument(services: services, routes: blueprint.routes, civil: civil)
     let text: any InquiryText =
       entry.route < 0
-      ? UsageReportText(document: document, subject: entry.subject, survey: survey)
+      ? UsageReportText(document: document, subject: entry.subject, survey: survey, meters: entry.meters)
       : ExplanationText(
         document: document, subject: entry.subject, survey: survey, route: blueprint.routes[Int(entry.route)],
         access: entry.access)

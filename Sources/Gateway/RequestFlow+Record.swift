@@ -77,7 +77,9 @@ extension RequestFlow {
   @inline(__always)
   private mutating func countLimits(_ exchange: Int32) {
     guard let configuration = exchanges[exchange].configuration else { return }
-    let first = Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
+    let first =
+      Int(configuration.with { $0.firstLimit(ofRoute: exchanges[exchange].exchange.route) })
+      &+ Int(exchanges[exchange].exchange.limits.firstName)
     let count = exchanges[exchange].exchange.limits.count
     guard exchanges[exchange].exchange.limits.decision == .admitted,
       exchanges[exchange].exchange.limits.source == .embedded

@@ -17,15 +17,33 @@ final class UsageCatalogue: Sendable {
     /// The limit's index among those of ``limiter``.
     let index: Int
     let outline: LimitOutline
+    /// The plan that it belongs to; nil where it holds for all callers.
+    let plan: PlanPlace?
+    /// Whether the routes know consumers by other means than ``gates``; only asked for plans.
+    let identifies: Bool
     /// Who has to let a caller pass; where there is nobody, the routes know no consumers.
     let gates: [ApiKey]
     fileprivate(set) var routes: [Int32]
+
+    /// Whether a consumer who is asked about is known as such there.
+    var isIdentified: Bool { !gates.isEmpty || identifies }
 
     /// Whether the routes let a consumer pass.
     func admits(_ consumer: Consumer) -> Bool { gates.allSatisfy { $0.admits(consumer) } }
   }
 
+  /// A policy with plans, on routes that know callers alike.
+  struct Plans: Sendable {
+    let policy: UsagePlans
+    /// See ``Entry/gates``.
+    let gates: [ApiKey]
+    /// See ``Entry/identifies``.
+    let identifies: Bool
+  }
+
   let entries: ContiguousArray<Entry>
+  /// The policies with plans.
+  let plans: [Plans]
   /// The routes, which entries name by index.
   let routes: ContiguousArray<RoutePlan>
   /// The policies by which routes know consumers, each once.
@@ -35,6 +53,7 @@ final class UsageCatalogue: Sendable {
     var builder = Builder()
     for (index, route) in routes.enumerated() { builder.add(route, at: Int32(index)) }
     entries = builder.entries
+    plans = builder.plans
     identities = builder.identities
     self.routes = routes
   }
@@ -57,11 +76,13 @@ extension UsageCatalogue {
     private struct Key: Hashable {
       let identity: QuotaKey
       let gates: [ObjectIdentifier]
+      let identifies: Bool
       let route: Int32
     }
 
     var entries: ContiguousArray<Entry> = []
     var identities: [ApiKey] = []
+    var plans: [Plans] = []
     private var places: [Key: Int] = [:]
     private var chains: [ObjectIdentifier: [Int]] = [:]
 
@@ -73,24 +94,41 @@ extension UsageCatalogue {
       let gates = route.chain.requestPolicies(of: ApiKey.self)
       for gate in gates where !identities.contains(where: { $0 === gate }) { identities.append(gate) }
       var found: [Int] = []
+      let identifies = route.chain.identifiesCallers
+      add(route.chain.requestPolicies(of: UsagePlans.self), gates, identifies)
       var isShared = true
-      for limiter in route.chain.requestPolicies(of: RateLimit.self) {
-        for (level, outline) in limiter.outlines.enumerated() {
+      for part in route.chain.limits {
+        let outlines = part.limiter.outlines
+        for level in part.indexes {
+          let outline = outlines[level]
           if outline.isPerRoute { isShared = false }
           let key = Key(
             identity: outline.identity, gates: gates.map { ObjectIdentifier($0) },
-            route: outline.isPerRoute ? index : -1)
+            identifies: part.plan != nil && identifies, route: outline.isPerRoute ? index : -1)
           if let place = places[key] {
             entries[place].routes.append(index)
             found.append(place)
           } else {
             places[key] = entries.count
             found.append(entries.count)
-            entries.append(Entry(limiter: limiter, index: level, outline: outline, gates: gates, routes: [index]))
+            entries.append(
+              Entry(
+                limiter: part.limiter, index: level, outline: outline, plan: part.plan, identifies: key.identifies,
+                gates: gates, routes: [index]))
           }
         }
       }
       if isShared { chains[ObjectIdentifier(route.chain)] = found }
+    }
+
+    private mutating func add(_ policies: [UsagePlans], _ gates: [ApiKey], _ identifies: Bool) {
+      for policy in policies {
+        let isKnown = plans.contains { other in
+          other.policy.instance == policy.instance && other.identifies == identifies
+            && other.gates.elementsEqual(gates, by: ===)
+        }
+        if !isKnown { plans.append(Plans(policy: policy, gates: gates, identifies: identifies)) }
+      }
     }
   }
 }

@@ -45,6 +45,7 @@ final class UsageReport: RequestHook, EndHook {
     }
     // Until there is a reply, its status says how many counters have been answered.
     exchange.replyStatus = 0
+    exchange.carried = UsageMeters()
     return proceed(&exchange, request, services, isAnswered: false)
   }
 
@@ -56,7 +57,10 @@ final class UsageReport: RequestHook, EndHook {
   }
 
   /// What was asked takes nothing and is nobody's decision about this request.
-  func onEnd(_ exchange: inout Exchange, _ services: Services) { exchange.limits.removeAll() }
+  func onEnd(_ exchange: inout Exchange, _ services: Services) {
+    exchange.limits.removeAll()
+    exchange.carried = nil
+  }
 
   private func proceed(
     _ exchange: inout Exchange, _ request: RequestHead, _ services: Services, isAnswered: Bool
@@ -69,7 +73,7 @@ final class UsageReport: RequestHook, EndHook {
     let survey = UsageSurvey(catalogue, subject, services, civil)
     let report = UsageReportText(
       document: UsageDocument(services: services, routes: catalogue.routes, civil: civil), subject: subject,
-      survey: survey)
+      survey: survey, meters: exchange.carried as? UsageMeters ?? UsageMeters())
     var isAnswered = isAnswered
     while true {
       let done = Int(exchange.replyStatus)

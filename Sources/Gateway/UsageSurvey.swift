@@ -13,6 +13,8 @@ struct UsageSubject {
   var issuedKey: UInt64 = 0
   /// The address, where it is known.
   var address: IPAddress?
+  /// What a token would say of whoever sends the request; nil for nothing.
+  var identity: Identity?
   /// The request that asks for itself.
   var request: RequestHead?
 
@@ -21,7 +23,7 @@ struct UsageSubject {
     LimitCandidate(
       Caller(
         consumer: isIdentified ? consumer : -1, key: isIdentified ? key : -1, issuedKey: issuedKey,
-        route: route, client: address ?? IPAddress(high: 0, low: 0)),
+        route: route, client: address ?? IPAddress(high: 0, low: 0), identity: identity),
       isAddressKnown: address != nil, request: request)
   }
 }
@@ -45,6 +47,8 @@ struct UsageSurvey {
   /// What depends on an address or a field that is not known.
   private(set) var unknown: [Counter] = []
   private(set) var isComplete = true
+  /// The plans that the subject has, by the policies of the routes that it can reach.
+  private(set) var plans: [PlanPlace] = []
   private var places: [QuotaKey: Int] = [:]
 
   /// The counters of `subject`, on one route or (−1) on all that it can reach.
@@ -54,18 +58,38 @@ struct UsageSurvey {
     let consumer = subject.consumer >= 0 ? services.consumer(subject.consumer) : nil
     for entry in catalogue.entries where route < 0 || entry.routes.contains(route) {
       guard entry.gates.isEmpty || consumer.map(entry.admits) ?? false else { continue }
+      if let plan = entry.plan {
+        let caller = subject.candidate(route: -1, isIdentified: entry.isIdentified, key: subject.key).caller
+        guard plan.policy.choice(caller, services) == .plan(plan.index) else { continue }
+      }
       guard entry.outline.isPerKey, !entry.gates.isEmpty, subject.key == -1, let consumer, !consumer.keys.isEmpty else {
         add(entry, subject, key: subject.key, services, civil)
         continue
       }
       for key in consumer.keys.indices { add(entry, subject, key: Int32(key), services, civil) }
     }
+    if route < 0 { plans = Self.plans(catalogue, subject, consumer, services) }
+  }
+
+  /// The plans of `subject`, by all policies that have any.
+  private static func plans(
+    _ catalogue: UsageCatalogue, _ subject: UsageSubject, _ consumer: Consumer?, _ services: Services
+  ) -> [PlanPlace] {
+    var found: [PlanPlace] = []
+    for plans in catalogue.plans where plans.gates.allSatisfy({ gate in consumer.map { gate.admits($0) } ?? false }) {
+      let isIdentified = !plans.gates.isEmpty || plans.identifies
+      let caller = subject.candidate(route: -1, isIdentified: isIdentified, key: subject.key).caller
+      guard let plan = plans.policy.plan(of: caller, services) else { continue }
+      let isKnown = found.contains { $0.policy.instance == plan.policy.instance && $0.index == plan.index }
+      if !isKnown { found.append(plan) }
+    }
+    return found
   }
 
   private mutating func add(
     _ entry: UsageCatalogue.Entry, _ subject: UsageSubject, key: Int32, _ services: Services, _ civil: WallTime
   ) {
-    let candidate = subject.candidate(route: entry.routes[0], isIdentified: !entry.gates.isEmpty, key: key)
+    let candidate = subject.candidate(route: entry.routes[0], isIdentified: entry.isIdentified, key: key)
     let counter = Counter(entry: entry, key: entry.outline.isPerKey ? key : -1, routes: entry.routes)
     guard let level = entry.limiter.question(at: entry.index, for: candidate, services, civil) else {
       if unknown.count < Self.capacity { unknown.append(counter) } else { isComplete = false }

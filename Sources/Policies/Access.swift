@@ -35,8 +35,7 @@ public final class Access: Policy, RequestHook {
 
   /// Reads the options.
   public init(_ options: inout OptionReader) {
-    let zoneName = options.string("timezone", default: "UTC", "The IANA time zone of `time` and `weekday`.")
-    let zone = Self.zone(zoneName, &options)
+    let zone = Self.zone(&options)
     var steps: [Step] = []
     if let rule = options.rule("allow", "The rule by which callers pass, in place of `rules`.", zone: zone) {
       steps.append(Step(name: "allow", rule: rule, isAllowed: true))
@@ -68,7 +67,9 @@ public final class Access: Policy, RequestHook {
     allowsOthers = otherwise == .allow
   }
 
-  private static func zone(_ name: String, _ options: inout OptionReader) -> TimeZoneTable {
+  /// Reads in which time zone rules are meant; UTC after an error.
+  static func zone(_ options: inout OptionReader) -> TimeZoneTable {
+    let name = options.string("timezone", default: "UTC", "The IANA time zone of `time` and `weekday`.")
     do throws(TimeZoneFiles.Fault) {
       return try TimeZoneFiles.table(named: name)
     } catch {

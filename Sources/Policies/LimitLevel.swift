@@ -65,7 +65,7 @@ struct LimitLevel: Sendable {
   var policy: String { identityParts[0] }
   var subjects: String { identityParts[1] }
 
-  private static func isName(_ text: String) -> Bool {
+  static func isName(_ text: String) -> Bool {
     !text.isEmpty && text.utf8.count <= 64
       && text.utf8.allSatisfy {
         ($0 | 32) >= 97 && ($0 | 32) <= 122 || $0 >= 48 && $0 <= 57 || $0 == 45 || $0 == 46 || $0 == 95
@@ -92,6 +92,9 @@ struct LimitLevel: Sendable {
     guard let nominalSeconds else { return "\"\(name)\";q=\(rule.limit);qu=\"concurrent-requests\"" }
     return "\"\(name)\";q=\(rule.limit);w=\(nominalSeconds)"
   }
+
+  /// Whether it counts the requests of one consumer in each month: what a price by request goes by.
+  var countsMonth: Bool { cost == 1 && subjects == "consumer" && identityParts[2].hasPrefix("calendar:month:") }
 
   /// Whether it limits requests at the same time.
   var isConcurrency: Bool { nominalSeconds == nil }
@@ -190,6 +193,36 @@ struct LimitPart: Sendable {
       }
     }
     return services.key(of: .address, caller)
+  }
+}
+
+/// Reads how limits are kept, or that they only watch.
+struct LimitTermsReader {
+  /// The option `mode`.
+  private enum Mode: String, CaseIterable {
+    case auto, exact, leased, strict, shadow
+  }
+
+  let terms: LimitTerms
+  /// Whether they only watch.
+  let isShadow: Bool
+
+  init(_ options: inout OptionReader) {
+    let mode = options.choice(
+      "mode", default: Mode.auto,
+      "Exact asks a shared store about every request, leased admits from slices that the node holds, auto changes by "
+        + "traffic; strict is exact, and waits until a replica of the store has what was taken; shadow counts as auto does "
+        + "and refuses nobody.")
+    isShadow = mode == .shadow
+    let chosen = options.optionalChoice(
+      "onStoreFailure", as: OutageRule.self,
+      "While a shared store is away: each node's share (the default), everything, or 503 (strict knows nothing else).")
+    if mode == .strict, let chosen, chosen != .closed {
+      options.fail(
+        "what is strict cannot be \(chosen.rawValue)", at: "onStoreFailure", fix: "remove it, or the mode")
+    }
+    let failure = chosen ?? (mode == .strict ? .closed : .local)
+    terms = LimitTerms(mode: LimitMode(rawValue: mode.rawValue) ?? .auto, outage: failure)
   }
 }
 

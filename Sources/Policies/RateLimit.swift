@@ -18,11 +18,6 @@ public final class RateLimit: Policy, RequestHook, EndHook {
   /// What it does.
   public static let summary = "Admits so many requests by consumer, tenant, route, address or field."
 
-  /// The option `mode`: how limits are kept, or that they only watch.
-  private enum Mode: String, CaseIterable {
-    case auto, exact, leased, strict, shadow
-  }
-
   /// Its modes are more than one bit.
   public static let readsMode = true
   /// Whether it only watches.
@@ -41,23 +36,10 @@ public final class RateLimit: Policy, RequestHook, EndHook {
   /// Reads the options.
   public init(_ options: inout OptionReader) {
     let instance = options.instanceName.isEmpty ? Self.name : options.instanceName
-    let mode = options.choice(
-      "mode", default: Mode.auto,
-      "Exact asks a shared store about every request, leased admits from slices that the node holds, auto changes by "
-        + "traffic; strict is exact, and waits until a replica of the store has what was taken; shadow counts as auto does "
-        + "and refuses nobody.")
-    isShadow = mode == .shadow
-    let chosen = options.optionalChoice(
-      "onStoreFailure", as: OutageRule.self,
-      "While a shared store is away: each node's share (the default), everything, or 503 (strict knows nothing else).")
-    if mode == .strict, let chosen, chosen != .closed {
-      options.fail(
-        "what is strict cannot be \(chosen.rawValue)", at: "onStoreFailure", fix: "remove it, or the mode")
-    }
-    let failure = chosen ?? (mode == .strict ? .closed : .local)
-    let terms = LimitTerms(mode: LimitMode(rawValue: mode.rawValue) ?? .auto, outage: failure)
+    let kept = LimitTermsReader(&options)
+    isShadow = kept.isShadow
     var levels = options.objects("limits", isRequired: true, "The limits, all of which must admit.") { option in
-      LimitLevel(&option, instance: instance, terms: terms)
+      LimitLevel(&option, instance: instance, terms: kept.terms)
     }
     tellsClients = options.bool(
       "headers", default: true, "Whether clients are told by RateLimit-Policy, RateLimit and Retry-After.")
@@ -72,12 +54,12 @@ public final class RateLimit: Policy, RequestHook, EndHook {
     onlyStep = LimitStep.only(steps)
   }
 
-  /// The limits of several policies on one route, decided as one; nil where they are too many.
-  init?(joining policies: [RateLimit]) {
+  /// All limits of `groups`, decided as one; nil where they are too many.
+  init?(joining groups: [LimitGroup]) {
     var levels: ContiguousArray<LimitLevel> = []
-    for policy in policies {
-      for var level in policy.levels {
-        level.isTold = level.isTold && policy.tellsClients
+    for group in groups {
+      for var level in group.levels {
+        level.isTold = level.isTold && group.tellsClients
         level.distinguish(from: levels)
         levels.append(level)
       }
@@ -85,10 +67,13 @@ public final class RateLimit: Policy, RequestHook, EndHook {
     guard levels.count <= LimitQuestion.capacity else { return nil }
     self.levels = levels
     isShadow = false
-    tellsClients = policies.contains(where: \.tellsClients)
+    tellsClients = groups.contains(where: \.tellsClients)
     (steps, openings) = LimitStep.all(levels)
     onlyStep = LimitStep.only(steps)
   }
+
+  /// Its limits, for those who join them with others.
+  var group: LimitGroup { LimitGroup(levels: levels, tellsClients: tellsClients) }
 
   /// Only slots are given back; without them no exchange need be looked at again.
   public var hasWorkAtEnd: Bool { levels.contains(where: \.isConcurrency) }
@@ -186,4 +171,10 @@ public final class RateLimit: Policy, RequestHook, EndHook {
     // Without a sign the sum does not overflow, and the division is a multiplication.
     (UInt64(bitPattern: max(0, nanoseconds)) &+ 999_999_999) / 1_000_000_000
   }
+}
+
+/// Limits that belong together, and whether clients are told of them.
+struct LimitGroup: Sendable {
+  let levels: ContiguousArray<LimitLevel>
+  let tellsClients: Bool
 }

@@ -19,6 +19,7 @@ public enum Registry {
     AnyOf.self,
     Access.self,
     ExternalAuth.self,
+    UsagePlans.self,
     RateLimit.self,
     OAuth2Server.self,
     ClientCredentials.self,
@@ -70,7 +71,8 @@ public enum Registry {
   }
 
   /// The chain of one route's policies, given in any order: sorted by phase and by the list above, those of one type in the
-  /// order given, and all `rate-limit` policies that are in force joined, since all limits of a route are decided together.
+  /// order given, and all `rate-limit` policies that are in force joined, since all limits of a route are decided together;
+  /// with the limits of each plan, where the route has plans.
   public static func chain(of steps: [ChainStep]) throws(ChainFault) -> PolicyChain {
     func rank(_ step: ChainStep) -> Int {
       let type = Swift.type(of: step.policy)
@@ -80,11 +82,22 @@ public enum Registry {
     guard steps.count(where: { $0.shadowName != nil }) <= ShadowVerdicts.capacity else { throw .tooManyShadows }
     var sorted = steps.enumerated().sorted { (rank($0.element), $0.offset) < (rank($1.element), $1.offset) }
       .map(\.element)
-    func isLimit(_ step: ChainStep) -> Bool { step.policy is RateLimit && step.shadowName == nil }
+    func isLimit(_ step: ChainStep) -> Bool {
+      (step.policy is RateLimit || step.policy is UsagePlans) && step.shadowName == nil
+    }
     let limits = sorted.filter(isLimit).compactMap { $0.policy as? RateLimit }
+    let plans = sorted.filter(isLimit).compactMap { $0.policy as? UsagePlans }
+    guard plans.count <= 1 else { throw .severalPlans }
     guard let first = sorted.firstIndex(where: isLimit) else { return PolicyChain(sorted) }
-    guard let joined = limits.count == 1 ? limits[0] : RateLimit(joining: limits) else { throw .tooManyLimits }
     sorted.removeAll(where: isLimit)
+    if let plan = plans.first {
+      guard let joined = limits.isEmpty ? plan : UsagePlans(joining: limits, plan) else { throw .tooManyLimits }
+      sorted.insert(ChainStep(joined), at: first)
+      return PolicyChain(sorted, limitNames: joined.limitNames)
+    }
+    guard let joined = limits.count == 1 ? limits[0] : RateLimit(joining: limits.map(\.group)) else {
+      throw .tooManyLimits
+    }
     sorted.insert(ChainStep(joined), at: first)
     return PolicyChain(sorted, limitNames: joined.levels.map(\.name))
   }
@@ -95,5 +108,7 @@ public enum Registry {
     case tooManyLimits
     /// More policies in shadow than ``ShadowVerdicts/capacity``.
     case tooManyShadows
+    /// More than one policy `plan`: a caller has one plan.
+    case severalPlans
   }
 }

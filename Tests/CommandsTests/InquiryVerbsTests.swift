@@ -56,4 +56,24 @@ struct InquiryVerbsTests {
       ])
     #expect(lines.last == "not looked up, since it counts by header:X: b")
   }
+
+  @Test(
+    "A plan is told with its price, and with what is owed where that is known",
+    arguments: [
+      (#"{"name":"free","policy":"plans","price":null,"charge":null}"#, "plan free of plans"),
+      (
+        #"{"name":"flat","policy":"p","price":{"currency":"EUR","base":"5","included":0,"request":null},"charge":null}"#,
+        "plan flat of p (5 EUR a month)"
+      ),
+      (
+        #"{"name":"gold","policy":"p","price":{"currency":"EUR","base":"5.00","included":9,"request":"0.1"},"#
+          + #""charge":{"amount":"5.10","currency":"EUR","requests":10,"since":"t"}}"#,
+        "plan gold of p: 5.10 EUR since t, for 10 requests (5.00 EUR a month, 9 requests included, 0.1 for each beyond)"
+      ),
+    ])
+  func plans(plan: String, line: String) throws {
+    let text = #"{"node":"n","time":"t","limits":[],"plans":[\#(plan)],"complete":true}"#
+    let root = try #require(JSONDocument.parse(Array(text.utf8), dialect: .strict).document).root
+    #expect(InquiryText.usage(root).split(separator: "\n").last.map(String.init) == line)
+  }
 }

@@ -54,6 +54,7 @@ public enum FuzzTable {
     FuzzTarget("fact-snapshot", FactTargets.snapshot),
     FuzzTarget("key-text", FactTargets.keyText),
     FuzzTarget("access-rule", RuleTargets.rule),
+    FuzzTarget("price-number", PriceTargets.number),
     FuzzTarget("revision-head", AgreementTargets.head),
     FuzzTarget("revision-body", AgreementTargets.body),
     FuzzTarget("revision-proposal", AgreementTargets.proposal),

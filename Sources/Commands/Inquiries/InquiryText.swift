@@ -13,8 +13,25 @@ enum InquiryText {
     }
     var text = heading(root) + "\n"
     text += root["limits"]?.count == 0 ? "no limit applies\n" : table.text
+    for plan in root["plans"]?.elements ?? [] { text += self.plan(plan) }
     if root["complete"]?.bool == false { text += "there are more limits than one answer holds\n" }
     return text
+  }
+
+  /// `plan gold of plans: 12.50 EUR since …, for 1500 requests (…)`.
+  private static func plan(_ plan: JSONValue) -> String {
+    var text = "plan \(plan["name"]?.string ?? "") of \(plan["policy"]?.string ?? "")"
+    let charge = plan["charge"]
+    if let amount = charge?["amount"]?.string {
+      text += ": \(amount) \(charge?["currency"]?.string ?? "") since \(charge?["since"]?.string ?? "")"
+      text += charge?["requests"]?.integer.map { ", for \($0) requests" } ?? ""
+    }
+    guard let price = plan["price"], let base = price["base"]?.string else { return text + "\n" }
+    text += " (\(base) \(price["currency"]?.string ?? "") a month"
+    if let request = price["request"]?.string {
+      text += ", \(price["included"]?.integer ?? 0) requests included, \(request) for each beyond"
+    }
+    return text + ")\n"
   }
 
   /// How a request was decided, or would be.
@@ -68,6 +85,7 @@ enum InquiryText {
       let key = root["key"]?.string.map { " with key \($0)" } ?? ""
       words.append("consumer \(consumer)\(tenant)\(key)")
     }
+    if let plan = root["plan"]?.string { words.append("plan \(plan)") }
     if let route = root["route"]?.string { words.append("route \(route)") }
     if let client = root["client"]?.string { words.append("from \(client)") }
     words.append("node \(root["node"]?.string ?? "")")

@@ -47,12 +47,16 @@ struct InspectSurvey {
     }
     for (position, route) in blueprint.routes.enumerated() where only == nil || route.id == only {
       let gates = route.chain.requestPolicies(of: ApiKey.self)
-      let isOpen = gates.isEmpty
-      guard isOpen || index >= 0 && gates.allSatisfy({ $0.admits(keyRing.consumers[index]) }) else { continue }
-      for limiter in route.chain.requestPolicies(of: RateLimit.self) {
-        for (level, outline) in limiter.outlines.enumerated() {
+      guard gates.isEmpty || index >= 0 && gates.allSatisfy({ $0.admits(keyRing.consumers[index]) }) else { continue }
+      let plan = index >= 0 ? keyRing.plan(ofConsumer: Int32(index)) : nil
+      for part in route.chain.limits {
+        if let place = part.plan, place.policy.choice(plan) != .plan(place.index) { continue }
+        // Who uses plans is known by other means where not by a key.
+        let isOpen = gates.isEmpty && (part.plan == nil || !route.chain.identifiesCallers)
+        let outlines = part.limiter.outlines
+        for level in part.indexes {
           let keys: [Int32] =
-            isOpen || index < 0 || !outline.isPerKey
+            isOpen || index < 0 || !outlines[level].isPerKey
             ? [-1] : key >= 0 ? [key] : (0..<Int32(keyRing.consumers[index].keys.count)).map { $0 }
           for key in keys {
             let caller = Caller(
@@ -60,7 +64,8 @@ struct InspectSurvey {
             let name = key < 0 ? nil : keyRing.consumers[index].keys[Int(key)].id
             entries.append(
               Entry(
-                outline: outline, limiter: limiter, index: level, caller: caller, key: name, routes: [route.id]))
+                outline: outlines[level], limiter: part.limiter, index: level, caller: caller, key: name,
+                routes: [route.id]))
           }
         }
       }
