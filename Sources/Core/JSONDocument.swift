@@ -206,10 +206,13 @@ public struct JSONValue: Sendable {
   /// Whether this is a string with these contents; allocates nothing for a string without escapes.
   public func equals(_ text: String) -> Bool { document.isString(node, text) }
 
-  /// The text of the value as it stands in the file, comments included.
-  public var sourceText: String {
-    let node = node
-    let quoted = node.kind == .string ? 1 : 0
-    return String(decoding: document.text[offset..<min(Int(node.end) + quoted, document.text.count)], as: UTF8.self)
+  /// Where the value stands in the text, in bytes from its start; a string's with its quotes, where it has any.
+  public var sourceRange: Range<Int> {
+    let (node, start) = (node, offset)
+    let quoted = node.kind == .string && start < Int(node.start) ? 1 : 0
+    return start..<min(Int(node.end) + quoted, document.text.count)
   }
+
+  /// The text of the value as it stands in the file, comments included.
+  public var sourceText: String { String(decoding: document.text[sourceRange], as: UTF8.self) }
 }

@@ -35,7 +35,8 @@ protocol AccessFacts {
   /// Index of the consumer in ``AccessNames/consumers``.
   var consumerIndex: Int32 { get }
   /// Adds the names of a caller whose key the cluster has made, `"key"`, and `"consumer"` where the configuration does not
-  /// know it; or `"subject"` of one who has proved more. At most 1024 bytes.
+  /// know it; or `"subject"` of one who has proved more; and `"tenant"`, where that does not follow from the consumer. At most
+  /// 2048 bytes.
   func writeCaller(to line: inout AccessLogLine)
   /// Index of the upstream's address in the table that is given with the facts.
   var endpointIndex: Int32 { get }

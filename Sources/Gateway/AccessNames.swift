@@ -24,16 +24,19 @@ public final class AccessNames: Sendable {
   }
 
   /// The names of one configuration.
-  public init(routes: [String], consumers: [String], keys: [String], limits: [String], shadows: [String] = []) {
+  public init(
+    routes: [String], consumers: [String], keys: [String], limits: [String], shadows: [String] = [],
+    tenants: [String?] = []
+  ) {
     self.routes = NameTable(routes, before: ",\"route\":\"", after: "\"")
-    self.consumers = NameTable(consumers, before: ",\"consumer\":\"", after: "\"")
+    self.consumers = NameTable(consumers, before: ",\"consumer\":\"", after: "\"", tenants: tenants)
     self.keys = NameTable(keys, before: ",\"key\":\"", after: "\"")
     self.limits = NameTable(limits, before: "{\"name\":\"", after: "\",\"remaining\":")
     self.shadows = NameTable(shadows, before: "{\"policy\":\"", after: "\",\"code\":\"")
     let longest = self.routes.longest + self.consumers.longest + self.keys.longest
     let levels = self.limits.longest * LimitQuestion.capacity
-    // The last is for a consumer and a key that the configuration does not know.
-    room = AccessLogLine.room(for: AccessLog.Limit.all * AccessLogLine.growth + longest + levels + 1024)
+    // The last is for a consumer, a tenant and a key that the configuration does not know, of 128 bytes each.
+    room = AccessLogLine.room(for: AccessLog.Limit.all * AccessLogLine.growth + longest + levels + 2048)
   }
 }
 
@@ -52,19 +55,26 @@ public final class NameTable: Sendable {
   /// The table of the addresses of an upstream.
   public convenience init(_ addresses: [String]) { self.init(addresses, before: ",\"upstream\":\"", after: "\"") }
 
-  /// The table of these names with what stands around each of them in a line.
-  init(_ names: [String], before: StaticString, after: StaticString) {
+  /// The table of these names with what stands around each of them in a line, and with the tenants behind them, as far as there
+  /// are any.
+  init(_ names: [String], before: StaticString, after: StaticString, tenants: [String?] = []) {
     let buffer = ByteBuffer()
     var starts: [UInt32] = [0]
     starts.reserveCapacity(names.count + 1)
     var longest = 0
-    for name in names {
+    for (index, name) in names.enumerated() {
       let bytes = Array(name.utf8.prefix(Self.nameBytes))
-      unsafe buffer.append(limit: AccessLogLine.room(for: Self.nameBytes * AccessLogLine.growth)) { memory in
+      let tenant = index < tenants.count ? tenants[index].map { Array($0.utf8.prefix(Self.nameBytes)) } : nil
+      unsafe buffer.append(limit: AccessLogLine.room(for: 2 * Self.nameBytes * AccessLogLine.growth)) { memory in
         var line = unsafe AccessLogLine(memory)
         line.plain(before)
         line.text(RawSpan(bytes), ByteRange(start: 0, count: UInt32(bytes.count)), limit: Self.nameBytes)
         line.plain(after)
+        if let tenant {
+          line.plain(",\"tenant\":\"")
+          line.text(RawSpan(tenant), ByteRange(start: 0, count: UInt32(tenant.count)), limit: Self.nameBytes)
+          line.plain("\"")
+        }
         longest = max(longest, line.count)
         return line.count
       }

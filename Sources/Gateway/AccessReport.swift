@@ -12,6 +12,8 @@ struct AccessReport {
   private let plan: UsagePlans.Explanation?
   /// Whether its claims are no object of JSON.
   private let isMalformed: Bool
+  /// Whether the route is a tenant's, and the caller another's or nobody's.
+  private let isOthers: Bool
 
   /// The report on a request of `subject`.
   init(_ route: RoutePlan, _ sent: Inquiry.Request, _ subject: UsageSubject, _ services: Services) {
@@ -34,6 +36,9 @@ struct AccessReport {
     var facts = RuleFacts(
       method: Method.of(RawSpan(method)), methodText: RawSpan(method), path: RawSpan(path), host: RawSpan(host),
       route: RawSpan(name), address: subject.address, time: services.world.wallTime)
+    let isKnown = subject.consumer >= 0 || identity != nil
+    let tenants = [subject.consumer >= 0 ? services.consumer(subject.consumer).tenant : nil, identity?.tenant]
+    isOthers = isKnown && route.tenant != nil && Set(tenants.compactMap(\.self)) != [route.tenant]
     if let identity { facts.identity = Borrowed(identity) }
     facts.setConsumer(subject.consumer, services)
     var explanations = requirement.map { [$0] } ?? []
@@ -49,6 +54,10 @@ struct AccessReport {
   /// Why the rules refuse it, or cannot be asked; nil where they do not.
   var refusal: LimitVerdict? {
     if isMalformed { return LimitVerdict("unknown", nil, "The claims are no object of JSON.") }
+    if isOthers {
+      let sentence = "It would be refused: the route belongs to a tenant, and whoever calls does not."
+      return LimitVerdict("refused", ProblemCatalogue.otherTenant, sentence)
+    }
     guard let refusing = explanations.first(where: { !$0.isAllowed }) else { return planRefusal }
     let sentence: String
     if let decisive = refusing.rules.first(where: { $0.name == refusing.decidedBy }) {

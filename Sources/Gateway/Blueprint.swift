@@ -21,8 +21,8 @@ public final class Blueprint: Sendable {
   public let routes: ContiguousArray<RoutePlan>
   /// The upstreams; routes name them by index.
   public let upstreams: ContiguousArray<UpstreamSpec>
-  /// The tenants' names.
-  public let tenants: [String]
+  /// The tenants, with their bounds.
+  let tenantSpecs: [TenantSpec]
   /// The consumers and their keys.
   public let keyRing: KeyRing
   /// Whether it is a router's: all requests go to nodes, which decide.
@@ -43,7 +43,7 @@ public final class Blueprint: Sendable {
     self.table = table
     self.routes = routes
     upstreams = shared.upstreams
-    tenants = shared.consumers.tenants
+    tenantSpecs = shared.tenants.all
     self.keyRing = keyRing
     usage = UsageCatalogue(routes)
     usageRoute = RoutePlan(usage: usage)
@@ -55,13 +55,15 @@ public final class Blueprint: Sendable {
   init(_ other: Blueprint, own: NodeSections, upstreams: ContiguousArray<UpstreamSpec>) {
     self.own = own
     self.upstreams = upstreams
-    (table, routes, tenants) = (other.table, other.routes, other.tenants)
+    (table, routes, tenantSpecs) = (other.table, other.routes, other.tenantSpecs)
     (keyRing, isRouter, usage, usageRoute) = (other.keyRing, other.isRouter, other.usage, other.usageRoute)
     digest = other.digest
   }
 }
 
 extension Blueprint {
+  /// The tenants' names.
+  public var tenants: [String] { tenantSpecs.map(\.id) }
   /// The node itself.
   public var node: NodeSettings { own.node }
   /// Where clients connect; at least one.

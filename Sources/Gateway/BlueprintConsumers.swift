@@ -2,13 +2,11 @@ import Core
 import Crypto
 import Pipeline
 
-/// The members of `tenants` and `consumers`, with every name and every key checked to be there only once.
+/// The members of `consumers`, with every name and every key checked to be there only once.
 struct ConsumerDirectory {
-  private(set) var tenants: [String] = []
   private(set) var consumers: [Consumer] = []
 
   /// Places of what must be unique, for the message about the second one.
-  private var tenantNames: Set<String> = []
   private var consumerNames: Set<String> = []
   private var digests: Set<DigestKey> = []
   /// Ten thousand consumers share a few combinations of groups: each is kept once.
@@ -30,25 +28,14 @@ struct ConsumerDirectory {
 
   init() {}
 
-  mutating func read(_ options: inout OptionReader) {
-    tenants = options.objects("tenants", shorthand: "id", "Who the consumers belong to, for limits they share.") {
-      tenant in
-      let id = tenant.identifier("The name that consumers use.")
-      if !id.isEmpty, !tenantNames.insert(id).inserted { tenant.failTwice("tenant", id) }
-      return id
-    }
-    consumers = options.objects("consumers", "Who may call, and their keys.") { consumer(&$0) }
+  mutating func read(_ options: inout OptionReader, _ tenants: TenantDirectory) {
+    consumers = options.objects("consumers", "Who may call, and their keys.") { consumer(&$0, tenants) }
   }
 
-  private mutating func consumer(_ options: inout OptionReader) -> Consumer {
+  private mutating func consumer(_ options: inout OptionReader, _ tenants: TenantDirectory) -> Consumer {
     let id = options.identifier("The name in limits, logs and metrics.")
     if !id.isEmpty, !consumerNames.insert(id).inserted { options.failTwice("consumer", id) }
-    let tenant = options.optionalString("tenant", "The tenant it belongs to, one of those under tenants.")
-    if let tenant, !tenantNames.contains(tenant), !options.isDescribing {
-      options.fail(
-        "there is no tenant \"\(tenant)\"", at: "tenant",
-        fix: Suggestion.fix(tenant, among: tenants, otherwise: "add { id: \"\(tenant)\" } to tenants"))
-    }
+    let tenant = options.owner(tenants, "The tenant it belongs to, one of those under tenants.")?.id
     let groups = options.valueList(
       "groups", .identifier, "Groups it is in; limits per group count under the first."
     ) { OptionFormat.identifier($0) }

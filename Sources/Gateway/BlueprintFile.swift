@@ -22,7 +22,10 @@ struct ClusterSections {
   /// Their names.
   static let names = ["upstreams", "tenants", "consumers", "policies", "routes"]
 
+  var tenants = TenantDirectory()
   var upstreams: ContiguousArray<UpstreamSpec> = []
+  /// Whose upstreams are, where they are somebody's.
+  private var upstreamOwners: [Int32: String] = [:]
   var consumers = ConsumerDirectory()
   var policies = PolicyDirectory()
   var routes: [RouteDraft] = []
@@ -36,9 +39,10 @@ struct ClusterSections {
 
   /// Reads them for a node whose limits hold where a route has none of its own.
   init(_ options: inout OptionReader, limits: NodeLimits) {
+    tenants = TenantDirectory(&options)
     readUpstreams(&options)
-    consumers.read(&options)
-    policies.read(&options)
+    consumers.read(&options, tenants)
+    policies.read(&options, tenants)
     readRoutes(&options, limits)
   }
 
@@ -48,9 +52,13 @@ struct ClusterSections {
         upstream.session.fail(
           "\"\(name)\" is not \(OptionFormat.identifier.name)", at: upstream.place, fix: "rename it")
       }
-      return UpstreamSpec(&upstream, name: name)
+      let owner = upstream.owner(tenants, "The tenant that it belongs to; left out, it is everybody's but tenants'.")
+      let spec = UpstreamSpec(&upstream, name: name)
+      if let owner { owner.check(spec.endpoints, &upstream) }
+      return (spec, owner?.id)
     }
-    upstreams = ContiguousArray(read.map(\.value))
+    upstreams = ContiguousArray(read.map(\.value.0))
+    for (index, member) in read.enumerated() { upstreamOwners[Int32(index)] = member.value.1 }
   }
 
   private mutating func readRoutes(_ options: inout OptionReader, _ limits: NodeLimits) {
@@ -58,7 +66,7 @@ struct ClusterSections {
     let names = upstreams.enumerated().map { ($1.name, Int32($0)) }
     var context = RouteContext(
       upstreams: Dictionary(names) { first, _ in first }, modernUpstreams: Set(modern), limits: limits,
-      policies: policies)
+      tenants: tenants, owners: upstreamOwners, policies: policies)
     routes = options.objects("routes", "Which request goes where.") { RouteDraft(&$0, &context) }
     usedUpstreams = context.usedUpstreams
     policies = context.policies
@@ -101,6 +109,7 @@ struct ClusterSections {
     if routes.isEmpty {
       session.warn("there are no routes: every request gets 404", at: options.place(of: "routes"), fix: "add routes")
     }
+    tenants.warn(options, upstreams: upstreams.map(\.name), policies: policies.names)
     for (index, upstream) in upstreams.enumerated() where !usedUpstreams.contains(Int32(index)) {
       session.warn(
         "no route uses this upstream", at: options.place(at: [.key("upstreams"), .key(upstream.name)]),

@@ -106,6 +106,8 @@ public struct AdminSettings: Equatable, Sendable {
     public var role: Role
     /// The bearer token itself.
     public var secret: String
+    /// The tenant that it is for: then it may do what is for tenants, with what is the tenant's.
+    public var tenant: String?
   }
 
   /// What a token may do; each includes the ones before.
@@ -145,7 +147,14 @@ public struct AdminSettings: Equatable, Sendable {
       if secret.utf8.contains(where: { $0 <= 0x20 || $0 >= 0x7f }) {
         token.fail("the token has bytes that no header field can carry", at: "token", fix: "use printable ASCII")
       }
-      return Token(name: name, role: role, secret: secret)
+      let tenant = token.optionalValue(
+        "tenant", .identifier,
+        "The tenant that it is for: it may do what is for tenants, with what belongs to that one."
+      ) { OptionFormat.identifier($0) }
+      if token.has("tenant"), role == .admin {
+        token.fail("no admin is a tenant's", at: "role", fix: "write \"viewer\" or \"operator\"")
+      }
+      return Token(name: name, role: role, secret: secret, tenant: token.has("tenant") ? tenant ?? "" : nil)
     }
     for (index, token) in tokens.enumerated() where tokens[..<index].contains(where: { $0.name == token.name }) {
       options.fail("two tokens have the name \"\(token.name)\"", at: "tokens", fix: "rename one of them")

@@ -8,6 +8,8 @@ struct PolicyUse {
   let isNamed: Bool
   /// Its `type`.
   let type: String
+  /// The tenant that it belongs to, where it stands under `policies`.
+  var tenant: String?
   var policy: any Policy { step.policy }
 }
 
@@ -21,29 +23,42 @@ struct PolicyDirectory {
   private(set) var planNames: Set<String> = []
   /// Thousands of routes share a few combinations: the arrays of a chain are kept once.
   private var chains: [[ObjectIdentifier]: PolicyChain] = [:]
+  /// What keeps callers of others off the routes of a tenant, made once for each.
+  private var gates: [String: TenantGate] = [:]
+
+  /// The names of those that have one.
+  var names: [String] { named.keys.sorted() }
+
+  /// What the option `tenant` of a policy with a name is for.
+  static let ownerHelp = "The tenant that it belongs to; left out, it is everybody's but tenants'."
 
   /// Reads the section `policies`.
-  mutating func read(_ options: inout OptionReader) {
+  mutating func read(_ options: inout OptionReader, _ tenants: TenantDirectory) {
     _ = options.map("policies", definition: "policy", "Policies with a name, for routes to share.") { name, policy in
-      if let use = make(&policy, isNamed: true) { named[name] = use } else { broken.insert(name) }
+      var owner: TenantSpec?
+      if !TenantText.otherMeaning.contains(policy.peek("type") ?? "") {
+        owner = policy.owner(tenants, Self.ownerHelp)
+        owner?.check(policyName: name, policy)
+      }
+      if let use = make(&policy, isNamed: true, owner) { named[name] = use } else { broken.insert(name) }
       unused.insert(name)
       return ()
     }
   }
 
   /// Reads the option `policies` of a route: names, or policies in place.
-  mutating func uses(_ options: inout OptionReader, route: String) -> [PolicyUse] {
+  mutating func uses(_ options: inout OptionReader, route: String, _ tenant: TenantSpec?) -> [PolicyUse] {
     var types: [String: Int] = [:]
     let uses: [PolicyUse] = options.objects(
       "policies", shorthand: "name", definition: "policyUse",
       "Names from policies, or policies in place. They run in the order of their phases, whatever their order here."
     ) { policy in
-      if policy.isShorthand { return find(&policy) }
+      if policy.isShorthand { return find(&policy, tenant) }
       let type = policy.peek("type") ?? ""
       types[type, default: 0] += 1
       let number = types[type] ?? 1
       policy.instanceName = number == 1 ? "\(route)/\(type)" : "\(route)/\(type)-\(number)"
-      return make(&policy, isNamed: false)
+      return make(&policy, isNamed: false, tenant)
     }
     for (index, use) in uses.enumerated() where uses[..<index].contains(where: { $0.policy === use.policy }) {
       options.fail("one policy is named twice", at: "policies", fix: "name it once")
@@ -51,11 +66,15 @@ struct PolicyDirectory {
     return uses
   }
 
-  private mutating func find(_ options: inout OptionReader) -> PolicyUse? {
+  private mutating func find(_ options: inout OptionReader, _ tenant: TenantSpec?) -> PolicyUse? {
     let name = options.string("name", "The name of a policy.")
     if options.hasFailed("name") { return nil }
     unused.remove(name)
-    if let use = named[name] { return use }
+    if let use = named[name] {
+      guard let objection = TenantSpec.objection(to: use, named: name, from: tenant) else { return use }
+      options.fail(objection.message, at: "name", fix: objection.fix)
+      return nil
+    }
     guard !broken.contains(name) else { return nil }
     let isType = Registry.type(named: name) != nil
     options.fail(
@@ -66,7 +85,7 @@ struct PolicyDirectory {
     return nil
   }
 
-  private mutating func make(_ options: inout OptionReader, isNamed: Bool) -> PolicyUse? {
+  private mutating func make(_ options: inout OptionReader, isNamed: Bool, _ tenant: TenantSpec?) -> PolicyUse? {
     let type = options.string("type", "Which policy it is.")
     guard !options.hasFailed("type") else {
       options.skipRest()
@@ -82,7 +101,8 @@ struct PolicyDirectory {
       return nil
     }
     if let plans = step.policy as? UsagePlans { planNames.formUnion(plans.planNames) }
-    return PolicyUse(step: step, isNamed: isNamed, type: type)
+    tenant?.check(step.policy, &options)
+    return PolicyUse(step: step, isNamed: isNamed, type: type, tenant: isNamed ? tenant?.id : nil)
   }
 
   /// Whether one of these always answers by itself, so that a route needs no upstream.
@@ -90,14 +110,26 @@ struct PolicyDirectory {
     uses.contains { [Respond.name, JWKS.name, OAuth2Server.name].contains($0.type) && $0.step.shadowName == nil }
   }
 
-  /// These policies in the order in which they run; a chain without any after an error.
-  mutating func chain(of uses: [PolicyUse], _ options: inout OptionReader) -> PolicyChain {
-    let policies = uses.map(\.policy)
+  private mutating func gate(of tenant: TenantSpec) -> TenantGate {
+    if let gate = gates[tenant.id] { return gate }
+    let gate = TenantGate(tenant: tenant.id)
+    gates[tenant.id] = gate
+    return gate
+  }
+
+  /// These policies in the order in which they run, on a route of this tenant or of nobody; a chain without any after an
+  /// error.
+  mutating func chain(
+    of uses: [PolicyUse], _ tenant: TenantSpec?, _ options: inout OptionReader
+  ) -> PolicyChain {
+    var steps = uses.map(\.step)
+    if let tenant { steps.append(ChainStep(gate(of: tenant))) }
+    let policies = steps.map(\.policy)
     // Only named policies live as long as this directory: the identity of others may be used again.
     let key = uses.allSatisfy(\.isNamed) ? policies.map { ObjectIdentifier($0) } : nil
     if let key, let chain = chains[key] { return chain }
     do throws(Registry.ChainFault) {
-      let chain = try Registry.chain(of: uses.map(\.step))
+      let chain = try Registry.chain(of: steps)
       if let key { chains[key] = chain }
       return chain
     } catch {

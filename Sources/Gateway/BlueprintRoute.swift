@@ -7,6 +7,8 @@ import Traffic
 public final class RoutePlan: Sendable {
   /// The name in limits, logs and metrics.
   public let id: String
+  /// The tenant that it belongs to, if any.
+  public let tenant: String?
   /// Its policies.
   public let chain: PolicyChain
   /// What is done with a request that the policies let pass.
@@ -28,6 +30,7 @@ public final class RoutePlan: Sendable {
 
   init(_ draft: RouteDraft) {
     id = draft.id
+    tenant = draft.tenant
     chain = draft.chain
     action = draft.action
     choices = draft.choices
@@ -80,6 +83,8 @@ struct RouteDraft {
   var isMatchable = true
   /// Its position in the file's `routes`.
   var position = 0
+  /// Whose it is, where it is somebody's.
+  var tenant: String?
   var chain = PolicyChain()
   var action = RouteAction.answer
   var choices: [UpstreamChoice] = []
@@ -96,6 +101,11 @@ struct RouteContext {
   /// Those that speak HTTP/2.
   let modernUpstreams: Set<Int32>
   let limits: NodeLimits
+  let tenants: TenantDirectory
+  /// Whose upstreams are, where they are somebody's.
+  let owners: [Int32: String]
+  /// Whose the route is that is being read.
+  var tenant: TenantSpec?
   var usedUpstreams: Set<Int32> = []
   var ids: Set<String> = []
   var policies: PolicyDirectory
@@ -112,8 +122,11 @@ extension RouteDraft {
         RouteMatch(&$0)
       } ?? RouteMatch()
     isMatchable = errors == options.session.errorCount
-    let policies = context.policies.uses(&options, route: id)
-    chain = context.policies.chain(of: policies, &options)
+    context.tenant = options.owner(context.tenants, "The tenant that it belongs to; callers of others are refused.")
+    tenant = context.tenant?.id
+    if let tenant = context.tenant { tenant.check(match, &options) }
+    let policies = context.policies.uses(&options, route: id, context.tenant)
+    chain = context.policies.chain(of: policies, context.tenant, &options)
     let captures = match.captureNames
     rewrite =
       options.object("rewrite", "How path, host and query change on the way to the upstream.") {
@@ -243,6 +256,10 @@ extension OptionReader {
       return nil
     }
     context.usedUpstreams.insert(index)
+    if let objection = context.objection(to: index, named: name) {
+      fail(objection.message, at: key, fix: objection.fix)
+      return nil
+    }
     return index
   }
 }

@@ -96,7 +96,10 @@ public struct BlueprintSchema {
       text("description", type.summary)
       let kind = OptionDescription(
         name: "type", kind: .choice([type.name]), isRequired: true, defaultText: nil, help: "Which policy it is.")
-      writeMembers([kind] + Registry.options(of: type))
+      let options = Registry.options(of: type)
+      let owner = OptionDescription(
+        name: "tenant", kind: .string, isRequired: false, defaultText: nil, help: PolicyDirectory.ownerHelp)
+      writeMembers([kind] + (TenantText.otherMeaning.contains(type.name) ? [] : [owner]) + options)
       writer.endObject()
     }
     writer.endArray()

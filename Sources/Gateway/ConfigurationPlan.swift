@@ -54,7 +54,10 @@ public struct ConfigurationPlan: Sendable {
   }
 
   /// What options say that differ, on one side, in a line; what goes beyond some thousand bytes is left out.
-  public func summary(_ side: (PlanChange.Option) -> String?) -> String {
+  public func summary(_ side: (PlanChange.Option) -> String?) -> String { Self.summary(changes, side) }
+
+  /// The same of some changes.
+  public static func summary(_ changes: [PlanChange], _ side: (PlanChange.Option) -> String?) -> String {
     var text = ""
     for change in changes {
       for option in change.options {
@@ -80,6 +83,30 @@ public struct ConfigurationPlan: Sendable {
   /// Its members, in the object that is open: `changes`, `consequences` and, where there was one, `survey`.
   public func write(to json: inout JSONWriter) {
     json.key("changes")
+    Self.write(changes, to: &json)
+    json.key("consequences")
+    json.beginArray()
+    for consequence in consequences {
+      json.beginObject()
+      json.member("code", consequence.code.rawValue)
+      json.member("subject", consequence.subject)
+      json.member("message", consequence.message)
+      json.key("serious")
+      json.bool(consequence.isSerious)
+      json.endObject()
+    }
+    json.endArray()
+    guard let survey else { return }
+    json.key("survey")
+    json.beginObject()
+    json.member("consumers", Int64(survey.consumers))
+    json.member("of", Int64(survey.of))
+    json.member("over", Int64(survey.over))
+    json.endObject()
+  }
+
+  /// Changes, as an array.
+  public static func write(_ changes: [PlanChange], to json: inout JSONWriter) {
     json.beginArray()
     for change in changes {
       json.beginObject()
@@ -101,24 +128,5 @@ public struct ConfigurationPlan: Sendable {
       json.endObject()
     }
     json.endArray()
-    json.key("consequences")
-    json.beginArray()
-    for consequence in consequences {
-      json.beginObject()
-      json.member("code", consequence.code.rawValue)
-      json.member("subject", consequence.subject)
-      json.member("message", consequence.message)
-      json.key("serious")
-      json.bool(consequence.isSerious)
-      json.endObject()
-    }
-    json.endArray()
-    guard let survey else { return }
-    json.key("survey")
-    json.beginObject()
-    json.member("consumers", Int64(survey.consumers))
-    json.member("of", Int64(survey.of))
-    json.member("over", Int64(survey.over))
-    json.endObject()
   }
 }

@@ -58,7 +58,7 @@ public struct ConfigurationService: Sendable {
   /// Takes an answer, once; on any thread.
   public typealias Reply<Value: Sendable> = @Sendable (Result<Value, Fault>) -> Void
 
-  private let node: Node
+  let node: Node
 
   /// The service of a node.
   public init(_ node: Node) { self.node = node }
@@ -127,7 +127,7 @@ public struct ConfigurationService: Sendable {
     case published(Int64)
     case waiting(String)
 
-    fileprivate func applied(_ plan: ConfigurationPlan) -> Applied {
+    func applied(_ plan: ConfigurationPlan) -> Applied {
       switch self {
       case .published(let revision): .published(revision, plan: plan)
       case .waiting(let id): .waiting(id)
@@ -135,7 +135,7 @@ public struct ConfigurationService: Sendable {
     }
   }
 
-  private func propose(_ draft: RevisionDraft, _ reply: @escaping Reply<Decided>) {
+  func propose(_ draft: RevisionDraft, _ reply: @escaping Reply<Decided>) {
     keeper(reply) { keeper in keeper.propose(draft) { Self.settle($0, reply) } }
   }
 
@@ -228,7 +228,7 @@ public struct ConfigurationService: Sendable {
   }
 
   /// Runs `action` where nobody waits for it.
-  private func work(_ action: @escaping @Sendable () -> Void) {
+  func work(_ action: @escaping @Sendable () -> Void) {
     OSThread.run(name: "configuration", givesWay: true, action)
   }
 

@@ -268,7 +268,7 @@ struct ControlFlow: EventHandler {
       node.shared.own = fresh.own
       member?.members.noteNews()
     }
-    node.shared.setConsumers(fresh.keyRing, tenants: fresh.tenants)
+    node.shared.setConsumers(fresh.keyRing, tenants: fresh.tenantSpecs)
     var kept: [String: NameResolution] = [:]
     for spec in fresh.upstreams {
       let resolution = NameResolution(spec, known: known(of: spec), now: world.now)

@@ -81,21 +81,30 @@ extension ExchangeSlot: AccessFacts {
       line.literal(",\"subject\":\"")
       line.name(name)
       line.byte(UInt8(ascii: "\""))
+      writeTenant(exchange.consumer >= 0 ? nil : exchange.identity?.tenant, to: &line)
       return
     }
     guard let services = configuration?.part({ $0.services }) else { return }
-    let consumer: String? = services.with {
-      exchange.consumer >= Services.firstOwnConsumer ? $0.consumer(exchange.consumer).id : nil
+    let consumer: Consumer? = services.with {
+      exchange.consumer >= Services.firstOwnConsumer ? $0.consumer(exchange.consumer) : nil
     }
     if let consumer {
       line.literal(",\"consumer\":\"")
-      line.name(consumer)
+      line.name(consumer.id)
       line.byte(UInt8(ascii: "\""))
+      writeTenant(consumer.tenant, to: &line)
     }
     guard let key = services.with({ $0.keyName(exchange.key, of: exchange.consumer, issued: exchange.issuedKey) })
     else { return }
     line.literal(",\"key\":\"")
     line.name(key)
+    line.byte(UInt8(ascii: "\""))
+  }
+
+  private func writeTenant(_ tenant: String?, to line: inout AccessLogLine) {
+    guard let tenant else { return }
+    line.literal(",\"tenant\":\"")
+    line.name(tenant)
     line.byte(UInt8(ascii: "\""))
   }
 

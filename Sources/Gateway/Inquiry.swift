@@ -7,8 +7,9 @@ import Synchronization
 public struct Inquiry: Sendable {
   /// What it is about. Consumers, keys and routes are named as in the configuration.
   public enum Topic: Sendable {
-    /// How all limits of a consumer stand. Limits by address are told where one is given.
-    case usage(consumer: String, address: IPAddress?)
+    /// How all limits of a consumer stand, who must be the tenant's where one is named. Limits by address are told where one is
+    /// given.
+    case usage(consumer: String, address: IPAddress?, tenant: String? = nil)
     /// How a request would be decided now; without a key it is the consumer's first, without a consumer nobody's.
     case route(String, consumer: String?, key: String?, address: IPAddress?, request: Request = Request())
     /// Why a request was refused. Only the loop that did so knows.

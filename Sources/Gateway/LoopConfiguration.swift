@@ -18,6 +18,8 @@ final class LoopConfiguration {
   let limitSeries: ContiguousArray<Int32>
   /// The metrics series of policies in shadow, in the order of their names.
   let shadowSeries: ContiguousArray<Int32>
+  /// Whether there are tenants whose callers are counted.
+  let countsTenants: Bool
   private let routeSeries: ContiguousArray<Int32>
   private let firstLimits: ContiguousArray<Int32>
   private let firstShadows: ContiguousArray<Int32>
@@ -35,6 +37,7 @@ final class LoopConfiguration {
     shadowSeries = shared.shadowSeries
     firstShadows = shared.firstShadows
     firstKeys = shared.firstKeys
+    countsTenants = !shared.tenantSeries.isEmpty
     var upstreams: ContiguousArray<LoopUpstream> = []
     for plan in shared.upstreams {
       let line = lines[plan.spec.name] ?? Int32(lines.count)
@@ -46,6 +49,18 @@ final class LoopConfiguration {
 
   /// The metrics series of a route; −1 stands for none.
   func series(ofRoute index: Int32) -> Int32 { index >= 0 ? routeSeries[Int(index)] : Metrics.noRoute }
+
+  /// The metrics series of the tenant that a known caller belongs to; −1 for a caller of none.
+  func tenantSeries(ofConsumer consumer: Int32, _ identity: Identity?) -> Int32 {
+    var tenant: String?
+    if consumer >= 0 {
+      let series = consumer < Services.firstOwnConsumer ? shared.consumerTenants[Int(consumer)] : -1
+      if series >= 0 { return series }
+      if consumer >= Services.firstOwnConsumer { tenant = services.consumer(consumer).tenant }
+    }
+    guard let tenant = tenant ?? identity?.tenant else { return -1 }
+    return shared.tenantSeries[tenant] ?? Metrics.otherTenant
+  }
 
   /// The index of a route's first limit among the names of limits.
   @inline(__always)
@@ -71,6 +86,9 @@ public final class BlueprintShared: Sendable {
   let shadowSeries: ContiguousArray<Int32>
   let firstShadows: ContiguousArray<Int32>
   let firstKeys: ContiguousArray<Int32>
+  /// The metrics series of tenants, and of the tenant of each consumer, −1 for none.
+  let tenantSeries: [String: Int32]
+  let consumerTenants: ContiguousArray<Int32>
   let routeNames: RouteNames
   let upstreams: ContiguousArray<UpstreamPlan>
   let nodeName: String
@@ -90,7 +108,10 @@ public final class BlueprintShared: Sendable {
     shadowSeries = metrics.shadowSeries(shadowNames)
     names = AccessNames(
       routes: routes, consumers: consumers.map(\.id), keys: consumers.flatMap { $0.keys.map(\.id) },
-      limits: limitNames, shadows: shadowNames)
+      limits: limitNames, shadows: shadowNames, tenants: consumers.map(\.tenant))
+    let tenants = Dictionary(zip(blueprint.tenants, metrics.tenantSeries(blueprint.tenants))) { first, _ in first }
+    tenantSeries = tenants
+    consumerTenants = ContiguousArray(consumers.map { $0.tenant.flatMap { tenants[$0] } ?? -1 })
     routeSeries = metrics.routeSeries(routes)
     routeNames = RouteNames(routes)
     firstLimits = Self.starts(blueprint.routes.map(\.chain.limitNames.count))

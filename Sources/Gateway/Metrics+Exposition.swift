@@ -12,6 +12,7 @@ extension Metrics {
     writeRequests(text)
     writeAnswers(text)
     writeShadows(text)
+    writeTenants(text)
     writeQuota(text)
     writeConnections(text)
     writeTraffic(text)

@@ -25,6 +25,7 @@ public final class Metrics: Sendable {
   let routes = MetricLabels(reserved: ["_other", "_none", "_usage"])
   let policies = MetricLabels(reserved: ["_other"])
   let shadows = MetricLabels(reserved: ["_other"])
+  let tenants = MetricLabels(reserved: ["_other"])
   let codes: ProblemCodes
   let reloadsSucceeded = Atomic<UInt64>(0)
   let reloadsFailed = Atomic<UInt64>(0)
@@ -90,6 +91,7 @@ public final class LoopMetrics: Sendable {
   let routes: CounterTable<RouteColumn>
   let policies: CounterTable<LimitOutcome>
   let shadows: CounterTable<ShadowOutcome>
+  let tenants: CounterTable<TenantColumn>
   let refusals: CounterMemory
   private let codes: ProblemCodes
 
@@ -100,6 +102,7 @@ public final class LoopMetrics: Sendable {
     routes = CounterTable(count: MetricLabels.capacity)
     policies = CounterTable(count: MetricLabels.capacity)
     shadows = CounterTable(count: MetricLabels.capacity)
+    tenants = CounterTable(count: MetricLabels.capacity)
     refusals = CounterMemory(count: codes.count)
   }
 
@@ -108,6 +111,7 @@ public final class LoopMetrics: Sendable {
     routes.free()
     policies.free()
     shadows.free()
+    tenants.free()
     refusals.free()
   }
 

@@ -110,8 +110,9 @@ public final class NodeShared: Sendable {
   public var consumerNames: ConsumerNames { names.withLock { $0 } }
 
   /// Sets the consumers and tenants of the configuration.
-  func setConsumers(_ ring: KeyRing, tenants: [String]) {
-    names.withLock { $0 = ConsumerNames(ring: ring, tenants: tenants) }
+  func setConsumers(_ ring: KeyRing, tenants: [TenantSpec]) {
+    let groups = Dictionary(tenants.map { ($0.id, $0.groups) }) { first, _ in first }
+    names.withLock { $0 = ConsumerNames(ring: ring, tenants: tenants.map(\.id), groups: groups) }
   }
 
   /// The endpoints of all upstreams.
@@ -215,10 +216,36 @@ final class ConnectionLedger: Sendable {
 public struct ConsumerNames: Sendable {
   let ring: KeyRing
   let tenants: [String]
+  /// The groups that tenants' own operators may use.
+  var groups: [String: [String]] = [:]
 
   /// Whether there is a consumer of this name.
   public func hasConsumer(_ id: String) -> Bool { ring.hasConsumer(id) }
 
   /// Whether there is a tenant of this name.
   public func hasTenant(_ id: String) -> Bool { tenants.contains(id) }
+
+  /// Whether there is a consumer of this name, and it is this tenant's.
+  public func hasConsumer(_ id: String, ofTenant tenant: String) -> Bool {
+    let index = ring.index(ofConsumer: id)
+    return index >= 0 && ring.consumers[Int(index)].tenant == tenant
+  }
+
+  /// Whether a consumer of this name has a key of this name, and is this tenant's.
+  public func hasKey(_ key: String, of id: String, ofTenant tenant: String) -> Bool {
+    let index = ring.index(ofConsumer: id)
+    guard index >= 0, ring.consumers[Int(index)].tenant == tenant else { return false }
+    return ring.consumers[Int(index)].keys.contains { $0.id == key }
+  }
+
+  /// The consumers of a tenant. Linear in all consumers.
+  public func consumers(ofTenant tenant: String) -> [String] {
+    ring.consumers.filter { $0.tenant == tenant }.map(\.id)
+  }
+
+  /// Whether a tenant's own operator may put consumers in all these groups.
+  public func allows(groups wanted: [String], forTenant tenant: String) -> Bool {
+    let allowed = groups[tenant] ?? []
+    return wanted.allSatisfy { allowed.contains($0) }
+  }
 }

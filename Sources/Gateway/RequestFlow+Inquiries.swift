@@ -11,13 +11,15 @@ extension RequestFlow {
     let ring = configuration.services.keyRing
     var subject = UsageSubject()
     let consumer: String?
+    var tenant: String?
     var route: Int32 = -1
     var key: String?
     var sent = Inquiry.Request()
     switch inquiry.topic {
     case .refusal(let decision): return explain(decision, for: inquiry)
-    case .usage(let name, let address):
+    case .usage(let name, let address, let owner):
       consumer = name
+      tenant = owner
       subject.address = address
     case .route(let name, let caller, let named, let address, let request):
       (consumer, key, subject.address, sent) = (caller, named, address, request)
@@ -31,6 +33,9 @@ extension RequestFlow {
     if let consumer {
       let index = ring.consumers.firstIndex { $0.id == consumer }.map { Int32($0) }
       guard let number = index ?? configuration.services.ownConsumer(named: consumer) else {
+        return inquiry.answer(.unknown("consumer"))
+      }
+      if let tenant, configuration.services.consumer(number).tenant != tenant {
         return inquiry.answer(.unknown("consumer"))
       }
       subject.consumer = number

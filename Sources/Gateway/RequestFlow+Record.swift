@@ -50,7 +50,7 @@ extension RequestFlow {
 
   @inline(__always)
   private mutating func noteEnd(_ exchange: Int32) {
-    guard !exchanges[exchange].isRecorded, exchanges[exchange].configuration != nil else { return }
+    guard !exchanges[exchange].isRecorded, let configuration = exchanges[exchange].configuration else { return }
     exchanges[exchange].isRecorded = true
     endUpstreamRequest(exchange)
     guard !exchanges[exchange].isMirror else { return }
@@ -60,7 +60,19 @@ extension RequestFlow {
     metrics.countRequest(
       route: exchanges[exchange].series, status: Int(exchanges[exchange].status), nanoseconds: elapsed)
     if exchanges[exchange].exchange.limits.count > 0 { countLimits(exchange) }
+    if configuration.with({ $0.countsTenants }) { countTenant(exchange, configuration) }
     writeLog(exchange, elapsed)
+  }
+
+  /// Counts a request by the tenant of whoever has sent it.
+  @inline(never)
+  private mutating func countTenant(_ exchange: Int32, _ configuration: Borrowed<LoopConfiguration>) {
+    guard exchanges[exchange].exchange.isIdentified else { return }
+    let (consumer, identity) = (exchanges[exchange].exchange.consumer, exchanges[exchange].exchange.identity)
+    let series = configuration.with { $0.tenantSeries(ofConsumer: consumer, identity) }
+    guard series >= 0 else { return }
+    metrics.countTenant(
+      series, status: Int(exchanges[exchange].status), isRefusal: exchanges[exchange].refusal != nil)
   }
 
   /// Counts what policies in shadow decided: a route that has any has end hooks.

@@ -23,13 +23,18 @@ final class UsageCatalogue: Sendable {
     let identifies: Bool
     /// Who has to let a caller pass; where there is nobody, the routes know no consumers.
     let gates: [ApiKey]
+    /// Whose the routes are, where they are somebody's.
+    let tenant: String?
     fileprivate(set) var routes: [Int32]
 
     /// Whether a consumer who is asked about is known as such there.
     var isIdentified: Bool { !gates.isEmpty || identifies }
 
-    /// Whether the routes let a consumer pass.
-    func admits(_ consumer: Consumer) -> Bool { gates.allSatisfy { $0.admits(consumer) } }
+    /// Whether the routes let a consumer pass, or somebody who is none.
+    func admits(_ consumer: Consumer?) -> Bool {
+      guard let consumer else { return gates.isEmpty }
+      return gates.allSatisfy { $0.admits(consumer) } && (tenant == nil || consumer.tenant == tenant)
+    }
   }
 
   /// A policy with plans, on routes that know callers alike.
@@ -77,6 +82,7 @@ extension UsageCatalogue {
       let identity: QuotaKey
       let gates: [ObjectIdentifier]
       let identifies: Bool
+      let tenant: String?
       let route: Int32
     }
 
@@ -104,7 +110,7 @@ extension UsageCatalogue {
           if outline.isPerRoute { isShared = false }
           let key = Key(
             identity: outline.identity, gates: gates.map { ObjectIdentifier($0) },
-            identifies: part.plan != nil && identifies, route: outline.isPerRoute ? index : -1)
+            identifies: part.plan != nil && identifies, tenant: route.tenant, route: outline.isPerRoute ? index : -1)
           if let place = places[key] {
             entries[place].routes.append(index)
             found.append(place)
@@ -114,7 +120,7 @@ extension UsageCatalogue {
             entries.append(
               Entry(
                 limiter: part.limiter, index: level, outline: outline, plan: part.plan, identifies: key.identifies,
-                gates: gates, routes: [index]))
+                gates: gates, tenant: route.tenant, routes: [index]))
           }
         }
       }

@@ -57,7 +57,7 @@ struct UsageSurvey {
   ) {
     let consumer = subject.consumer >= 0 ? services.consumer(subject.consumer) : nil
     for entry in catalogue.entries where route < 0 || entry.routes.contains(route) {
-      guard entry.gates.isEmpty || consumer.map(entry.admits) ?? false else { continue }
+      guard entry.admits(consumer) else { continue }
       if let plan = entry.plan {
         let caller = subject.candidate(route: -1, isIdentified: entry.isIdentified, key: subject.key).caller
         guard plan.policy.choice(caller, services) == .plan(plan.index) else { continue }

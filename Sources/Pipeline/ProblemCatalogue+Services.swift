@@ -7,6 +7,10 @@ extension ProblemCatalogue {
       .tokenInactive, 401, "token-inactive", "Token not active",
       "The issuer does not know this token, or it has expired or was taken back. Get a new one.")
   }
+  /// A caller of another tenant than the route's.
+  public static var otherTenant: Problem {
+    Problem(.otherTenant, 403, "other-tenant", "Not yours", "Whoever calls has no access to this route.")
+  }
   /// The service that would let the request pass does not answer.
   public static var authorizationUnavailable: Problem {
     Problem(

@@ -16,7 +16,7 @@ public enum ProblemCatalogue {
     case tokenUntrusted
     case proofInvalid, proofMissing, proofNonceMissing, proofRepeated
     case accessDenied, addressDenied, certificateMissing, consumerNotAllowed, scopeInsufficient, loginDenied,
-      originDenied, planForbids, planRequired, planUnknown
+      originDenied, otherTenant, planForbids, planRequired, planUnknown
     case noRoute, methodNotAllowed, requestTimeout, bodyTooLarge
     case targetTooLong, expectationFailed, tooEarly, concurrencyLimited, rateLimited, failuresLimited
     case headTooLarge, notImplemented
@@ -72,6 +72,7 @@ public enum ProblemCatalogue {
       case .consumerNotAllowed: ProblemCatalogue.consumerNotAllowed
       case .scopeInsufficient: ProblemCatalogue.scopeInsufficient
       case .originDenied: ProblemCatalogue.originDenied
+      case .otherTenant: ProblemCatalogue.otherTenant
       case .noRoute: ProblemCatalogue.noRoute
       case .methodNotAllowed: ProblemCatalogue.methodNotAllowed
       case .requestTimeout: ProblemCatalogue.requestTimeout

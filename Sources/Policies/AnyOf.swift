@@ -60,6 +60,9 @@ public final class AnyOf: Policy, RequestHook, KeySourceUser {
   /// Its ways of one type.
   public func ways<Kind: RequestHook>(of type: Kind.Type) -> [Kind] { ways.compactMap { $0 as? Kind } }
 
+  /// The names of their types.
+  public var types: [String] { ways.compactMap { ($0 as? any Policy).map { Swift.type(of: $0).name } } }
+
   /// Tries each way in turn.
   public func onRequest(_ exchange: inout Exchange, _ request: RequestHead, _ services: Services) -> Verdict {
     exchange.heldRefusal = nil

@@ -23,7 +23,7 @@ public final class Headers: Policy, RequestHook, ResponseHook {
     /// Fields that are dropped: the removed ones and those that are set.
     var dropped: [FieldSelector] = []
     /// Fields that are written: `Name: ` and the value.
-    var written: [(start: [UInt8], value: FieldTemplate)] = []
+    var written: [(name: [UInt8], start: [UInt8], value: FieldTemplate)] = []
   }
 
   /// Reads the options.
@@ -56,7 +56,8 @@ public final class Headers: Policy, RequestHook, ResponseHook {
     }
     check(field, key, &options)
     do throws(FieldTemplate.Fault) {
-      changes.written.append((field.text + Array(": ".utf8), try FieldTemplate(value)))
+      let start = field.text + Array(": ".utf8)
+      changes.written.append((field.lowercased, start, try FieldTemplate(value)))
     } catch {
       options.fail("\(name): \(error.message)", at: key, fix: error.fix)
     }
@@ -73,6 +74,9 @@ public final class Headers: Policy, RequestHook, ResponseHook {
       options.fail("\(name) is the gateway's own", at: key, fix: "remove it")
     }
   }
+
+  /// Whether it tells the upstream who calls, or from where, in the gateway's place.
+  public var speaksOfCallers: Bool { request.written.contains { IdentityFields.contains(RawSpan($0.name)) } }
 
   /// Changes the request, and writes what the response will get.
   public func onRequest(_ exchange: inout Exchange, _ head: RequestHead, _ services: Services) -> Verdict {

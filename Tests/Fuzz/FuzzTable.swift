@@ -75,6 +75,7 @@ public enum FuzzTable {
     FuzzTarget("form-text", TokenTargets.form),
     FuzzTarget("json", ConfigurationTargets.json),
     FuzzTarget("configuration", ConfigurationTargets.configuration),
+    FuzzTarget("tenant-text", TenantTargets.text),
     FuzzTarget("route-match", TrafficTargets.routeMatch),
   ]
 

@@ -20,6 +20,8 @@ public struct AuditEntry: Equatable, Sendable {
   public var actor: String
   /// The actor's role; empty where there is none.
   public var role = ""
+  /// The tenant that the actor belongs to; empty for none.
+  public var tenant = ""
   /// What was asked for: the name of an operation.
   public var action: String
   /// To what: a revision, a key, a name.
@@ -51,7 +53,8 @@ public struct AuditEntry: Equatable, Sendable {
     json.key("sequence")
     json.integer(place.sequence)
     let texts = [
-      ("time", CivilDate(time).rfc3339), ("node", node), ("actor", actor), ("role", role), ("action", action),
+      ("time", CivilDate(time).rfc3339), ("node", node), ("actor", actor), ("role", role), ("tenant", tenant),
+      ("action", action),
       ("target", target),
       ("outcome", outcome.rawValue), ("reason", reason), ("before", before), ("after", after), ("decision", decision),
     ]

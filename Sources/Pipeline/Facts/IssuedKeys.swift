@@ -146,6 +146,15 @@ public final class IssuedKeys: Sendable {
   /// The consumers that exist through keys of the cluster alone, or have. Linear in all consumers.
   public var ownConsumers: [String] { consumers.ownNames }
 
+  /// Those of a tenant, in no order. Linear in all consumers.
+  public func ownConsumers(ofTenant tenant: String) -> Set<String> { consumers.ownNames(ofTenant: tenant) }
+
+  /// Whether somebody else than this tenant has, or has had, a consumer of this name through keys of the cluster alone. Linear
+  /// in all consumers.
+  public func hasOwnConsumer(named name: String, otherThan tenant: String) -> Bool {
+    consumers.hasOwn(named: name, otherThan: tenant)
+  }
+
   /// Bytes of memory, as far as they grow with the number of keys.
   public var byteCount: Int {
     shards.reduce(0) { $0 + $1.byteCount } + consumers.byteCount

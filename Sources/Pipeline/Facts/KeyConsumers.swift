@@ -102,6 +102,21 @@ struct KeyConsumers: Sendable {
     return nil
   }
 
+  /// The names of a tenant's consumers that the configuration does not know, each once. Linear in all consumers.
+  func ownNames(ofTenant tenant: String) -> Set<String> {
+    let found = (0..<count).filter { isOwn($0) && profile(of: $0).own?.tenant == tenant }
+    return Set(found.map { withName(of: $0) { String(decoding: $0) } })
+  }
+
+  /// Whether somebody else than this tenant has, or has had, a consumer of this name that the configuration does not know.
+  /// Looks through all names.
+  func hasOwn(named name: String, otherThan tenant: String) -> Bool {
+    let name = Array(name.utf8)
+    return (0..<count).contains { index in
+      isOwn(index) && withName(of: index, { $0.equals(RawSpan(name)) }) && profile(of: index).own?.tenant != tenant
+    }
+  }
+
   private mutating func append(_ name: [UInt8], _ profile: UInt32) {
     if Int(count) & Self.chunkMask == 0 {
       let usual = chunks.last?.bytes.count ?? 0
