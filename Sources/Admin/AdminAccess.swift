@@ -9,11 +9,14 @@ public struct AdminCaller: Equatable, Sendable {
   public let name: String
   /// What it may do.
   public let role: AdminSettings.Role
+  /// The only tenant that it may see anything of, and change; nil for somebody who is nobody's.
+  public let tenant: String?
 
   /// A caller with this name and role.
-  public init(name: String, role: AdminSettings.Role) {
+  public init(name: String, role: AdminSettings.Role, tenant: String? = nil) {
     self.name = name
     self.role = role
+    self.tenant = tenant
   }
 }
 
@@ -44,7 +47,9 @@ public struct AdminAccess: Sendable {
     let hasher = SHA256()
     entries = tokens.map { token in
       let bytes = Array(token.secret.utf8)
-      return Entry(caller: AdminCaller(name: token.name, role: token.role), digest: hasher.digest(of: RawSpan(bytes)))
+      return Entry(
+        caller: AdminCaller(name: token.name, role: token.role, tenant: token.tenant),
+        digest: hasher.digest(of: RawSpan(bytes)))
     }
     if case .unix = address { checksHost = false } else { checksHost = tokens.isEmpty }
   }

@@ -42,6 +42,7 @@ struct AdminAudit {
     var entry = AuditEntry(
       actor: request.caller?.name ?? "", action: request.operation ?? "\(request.method) \(request.path)".lowercased())
     entry.role = request.caller?.role.rawValue ?? ""
+    entry.tenant = request.caller?.tenant ?? ""
     entry.decision = request.decision.text
     if let change = response.change {
       (entry.target, entry.before, entry.after) = (change.target, change.before, change.after)

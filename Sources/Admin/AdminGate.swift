@@ -36,6 +36,15 @@ struct AdminGate {
       if let needed = route.role, let caller = request.caller, caller.role < needed {
         return .refuse(challenge(AdminProblem.roleTooLow, decision, error: "insufficient_scope"))
       }
+      if let tenant = request.caller?.tenant {
+        guard route.isForTenants else {
+          return .refuse(challenge(AdminProblem.notForTenants, decision, error: "insufficient_scope"))
+        }
+        // The same answer whether there is another one of that name or not.
+        if let named = parameters["tenant"], named != tenant {
+          return .refuse(.problem(AdminProblem.tenantUnknown, decision))
+        }
+      }
       guard route.accepts(request) else { return .refuse(.problem(AdminProblem.malformedParameter, decision)) }
       guard route.acceptsBody(of: request) else { return .refuse(.problem(AdminProblem.otherMediaType, decision)) }
       return .pass(route)

@@ -9,6 +9,23 @@ enum AdminProblem {
     401, "admin-token-invalid", "Token not valid", "This node does not know the bearer token.")
   static let roleTooLow = Problem(
     403, "admin-role-too-low", "Not allowed", "The role of this token does not include this operation.")
+  static let notForTenants = Problem(
+    403, "admin-not-for-tenants", "Not for tenants",
+    "The token belongs to a tenant, and this operation is not for those.")
+  static let notTheTenants = Problem(
+    403, "admin-not-the-tenants", "Not the tenant's",
+    "The token belongs to a tenant: its consumers and groups must be the tenant's, and of these it may revoke keys, or the tenant."
+  )
+  static let tenantUnknown = Problem(
+    404, "tenant-unknown", "No such tenant", "The configuration has no tenant of that name for this token.")
+  static let tenantRefused = Problem(
+    422, "tenant-refused", "Refused", "It is not done.")
+  static let otherDocument = Problem(
+    412, "other-document", "Changed meanwhile",
+    "What belongs to the tenant is not what If-Match names. Look at it, and apply the change anew.")
+  static let changeStaged = Problem(
+    409, "change-staged", "A change is being tried",
+    "Some nodes try another change out first. Come back when that is over.")
   static let notFound = Problem(
     404, "admin-not-found", "Not found", "There is nothing at this path; see /openapi.json for what there is.")
   static let notConfigured = Problem(
@@ -58,6 +75,8 @@ enum AdminProblem {
     409, "client-public", "The client is public", "A public client has no secret that another could replace.")
   static let malformedClient = Problem(
     422, "malformed-client", "The client would be of no use", "Too long for a record, all of it together.")
+  static let consumerTaken = Problem(
+    409, "consumer-taken", "Name taken", "There is a consumer of this name: choose another one.")
   static let malformedFact = Problem(
     422, "malformed-body", "Malformed body",
     "The body is not the JSON object that this operation reads, or a member of it is of no use; see /openapi.json.")

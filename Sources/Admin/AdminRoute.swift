@@ -138,6 +138,8 @@ public struct AdminRoute: Sendable {
   public let body: Body?
   /// The least role; nil where everybody who can connect may ask.
   public let role: AdminSettings.Role?
+  /// Whether callers who belong to a tenant may ask too: it then sees to it by itself that they get nothing else.
+  public let isForTenants: Bool
   /// The name of the operation in `/openapi.json`.
   public let operation: String
   /// What it does, in one sentence.
@@ -149,23 +151,26 @@ public struct AdminRoute: Sendable {
 
   /// An operation that is answered at once; `handle` is called on the admin thread and must not block.
   public init(
-    _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
+    _ method: Method, _ path: String, role: AdminSettings.Role?, isForTenants: Bool = false, operation: String,
+    summary: String,
     parameters: [Parameter] = [], body: Body? = nil, outcomes: [Outcome],
     handle: @escaping @Sendable (AdminRequest) -> AdminResponse
   ) {
     self.init(
-      method, path, role: role, operation: operation, summary: summary, parameters: parameters, body: body,
-      outcomes: outcomes, handler: .now(handle))
+      method, path, role: role, isForTenants: isForTenants, operation: operation, summary: summary,
+      parameters: parameters, body: body, outcomes: outcomes, handler: .now(handle))
   }
 
   /// An operation of these parts.
   public init(
-    _ method: Method, _ path: String, role: AdminSettings.Role?, operation: String, summary: String,
+    _ method: Method, _ path: String, role: AdminSettings.Role?, isForTenants: Bool = false, operation: String,
+    summary: String,
     parameters: [Parameter] = [], body: Body? = nil, outcomes: [Outcome], handler: Handler
   ) {
     self.method = method
     self.path = path
     self.role = role
+    self.isForTenants = isForTenants
     self.operation = operation
     self.summary = summary
     self.parameters = parameters

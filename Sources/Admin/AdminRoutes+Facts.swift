@@ -28,7 +28,8 @@ extension AdminRoute {
   private static func keyRoutes(_ desk: FactDesk) -> [AdminRoute] {
     [
       AdminRoute(
-        .get, "/v1/keys", role: .viewer, operation: "listKeys", summary: "Keys of the cluster, never their texts.",
+        .get, "/v1/keys", role: .viewer, isForTenants: true, operation: "listKeys",
+        summary: "Keys of the cluster, never their texts.",
         parameters: [
           Parameter("consumer", .name, "Only those of this consumer."),
           Parameter("after", .key, "The id of the last key of the page before."),
@@ -37,7 +38,7 @@ extension AdminRoute {
         outcomes: [Outcome(200, "A page.", json, schema: "KeyPage"), noCluster],
         handler: .later { request, reply in desk.with(request, reply) { desk.listKeys($0, request, reply) } }),
       AdminRoute(
-        .post, "/v1/keys", role: .operator, operation: "createKey",
+        .post, "/v1/keys", role: .operator, isForTenants: true, operation: "createKey",
         summary: "Makes a key. Its text is in the answer and is kept nowhere.", parameters: [wait],
         body: Body(schema: "NewKey", "Whose it is, and when it is valid."),
         outcomes: [
@@ -48,24 +49,26 @@ extension AdminRoute {
         ],
         handler: .later { request, reply in desk.with(request, reply) { desk.createKey($0, request, reply) } }),
       AdminRoute(
-        .get, "/v1/keys/{id}", role: .viewer, operation: "getKey", summary: "One key of the cluster.",
+        .get, "/v1/keys/{id}", role: .viewer, isForTenants: true, operation: "getKey",
+        summary: "One key of the cluster.",
         parameters: [keyID], outcomes: [Outcome(200, "The key.", json, schema: "Key"), noKey, noCluster],
         handler: .later { request, reply in desk.with(request, reply) { desk.showKey($0, request, reply) } }),
       AdminRoute(
-        .patch, "/v1/keys/{id}", role: .operator, operation: "changeKey",
+        .patch, "/v1/keys/{id}", role: .operator, isForTenants: true, operation: "changeKey",
         summary: "Disables or enables a key, or sets when it expires.", parameters: [keyID, wait],
         body: Body(schema: "KeyChange", "What is to change."),
         outcomes: [Outcome(200, "The key as it is now.", json, schema: "ChangedKey"), noKey, noCluster, noStore],
         handler: .later { request, reply in desk.with(request, reply) { desk.changeKey($0, request, reply) } }),
       AdminRoute(
-        .post, "/v1/keys/{id}/rotate", role: .operator, operation: "rotateKey",
+        .post, "/v1/keys/{id}/rotate", role: .operator, isForTenants: true, operation: "rotateKey",
         summary: "Makes another key for the same consumer; the old one is valid for a while yet.",
         parameters: [keyID, wait],
         body: Body(schema: "KeyRotation", isRequired: false, "How long both are valid, and the new one's end."),
         outcomes: [Outcome(201, "The new key.", json, schema: "CreatedKey"), noKey, noCluster, noStore],
         handler: .later { request, reply in desk.with(request, reply) { desk.rotateKey($0, request, reply) } }),
       AdminRoute(
-        .delete, "/v1/keys/{id}", role: .operator, operation: "deleteKey", summary: "Deletes a key for good.",
+        .delete, "/v1/keys/{id}", role: .operator, isForTenants: true, operation: "deleteKey",
+        summary: "Deletes a key for good.",
         parameters: [keyID, wait],
         outcomes: [Outcome(200, "The key as it was.", json, schema: "ChangedKey"), noKey, noCluster, noStore],
         handler: .later { request, reply in desk.with(request, reply) { desk.deleteKey($0, request, reply) } }),
@@ -83,7 +86,7 @@ extension AdminRoute {
         outcomes: [Outcome(200, "A page, of some hundred.", json, schema: "RevocationPage"), noCluster, noStore],
         handler: .later { request, reply in desk.with(request, reply) { desk.listRevocations($0, request, reply) } }),
       AdminRoute(
-        .post, "/v1/revocations", role: .operator, operation: "revoke",
+        .post, "/v1/revocations", role: .operator, isForTenants: true, operation: "revoke",
         summary: "Revokes a token, key, session, client, tenant or signing key, or all that a subject was given.",
         parameters: [wait], body: Body(schema: "NewRevocation", "What is revoked."),
         outcomes: [Outcome(201, "It is.", json, schema: "CreatedRevocation"), noCluster, noStore],

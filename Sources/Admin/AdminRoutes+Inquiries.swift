@@ -17,7 +17,7 @@ extension AdminRoute {
 
   private static func usage(_ inquire: @escaping @Sendable (Inquiry) -> Void) -> AdminRoute {
     AdminRoute(
-      .get, "/v1/usage/{consumer}", role: .viewer, operation: "getUsage",
+      .get, "/v1/usage/{consumer}", role: .viewer, isForTenants: true, operation: "getUsage",
       summary: "What a consumer has used of each limit, and what is left.",
       parameters: [Parameter("consumer", .name, isInPath: true, "The consumer's id."), address],
       outcomes: [
@@ -26,7 +26,7 @@ extension AdminRoute {
       ],
       handler: .later { request, reply in
         ask(inquire, request, reply) { address in
-          .usage(consumer: request.parameters["consumer"] ?? "", address: address)
+          .usage(consumer: request.parameters["consumer"] ?? "", address: address, tenant: request.caller?.tenant)
         }
       })
   }

@@ -40,7 +40,11 @@ struct FactDesk: Sendable {
       }
       rest -= 1
       last = key.id
-      if key.state != .deleted, consumer == nil || key.consumer.id == consumer { page.append(key) }
+      if key.state != .deleted, consumer == nil || key.consumer.id == consumer,
+        owns(key.consumer, request.caller?.tenant)
+      {
+        page.append(key)
+      }
       return true
     }
     reply(
@@ -62,10 +66,13 @@ struct FactDesk: Sendable {
   }
 
   func createKey(_ keeper: FactKeeper, _ request: AdminRequest, _ reply: AdminReply) {
-    guard let body = FactBody(request, ["consumer", "notBefore", "expires"]), let consumer = body.consumer("consumer"),
+    guard let body = FactBody(request, ["consumer", "notBefore", "expires"]), var consumer = body.consumer("consumer"),
       let notBefore = body.moment("notBefore", otherwise: 0), let expires = body.moment("expires", otherwise: .max),
       notBefore < expires
     else { return reply(.problem(AdminProblem.malformedFact, request.decision)) }
+    if let tenant = request.caller?.tenant {
+      if let problem = claim(&consumer, for: tenant, keeper) { return reply(.problem(problem, request.decision)) }
+    }
     if let problem = objection(to: consumer) { return reply(.problem(problem, request.decision)) }
     let (key, text) = makeKey(consumer, notBefore: notBefore, expires: expires, request.time)
     add([.key(key)], keeper, request, reply) { receipt in
@@ -143,7 +150,8 @@ struct FactDesk: Sendable {
   }
 
   private func find(_ keeper: FactKeeper, _ request: AdminRequest, _ reply: AdminReply) -> IssuedKey? {
-    guard let id = KeyID(request.parameters["id"] ?? ""), let key = keeper.view.keys.key(id), key.state != .deleted
+    guard let id = KeyID(request.parameters["id"] ?? ""), let key = keeper.view.keys.key(id), key.state != .deleted,
+      owns(key.consumer, request.caller?.tenant)
     else {
       reply(.problem(AdminProblem.keyUnknown, request.decision))
       return nil
@@ -177,6 +185,50 @@ struct FactDesk: Sendable {
     return nil
   }
 
+  // MARK: Callers of tenants
+
+  /// Whether a consumer is the tenant's, nil: anybody's.
+  private func owns(_ consumer: KeyConsumer, _ tenant: String?) -> Bool {
+    guard let tenant else { return true }
+    return consumer.own.map { $0.tenant == tenant } ?? directory().hasConsumer(consumer.id, ofTenant: tenant)
+  }
+
+  /// Makes a consumer the tenant's, or says why it cannot be; the same whether others have one of that name or nobody has.
+  private func claim(_ consumer: inout KeyConsumer, for tenant: String, _ keeper: FactKeeper) -> Problem? {
+    let names = directory()
+    guard names.hasTenant(tenant) else { return AdminProblem.tenantUnknown }
+    guard let own = consumer.own else {
+      return names.hasConsumer(consumer.id, ofTenant: tenant) ? nil : AdminProblem.notConfigured
+    }
+    guard own.tenant ?? tenant == tenant, names.allows(groups: own.groups, forTenant: tenant) else {
+      return AdminProblem.notTheTenants
+    }
+    // Limits and revocations know consumers by their names.
+    if names.hasConsumer(consumer.id) || keeper.view.keys.hasOwnConsumer(named: consumer.id, otherThan: tenant) {
+      return AdminProblem.consumerTaken
+    }
+    consumer.own?.tenant = tenant
+    return nil
+  }
+
+  /// Why a tenant's caller cannot revoke something: only keys of the tenant's consumers and the tenant itself are surely the
+  /// tenant's.
+  private func objection(
+    to kind: RevocationKind, _ name: String, by tenant: String, _ keeper: FactKeeper
+  ) -> Problem? {
+    switch kind {
+    case .tenant: return name == tenant ? nil : AdminProblem.notTheTenants
+    case .key:
+      if let id = KeyID(name) {
+        return keeper.view.keys.key(id).map { owns($0.consumer, tenant) } ?? false ? nil : AdminProblem.keyUnknown
+      }
+      let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
+      let isOwn = parts.count == 2 && directory().hasKey(parts[1], of: parts[0], ofTenant: tenant)
+      return isOwn ? nil : AdminProblem.keyUnknown
+    default: return AdminProblem.notTheTenants
+    }
+  }
+
   // MARK: Revocations
 
   func revoke(_ keeper: FactKeeper, _ request: AdminRequest, _ reply: AdminReply) {
@@ -188,6 +240,9 @@ struct FactDesk: Sendable {
       kind == .subject ? (1...now).contains(issuedBefore) : issuedBefore == 0,
       let reason = body.has("reason") ? body.text("reason") : ""
     else { return reply(.problem(AdminProblem.malformedFact, request.decision)) }
+    if let tenant = request.caller?.tenant, let problem = objection(to: kind, name, by: tenant, keeper) {
+      return reply(.problem(problem, request.decision))
+    }
     let mark = RevocationMark(kind, name, key: keeper.markKey)
     let record = RevocationRecord(
       Revocation(kind, mark, expires: expires, issuedBefore: issuedBefore), kind: kind, name: name, reason: reason,

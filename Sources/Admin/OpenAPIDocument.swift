@@ -69,6 +69,8 @@ struct OpenAPIDocument {
     if let role = route.role {
       json.key("x-sluice-role")
       json.string(role.rawValue)
+      json.key("x-sluice-tenants")
+      json.bool(route.isForTenants)
     }
     json.key("responses")
     json.beginObject()
@@ -309,6 +311,6 @@ struct OpenAPIDocument {
     "properties":{"upstream":{"type":"string"},"endpoint":{"type":"string"},"healthy":{"type":"boolean"},
     "ejected":{"type":"boolean"},"activeRequests":{"type":"integer","minimum":0},
     "requests":{"type":"integer","minimum":0},"failures":{"type":"integer","minimum":0}}},
-    \#(limits),\#(members),\#(facts),\#(revisions),\#(clients)}}
+    \#(limits),\#(members),\#(facts),\#(revisions),\#(clients),\#(tenants)}}
     """#
 }

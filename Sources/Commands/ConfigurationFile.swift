@@ -83,11 +83,16 @@ enum ConfigurationFile {
     resolve(.file(name), beside: path)
   }
 
+  /// What a variable of the environment says; nil where it is not set.
+  static func variable(_ name: String) -> String? {
+    guard let value = unsafe getenv(name) else { return nil }
+    return unsafe String(cString: value)
+  }
+
   private static func resolve(_ source: SecretSource, beside path: String) -> Result<String, SecretFault> {
     switch source {
     case .environment(let name):
-      guard let value = unsafe getenv(name) else { return .failure(SecretFault("the variable \(name) is not set")) }
-      return .success(unsafe String(cString: value))
+      return variable(name).map { .success($0) } ?? .failure(SecretFault("the variable \(name) is not set"))
     case .file(let name):
       let place = place(of: name, beside: path)
       do throws(Console.FileError) {

@@ -117,5 +117,8 @@ private enum RunningNode {
       + AdminRoute.clients(
         { action in node.consult { agent, blueprint in action(agent, blueprint.authorizationServers) } },
         { node.shared.consumerNames })
+      + AdminRoute.tenants(
+        ConfigurationService(node), metrics: node.shared.metrics, inquire: node.inquire, agree: node.agree,
+        directory: { node.shared.consumerNames })
   }
 }

@@ -9,6 +9,7 @@ extension Verb {
     history,
     diff,
     rollback,
+    tenant,
     schema,
     policies,
     status,
