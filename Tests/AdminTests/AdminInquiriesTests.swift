@@ -61,7 +61,7 @@ private final class Loops: Sendable {
     let wire = desk.connect()
     desk.write(wire, request("/v1/usage/a%2Db?ip=192.0.2.1") + request("/healthz"))
     #expect(desk.read(wire) == "")
-    #expect(loops.topic() == "usage(consumer: \"a-b\", address: Optional(192.0.2.1))")
+    #expect(loops.topic() == "usage(consumer: \"a-b\", address: Optional(192.0.2.1), tenant: nil)")
     try #require(loops.next()).answer(.document(Array("{}\n".utf8)))
     desk.deliver()
     let responses = desk.read(wire)

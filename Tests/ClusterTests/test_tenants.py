@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import threading
 
 import pytest
 
@@ -196,6 +197,10 @@ def test_keys_of_one_tenant_open_no_route_of_another(pair):
             assert status == 403 and "other-tenant" in body and "acme" not in body and "globex" not in body
         assert pair.call("/globex/", "globex", node)[0] == 200
         assert [pair.call("/all/", key, node)[0] for key in KEYS] == [200] * 3
+    node = pair.nodes[0]
+    until(lambda: len(node.log()) >= 9, "the access log has it all")
+    seen = {(line.get("consumer"), line.get("tenant")) for line in node.log()}
+    assert seen >= {("acme-app", "acme"), ("globex-app", "globex"), ("nobody-app", None)}
     counted = pair.api("globex", "GET", "/v1/tenants/globex/usage").json()
     assert counted["requests"]["4xx"] >= 1 and counted["requests"]["2xx"] >= 2 and counted["refusals"] >= 1
     assert [each["consumer"] for each in counted["consumers"]] == ["globex-app"]
@@ -248,12 +253,34 @@ def test_the_verb_shows_and_applies_what_is_the_tenants(pair, tmp_path):
 
 
 def test_two_tenants_apply_at_once_and_both_hold(pair):
-    first = pair.api("acme", "GET", "/v1/tenants/acme/config").get("ETag")
-    second = pair.api("globex", "GET", "/v1/tenants/globex/config", node=1).get("ETag")
-    for number in range(3):
-        one = pair.put("acme", mine(f"acme {number}"), If_Match=first)
-        two = pair.put("globex", mine(f"globex {number}", "globex-said", "/globex/said"), node=1, If_Match=second)
-        assert (one.status, two.status) == (200, 200), (one.body, two.body)
-        first, second = one.get("ETag"), two.get("ETag")
-    pair.everywhere("/acme/said", None, (200, "acme 2"))
-    pair.everywhere("/globex/said", None, (200, "globex 2"))
+    def apply(who, node, rounds, results):
+        tag = pair.api(who, "GET", f"/v1/tenants/{who}/config", node=node).get("ETag")
+        for number in range(rounds):
+            reply = pair.put(who, mine(f"{who} {number}", f"{who}-said", f"/{who}/said"), node=node, If_Match=tag)
+            results.append((who, reply.status, reply.body))
+            tag = reply.get("ETag")
+
+    results = []
+    threads = [threading.Thread(target=apply, args=(who, node, 5, results)) for node, who in enumerate(("acme", "globex"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(results) == 10 and all(status == 200 for _, status, _ in results), results
+    pair.everywhere("/acme/said", None, (200, "acme 4"))
+    pair.everywhere("/globex/said", None, (200, "globex 4"))
+
+
+def test_of_two_changes_of_one_tenant_made_for_the_same_state_one_holds(pair):
+    tag = pair.api("acme", "GET", "/v1/tenants/acme/config").get("ETag")
+    results = []
+
+    def apply(node):
+        results.append(pair.put("acme", mine(f"from node {node}"), node=node, If_Match=tag))
+
+    threads = [threading.Thread(target=apply, args=(node,)) for node in (0, 1)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(reply.status for reply in results) == [200, 412], [reply.body for reply in results]

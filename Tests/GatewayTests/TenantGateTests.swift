@@ -91,6 +91,27 @@ struct TenantGateTests {
     #expect(bench.shared.metrics.counts(ofTenant: "initech") == TenantCounts())
   }
 
+  private func ask(_ bench: FlowBench, _ topic: Inquiry.Topic) -> Answers {
+    let answers = Answers()
+    bench.node.send(.inquire(Inquiry(topic) { answers.add($0) }))
+    bench.world.run(for: .milliseconds(1))
+    return answers
+  }
+
+  @Test("an explanation knows whom a route refuses, and usage is told of a tenant's own consumers alone")
+  func inquiries() throws {
+    let bench = try FlowBench(.tenants)
+    for (caller, refused) in [("globex", true), ("nobody", true), ("acme", false)] {
+      let found = ask(bench, .route("acme", consumer: caller, key: nil, address: nil)).document
+      #expect((found?.sourceText.contains("other-tenant") ?? false) == refused)
+    }
+    for caller in ["globex", "nobody", "initech"] {
+      #expect(ask(bench, .usage(consumer: caller, address: nil, tenant: "acme")).refusal == "no consumer")
+    }
+    let own = ask(bench, .usage(consumer: "acme", address: nil, tenant: "acme")).document
+    #expect(own?["tenant"]?.string == "acme")
+  }
+
   @Test("callers are told nothing of limits on routes of others")
   func usage() throws {
     let bench = try FlowBench(.tenants)
