@@ -31,10 +31,7 @@ final class UsageCatalogue: Sendable {
     var isIdentified: Bool { !gates.isEmpty || identifies }
 
     /// Whether the routes let a consumer pass, or somebody who is none.
-    func admits(_ consumer: Consumer?) -> Bool {
-      guard let consumer else { return gates.isEmpty }
-      return gates.allSatisfy { $0.admits(consumer) } && (tenant == nil || consumer.tenant == tenant)
-    }
+    func admits(_ consumer: Consumer?) -> Bool { UsageCatalogue.admits(consumer, gates, tenant) }
   }
 
   /// A policy with plans, on routes that know callers alike.
@@ -44,6 +41,16 @@ final class UsageCatalogue: Sendable {
     let gates: [ApiKey]
     /// See ``Entry/identifies``.
     let identifies: Bool
+    /// See ``Entry/tenant``.
+    let tenant: String?
+
+    /// Whether the routes let a consumer pass who is known there by a key.
+    func admits(_ consumer: Consumer?) -> Bool { UsageCatalogue.admits(consumer, gates, tenant) }
+  }
+
+  private static func admits(_ consumer: Consumer?, _ gates: [ApiKey], _ tenant: String?) -> Bool {
+    guard let consumer else { return gates.isEmpty }
+    return gates.allSatisfy { $0.admits(consumer) } && (tenant == nil || consumer.tenant == tenant)
   }
 
   let entries: ContiguousArray<Entry>
@@ -101,7 +108,7 @@ extension UsageCatalogue {
       for gate in gates where !identities.contains(where: { $0 === gate }) { identities.append(gate) }
       var found: [Int] = []
       let identifies = route.chain.identifiesCallers
-      add(route.chain.requestPolicies(of: UsagePlans.self), gates, identifies)
+      add(route.chain.requestPolicies(of: UsagePlans.self), gates, identifies, route.tenant)
       var isShared = true
       for part in route.chain.limits {
         let outlines = part.limiter.outlines
@@ -127,13 +134,13 @@ extension UsageCatalogue {
       if isShared { chains[ObjectIdentifier(route.chain)] = found }
     }
 
-    private mutating func add(_ policies: [UsagePlans], _ gates: [ApiKey], _ identifies: Bool) {
+    private mutating func add(_ policies: [UsagePlans], _ gates: [ApiKey], _ identifies: Bool, _ tenant: String?) {
       for policy in policies {
         let isKnown = plans.contains { other in
-          other.policy.instance == policy.instance && other.identifies == identifies
+          other.policy.instance == policy.instance && other.identifies == identifies && other.tenant == tenant
             && other.gates.elementsEqual(gates, by: ===)
         }
-        if !isKnown { plans.append(Plans(policy: policy, gates: gates, identifies: identifies)) }
+        if !isKnown { plans.append(Plans(policy: policy, gates: gates, identifies: identifies, tenant: tenant)) }
       }
     }
   }

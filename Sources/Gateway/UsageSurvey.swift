@@ -76,7 +76,7 @@ struct UsageSurvey {
     _ catalogue: UsageCatalogue, _ subject: UsageSubject, _ consumer: Consumer?, _ services: Services
   ) -> [PlanPlace] {
     var found: [PlanPlace] = []
-    for plans in catalogue.plans where plans.gates.allSatisfy({ gate in consumer.map { gate.admits($0) } ?? false }) {
+    for plans in catalogue.plans where plans.admits(consumer) {
       let isIdentified = !plans.gates.isEmpty || plans.identifies
       let caller = subject.candidate(route: -1, isIdentified: isIdentified, key: subject.key).caller
       guard let plan = plans.policy.plan(of: caller, services) else { continue }
