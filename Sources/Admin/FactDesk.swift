@@ -200,7 +200,8 @@ struct FactDesk: Sendable {
     guard let own = consumer.own else {
       return names.hasConsumer(consumer.id, ofTenant: tenant) ? nil : AdminProblem.notConfigured
     }
-    guard own.tenant ?? tenant == tenant, names.allows(groups: own.groups, forTenant: tenant) else {
+    // What a consumer may cost and do is not for the tenant to say.
+    guard own.tenant ?? tenant == tenant, own.plan == nil, names.allows(groups: own.groups, forTenant: tenant) else {
       return AdminProblem.notTheTenants
     }
     // Limits and revocations know consumers by their names.
