@@ -21,7 +21,7 @@ extension AdminRoute {
   private static let tenant = Parameter("tenant", .name, isInPath: true, "The tenant's id.")
   private static let noTenant = Outcome(404, "There is no such tenant, or no revision.", problem, schema: "Problem")
   private static let noCluster = Outcome(
-    409, "The node has no cluster, or another change is being tried out.", problem, schema: "Problem")
+    409, "The node has no cluster, or another change is under way or being tried out.", problem, schema: "Problem")
   private static let unavailable = Outcome(503, "The store does not answer.", problem, schema: "Problem")
 
   private static func tenantConfiguration(_ service: ConfigurationService) -> AdminRoute {
@@ -54,7 +54,8 @@ extension AdminRoute {
   }
 
   private static func applyTenant(_ service: ConfigurationService) -> AdminRoute {
-    AdminRoute(
+    let running = RunningChanges()
+    return AdminRoute(
       .put, "/v1/tenants/{tenant}/config", role: .operator, isForTenants: true, operation: "applyTenantConfiguration",
       summary: "Makes a document all that belongs to a tenant, in the cluster's next revision; nothing else changes.",
       parameters: [
@@ -76,10 +77,12 @@ extension AdminRoute {
           return reply(.problem(AdminProblem.malformedBody, request.decision))
         }
         let tenant = request.parameters["tenant"] ?? ""
+        guard running.begin(tenant) else { return reply(.problem(AdminProblem.changeRunning, request.decision)) }
         let message = request.parameter("message") ?? ""
         let wish = ConfigurationService.TenantWish(
           tenant: tenant, text: input.text, tag: tag.name, isTrial: request.parameter("dryRun") == "true")
         service.apply(wish, author: request.caller?.name ?? "", message: message) { result in
+          running.end(tenant)
           guard let applied = result.answer(request, reply) else { return }
           reply(answer(applied, tenant, message, isTrial: wish.isTrial))
         }
@@ -173,6 +176,16 @@ extension Result where Failure == TenantFault {
     }
     return nil
   }
+}
+
+/// The tenants of which a change is under way: one at a time each, since it compiles the whole configuration several times.
+final class RunningChanges: Sendable {
+  private let tenants = Mutex<Set<String>>([])
+
+  /// Whether there was none; now there is.
+  func begin(_ tenant: String) -> Bool { tenants.withLock { $0.insert(tenant).inserted } }
+
+  func end(_ tenant: String) { tenants.withLock { _ = $0.remove(tenant) } }
 }
 
 /// Gathers what a tenant has used.

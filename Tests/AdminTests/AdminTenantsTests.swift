@@ -93,6 +93,16 @@ struct AdminTenantsTests {
     #expect(entries.map(\.outcome) == [.done, .refused, .done])
   }
 
+  @Test("of one tenant a change is under way at a time, of others there may be one beside it")
+  func running() {
+    let changes = RunningChanges()
+    #expect(changes.begin("acme"))
+    #expect(!changes.begin("acme"))
+    #expect(changes.begin("globex"))
+    changes.end("acme")
+    #expect(changes.begin("acme"))
+  }
+
   @Test("a consumer, a key and groups are a tenant's only where the configuration says so")
   func names() throws {
     let acme = Consumer(id: "shop", tenant: "acme", keys: [])
