@@ -6,8 +6,8 @@ import requests
 from authlib.integrations.base_client import OAuthError
 from authlib.integrations.requests_client import OAuth2Session as Authlib
 
-from support import until
-from test_oauth2_server import API, ISSUER, claims, servers  # noqa: F401 (a fixture)
+from support import Gateway, configuration, until
+from test_oauth2_server import API, ISSUER, claims, digest, servers  # noqa: F401 (a fixture)
 
 DEVICE = "urn:ietf:params:oauth:grant-type:device_code"
 
@@ -175,3 +175,60 @@ def test_a_registered_device_logs_in(servers):  # noqa: F811
     assert "A lamp" in page.text
     assert Browser(s).answer(codes).status_code == 200
     assert claims(poll(s, codes, 0, client)["access_token"])["client_id"] == client
+
+
+def test_without_the_store_nobody_is_told_anything_and_later_all_goes_on(servers):  # noqa: F811
+    s = servers(registeredClients=True)
+    codes = start(s)
+    s.redis.kill()
+    form = {"grant_type": DEVICE, "device_code": codes["device_code"], "client_id": "tv"}
+    for data in (form, {**form, "client_id": "nobody"}):
+        answer = requests.post(s.url(0, "/oauth2/token"), data=data, timeout=10)
+        assert answer.status_code == 503 and answer.json()["type"].endswith(":quota-unavailable"), answer.text
+    s.redis.start()
+
+    # Each connection to the store comes back by itself: until all have, one step or another is refused.
+    def flow():
+        codes = requests.post(s.url(0, "/oauth2/device_authorization"), data={"client_id": "tv"}, timeout=10).json()
+        if "user_code" not in codes:
+            return None
+        path = codes["verification_uri_complete"].removeprefix("https://id.example")
+        page = Browser(s).page(path, 1)
+        if page.status_code != 200 or Browser(s).decide(page, "allow", 0).status_code != 200:
+            return None
+        token = poll(s, codes, 1)
+        return token if "access_token" in token else None
+
+    assert claims(until(flow, "a device gets its token again", 20)["access_token"])["sub"] == "ann"
+    # What the store has lost nobody can use any more.
+    assert poll(s, codes, 0) == "invalid_grant"
+
+
+class Alone:
+    """One node without a store that others share."""
+
+    def __init__(self, folder, up):
+        server = {"type": "oauth2-server", "issuer": ISSUER, "audience": API,
+                  "clients": [{"id": "tv", "grants": ["device_code"], "scopes": ["read"]}]}
+        routes = [
+            {"id": "device", "match": {"path": "/oauth2/device"},
+             "policies": [{"type": "api-key", "optional": True}, server]},
+            {"id": "oauth2", "match": {"path": "/oauth2/*"}, "policies": [server]},
+        ]
+        users = [{"id": "ann", "keys": [{"id": "k", "sha256": digest("key of ann")}]}]
+        self.node = Gateway(folder, configuration(up, routes=routes, threads=2, consumers=users))
+
+    def url(self, node, path):
+        return f"http://127.0.0.1:{self.node.port}{path}"
+
+
+def test_a_node_without_a_store_serves_devices_on_all_its_loops(tmp_path, origin, monkeypatch):
+    monkeypatch.setenv("AUTHLIB_INSECURE_TRANSPORT", "1")
+    s = Alone(tmp_path, origin())
+    with s.node:
+        for _ in range(8):
+            codes = start(s)
+            assert poll(s, codes) == "authorization_pending"
+            assert Browser(s).answer(codes).status_code == 200
+            assert claims(poll(s, codes)["access_token"])["sub"] == "ann"
+            assert poll(s, codes) == "invalid_grant"

@@ -23,7 +23,8 @@ struct GrantFamily: Equatable, Sendable {
 
   /// Uses the token of this number.
   func use(_ generation: Int64, _ exchange: inout Exchange, _ services: Services) -> OnceGuard.Finding {
-    ParkedQuestion.ask(level(limit: generation + 1, cost: 1, services), &exchange, services)
+    ParkedQuestion.ask(
+      level(limit: generation + 1, cost: 1, services), peeking: exchange.isShadow, &exchange, services)
   }
 
   /// Whether the token of this number could be used; changes nothing.
@@ -34,7 +35,9 @@ struct GrantFamily: Equatable, Sendable {
   /// Gives the family up: no token of it can be used any more. ``OnceGuard/Finding/again`` where it had been,
   /// often.
   func giveUp(_ exchange: inout Exchange, _ services: Services) -> OnceGuard.Finding {
-    ParkedQuestion.ask(level(limit: Self.everything << 3, cost: Self.everything, services), &exchange, services)
+    ParkedQuestion.ask(
+      level(limit: Self.everything << 3, cost: Self.everything, services), peeking: exchange.isShadow, &exchange,
+      services)
   }
 
   private func level(limit: Int64, cost: Int64, _ services: Services) -> QuotaLevel {

@@ -158,6 +158,8 @@ extension OAuth2Server {
     switch state {
     case .denied: throw .denied("the user has said no")
     case .granted:
+      // Taken before it is used: a device that asks twice at once gets its tokens once, and neither loses them. Where the
+      // store goes away between the two, its user has to begin again.
       exchange.errand.poll = .taking
       return ask(.take, DeviceState.purpose, wanted.family.name, &exchange, services)
     case .pending:
@@ -176,6 +178,8 @@ extension OAuth2Server {
   func ask(
     _ action: RecordRequest.Action, _ purpose: String, _ name: String, _ exchange: inout Exchange, _ services: Services
   ) -> Verdict {
+    // Who only watches neither uses up what the server in force is asked for, nor leaves anything.
+    if exchange.isShadow, action != .get { return Self.unavailable }
     guard let request = RecordRequest(action, purpose: purpose, name: name),
       services.records?.begin(request, ticket: exchange.ticket) == true
     else { return Self.unavailable }
