@@ -130,6 +130,8 @@ struct ClientDesk: Sendable {
   private func isFree(_ id: String, _ place: Place, _ time: WallTime) -> Bool {
     if place.server.configured.contains(id) || directory().hasConsumer(id) { return false }
     let keeper = place.agent.factKeeper
+    // No tenant is called by an empty text, so these are everybody's.
+    if keeper.view.keys.hasOwnConsumer(named: id, otherThan: "") { return false }
     let mark = RevocationMark(.client, id, key: keeper.markKey)
     return !keeper.view.revocations.holds(mark, now: UInt32(clamping: time.seconds))
   }

@@ -198,7 +198,9 @@ struct FactDesk: Sendable {
     let names = directory()
     guard names.hasTenant(tenant) else { return AdminProblem.tenantUnknown }
     guard let own = consumer.own else {
-      return names.hasConsumer(consumer.id, ofTenant: tenant) ? nil : AdminProblem.notConfigured
+      // Such a key goes by the consumer's name, and outlives it: it would be a key of whoever is called so next. A tenant writes
+      // keys of these into its configuration.
+      return names.hasConsumer(consumer.id, ofTenant: tenant) ? AdminProblem.notTheTenants : AdminProblem.notConfigured
     }
     // What a consumer may cost and do is not for the tenant to say.
     guard own.tenant ?? tenant == tenant, own.plan == nil, names.allows(groups: own.groups, forTenant: tenant) else {

@@ -19,7 +19,8 @@ public final class JSONDocument: Sendable {
   func isString(_ node: JSONNode, _ contents: String) -> Bool {
     guard node.kind == .string else { return false }
     let range = Int(node.start)..<Int(node.end)
-    if node.isEscaped { return JSONText.unescape(text, range) == contents }
+    // By bytes: two texts that look alike are not the same name.
+    if node.isEscaped { return JSONText.unescape(text, range).utf8.elementsEqual(contents.utf8) }
     let utf8 = contents.utf8
     guard utf8.count == range.count else { return false }
     var at = range.lowerBound

@@ -5,7 +5,11 @@ extension Blueprint {
   /// Looks at all routes.
   public var authorizationServers: [OAuthClientRules] {
     var found: [OAuthClientRules] = []
-    for rules in routes.flatMap({ $0.chain.hooks(OAuth2Server.self) }).compactMap(\.registration) {
+    let servers = routes.flatMap { $0.chain.hooks(OAuth2Server.self) }
+    // Revocations know clients by their names alone, whosever they are.
+    let taken = Set(servers.flatMap(\.clientIDs))
+    for var rules in servers.compactMap(\.registration) {
+      rules.configured = taken
       // The endpoints of one server may stand on several routes, each with the server written out.
       if !found.contains(where: { $0.issuer == rules.issuer }) { found.append(rules) }
     }

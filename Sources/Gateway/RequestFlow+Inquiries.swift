@@ -39,6 +39,8 @@ extension RequestFlow {
         return inquiry.answer(.unknown("consumer"))
       }
       subject.consumer = number
+      // What addresses have used is no tenant's to know.
+      if tenant != nil { subject.address = nil }
       let keys = configuration.services.consumer(number).keys
       if let key {
         if let position = keys.firstIndex(where: { $0.id == key }) {

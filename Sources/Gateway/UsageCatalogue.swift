@@ -48,6 +48,9 @@ final class UsageCatalogue: Sendable {
     func admits(_ consumer: Consumer?) -> Bool { UsageCatalogue.admits(consumer, gates, tenant) }
   }
 
+  /// How many policies know callers who ask for their usage before those of tenants' routes do no more: each of them is tried.
+  private static let mostIdentities = 64
+
   private static func admits(_ consumer: Consumer?, _ gates: [ApiKey], _ tenant: String?) -> Bool {
     guard let consumer else { return gates.isEmpty }
     return gates.allSatisfy { $0.admits(consumer) } && (tenant == nil || consumer.tenant == tenant)
@@ -105,7 +108,10 @@ extension UsageCatalogue {
         return
       }
       let gates = route.chain.requestPolicies(of: ApiKey.self)
-      for gate in gates where !identities.contains(where: { $0 === gate }) { identities.append(gate) }
+      for gate in gates where !identities.contains(where: { $0 === gate }) {
+        if route.tenant != nil, identities.count >= UsageCatalogue.mostIdentities { break }
+        identities.append(gate)
+      }
       var found: [Int] = []
       let identifies = route.chain.identifiesCallers
       add(route.chain.requestPolicies(of: UsagePlans.self), gates, identifies, route.tenant)

@@ -7,15 +7,28 @@ enum CookieField {
   private static let start = Array("Cookie: ".utf8)
   private static let lineEnd = Array("\r\n".utf8)
 
-  /// Hands out where the pairs of a value are, without the spaces around them; empty ones are left out.
+  /// Whether a byte is one that readers of cookies skip around names and values, in a field's value.
+  static func isBlank(_ byte: UInt8) -> Bool { byte == 32 || byte == 9 }
+
+  /// Where the value begins of a pair that is called `name`; nil for another. Blanks before the equals sign are skipped, as
+  /// those do who read the field behind us.
+  static func valueStart(of name: [UInt8], in pair: RawSpan) -> Int? {
+    guard pair.byteCount > name.count else { return nil }
+    for offset in name.indices where pair[byte: offset] != name[offset] { return nil }
+    var at = name.count
+    while at < pair.byteCount, isBlank(pair[byte: at]) { at += 1 }
+    return at < pair.byteCount && pair[byte: at] == UInt8(ascii: "=") ? at + 1 : nil
+  }
+
+  /// Hands out where the pairs of a value are, without the blanks around them; empty ones are left out.
   static func forEachPair(_ value: RawSpan, _ body: (Range<Int>) -> Void) {
     var start = 0
     while start < value.byteCount {
       var end = start
       while end < value.byteCount, value[byte: end] != UInt8(ascii: ";") { end += 1 }
       var (first, last) = (start, end)
-      while first < last, value[byte: first] == 32 { first += 1 }
-      while last > first, value[byte: last - 1] == 32 { last -= 1 }
+      while first < last, isBlank(value[byte: first]) { first += 1 }
+      while last > first, isBlank(value[byte: last - 1]) { last -= 1 }
       if first < last { body(first..<last) }
       start = end + 1
     }

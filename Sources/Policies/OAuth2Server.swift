@@ -92,11 +92,17 @@ public final class OAuth2Server: Policy, RequestHook {
     scopes = Set(clients.flatMap(\.scopes)).sorted()
   }
 
+  /// The names of its clients in the configuration.
+  public var clientIDs: some Collection<String> { clients.keys }
+
+  /// How long a grant can last at most, in seconds, whatever the configuration said when it was made.
+  private static let longestGrant: Int64 = 366 * 86_400 + 3_600 + 1_800
+
   /// What clients are read by that operators register with it; nil where it takes none.
   public var registration: OAuthClientRules? {
     guard takesRegistered, let site else { return nil }
     return OAuthClientRules(
-      issuer: site.issuer, audience: audience, longestGrant: refreshTime + accessTime + deviceTime,
+      issuer: site.issuer, audience: audience, longestGrant: Self.longestGrant,
       configured: Set(clients.keys))
   }
 
@@ -155,7 +161,7 @@ public final class OAuth2Server: Policy, RequestHook {
     } catch {
       let answer = OAuthAnswer.fault(error, challenges: authorization != nil)
       // What a client shows that proves nothing may be a guess as well as a secret may.
-      let isGuess = error.code == "invalid_grant" && (exchange.carried as? OAuthErrand)?.isGuessing ?? false
+      let isGuess = error.isGuess && (exchange.carried as? OAuthErrand)?.isGuessing ?? false
       return error.status == 401 || isGuess ? fail(answer, &exchange, services) : reply(answer, &exchange)
     }
   }

@@ -45,6 +45,12 @@ struct RevocationGate: Sendable {
     }
   }
 
+  /// The answer where something has to be known of which the store is not asked, and this node may have missed it; nil where
+  /// that may be gone by which it knows.
+  func refusalWhileStale(_ services: Services) -> Verdict? {
+    rule != .open && services.facts?.isStale ?? false ? Self.stale : nil
+  }
+
   /// The store has answered, or has not.
   func resume(_ exchange: inout Exchange, _ services: Services) -> Finding {
     switch services.facts?.desk?.answer(ticket: exchange.ticket) {

@@ -87,24 +87,21 @@ struct TokenPlace: Sendable {
 
   /// Where in a pair the value lies of the cookie called `name`; nil for another.
   private static func value(of name: [UInt8], in pair: RawSpan) -> Range<Int>? {
-    guard pair.byteCount > name.count, pair[byte: name.count] == UInt8(ascii: "="),
-      pair.extracting(0..<name.count).elementsEqual(name)
-    else { return nil }
-    return name.count + 1..<pair.byteCount
+    CookieField.valueStart(of: name, in: pair).map { $0..<pair.byteCount }
   }
 }
 
 extension RawSpan {
   /// Whether it is a field value of the scheme Bearer (RFC 6750 section 2.1).
   var isBearer: Bool {
-    guard byteCount > 7, self[byte: 6] == 32 else { return false }
+    guard byteCount > 7, CookieField.isBlank(self[byte: 6]) else { return false }
     return self[byte: 0] | 32 == 98 && self[byte: 1] | 32 == 101 && self[byte: 2] | 32 == 97
       && self[byte: 3] | 32 == 114 && self[byte: 4] | 32 == 101 && self[byte: 5] | 32 == 114
   }
 
   /// Whether it is a field value of the scheme DPoP (RFC 9449 section 7.1).
   fileprivate var isProof: Bool {
-    guard byteCount > 5, self[byte: 4] == 32 else { return false }
+    guard byteCount > 5, CookieField.isBlank(self[byte: 4]) else { return false }
     return self[byte: 0] | 32 == 100 && self[byte: 1] | 32 == 112 && self[byte: 2] | 32 == 111
       && self[byte: 3] | 32 == 112
   }
@@ -115,13 +112,7 @@ extension RawSpan {
   /// Where the token behind a scheme of so many letters begins.
   fileprivate func tokenStart(behind scheme: Int) -> Int {
     var start = scheme + 1
-    while start < byteCount && self[byte: start] == 32 { start += 1 }
+    while start < byteCount && CookieField.isBlank(self[byte: start]) { start += 1 }
     return start
-  }
-
-  fileprivate func elementsEqual(_ bytes: [UInt8]) -> Bool {
-    guard byteCount == bytes.count else { return false }
-    for offset in bytes.indices where self[byte: offset] != bytes[offset] { return false }
-    return true
   }
 }

@@ -214,10 +214,10 @@ def test_keys_and_revocations_through_a_tenants_token_are_the_tenants(pair):
         assert reply.status == expected, reply.body
         return reply.json()
 
-    other = create("globex", "globex-app")
+    other = create("ops", "globex-app")
     own = create("acme", {"id": "acme-new"})
     assert own["tenant"] == "acme"
-    for refused, status in (("globex-app", 404), ("nobody-app", 404), ({"id": "globex-app"}, 409),
+    for refused, status in (("globex-app", 404), ("nobody-app", 404), ("acme-app", 403), ({"id": "globex-app"}, 409),
                             ({"id": "n", "tenant": "globex"}, 403), ({"id": "n", "groups": ["staff"]}, 403)):
         create("acme", refused, status)
     assert [key["id"] for key in pair.api("acme", "GET", "/v1/keys").json()["keys"]] == [own["id"]]

@@ -47,7 +47,7 @@ private func make(
   guard let base = RevisionBody(text: Array(text.utf8), values: values) else { preconditionFailure("too large") }
   let change = TenantChange(
     tenant: tenant, document: ConfigurationService.Text(Array(document.utf8), values: given), tag: tag, own: .usual,
-    isTaken: { $0 == "taken" })
+    takenNames: { ["taken"] })
   return try change.made(from: base)
 }
 

@@ -50,10 +50,20 @@ struct AnyOfTests {
     let ways = ["a", "b", "c"].map { "{ type: \"jwt\", issuers: [\(issuer.options())], cookie: \"\($0)\" }" }
     #expect(try bench.use("{ type: \"any-of\", policies: [\(ways.joined(separator: ", "))] }") == [])
     let token = try issuer.token("\"sub\":\"ann\"")
-    let cookies = "Cookie: x=1; b=junk; a=\(token); c=1; ab=2\nCookie: c=2\nCookie: y=3"
+    // Readers behind the gateway skip blanks around names.
+    let cookies = "Cookie: x=1; b =junk;\ta=\(token); c\t=1; ab=2\nCookie: c=2\nCookie: y=3"
     let outcome = bench.send("GET / HTTP/1.1\nHost: a\n\(cookies)")
     #expect(outcome.verdict == "next" && outcome.requestFields == "Cookie: x=1; ab=2\r\n")
     #expect(outcome.passed == ["host", "cookie"])
+  }
+
+  @Test("A token behind a tab is a token, and goes no further")
+  func tab() throws {
+    let bench = try Bench()
+    #expect(try bench.use("{ type: \"jwt\", issuers: [\(issuer.options())], optional: true }") == [])
+    #expect(bench.send("GET / HTTP/1.1\nHost: a\nAuthorization: Bearer\tforged").verdict == "401")
+    let good = bench.send("GET / HTTP/1.1\nHost: a\nAuthorization: bearer\t \(try issuer.token())")
+    #expect(good.verdict == "next" && good.passed == ["host"])
   }
 
   @Test(

@@ -13,6 +13,8 @@ public struct EmbeddedRecords {
 
   private var entries: [String: Entry] = [:]
   private var bytes = 0
+  /// Before this moment none ends of those that were there when room was last looked for.
+  private var looksAgainAt = Instant(nanoseconds: 0)
 
   /// No records.
   public init() {}
@@ -34,11 +36,16 @@ public struct EmbeddedRecords {
       if onlyIfAbsent, present != nil { return .refused }
       remove(name)
       guard makeRoom(value.count, now) else { return .unavailable }
-      entries[name] = Entry(value: value, endsAt: now.advanced(byNanoseconds: life * 1_000_000_000))
+      let end = now.advanced(byNanoseconds: life * 1_000_000_000)
+      looksAgainAt = min(looksAgainAt, end)
+      entries[name] = Entry(value: value, endsAt: end)
       bytes += value.count
       return .done(nil)
     case .swap(let expected, let value):
       guard let present, present.value == expected else { return .refused }
+      guard value.count <= expected.count || makeRoom(value.count - expected.count, now, more: 0) else {
+        return .unavailable
+      }
       entries[name]?.value = value
       bytes += value.count - expected.count
       return .done(nil)
@@ -52,10 +59,13 @@ public struct EmbeddedRecords {
     bytes -= entry.value.count
   }
 
-  private mutating func makeRoom(_ count: Int, _ now: Instant) -> Bool {
-    func hasRoom() -> Bool { entries.count < Self.mostRecords && bytes + count <= Self.mostBytes }
+  private mutating func makeRoom(_ count: Int, _ now: Instant, more records: Int = 1) -> Bool {
+    func hasRoom() -> Bool { entries.count + records <= Self.mostRecords && bytes + count <= Self.mostBytes }
     if hasRoom() { return true }
+    // Before the first of them ends there is nothing to be found.
+    guard looksAgainAt <= now else { return false }
     for (name, entry) in entries where entry.endsAt <= now { remove(name) }
+    looksAgainAt = entries.values.reduce(.never) { min($0, $1.endsAt) }
     return hasRoom()
   }
 }

@@ -119,8 +119,8 @@ extension ConfigurationService {
     // It would take what is being tried to all nodes.
     guard base.head.stage.isEmpty else { return reply(.failure(.staged)) }
     withKeys { keys in
-      let change = TenantChange(tenant: wish.tenant, document: wish.text, tag: wish.tag, own: base.own) { name in
-        keys?.hasOwnConsumer(named: name, otherThan: wish.tenant) ?? false
+      let change = TenantChange(tenant: wish.tenant, document: wish.text, tag: wish.tag, own: base.own) {
+        keys.map { Set($0.ownConsumers).subtracting($0.ownConsumers(ofTenant: wish.tenant)) } ?? []
       }
       let made: TenantChange.Made
       do throws(TenantFault) { made = try change.made(from: base.body) } catch { return reply(.failure(error)) }

@@ -36,8 +36,8 @@ struct TenantChange {
   /// The tag of what it was made for; nil for any.
   let tag: String?
   let own: NodeSections
-  /// Whether another tenant has a consumer of this name that the configuration does not know.
-  let isTaken: @Sendable (String) -> Bool
+  /// What consumers of others are called that the configuration does not know.
+  let takenNames: @Sendable () -> Set<String>
 
   /// What has come of it.
   struct Made {
@@ -61,7 +61,7 @@ struct TenantChange {
     }
     let (marked, fresh) = try freshObjects()
     guard let spec = Self.spec(entry, base) else { throw .unknown }
-    try TenantRules(spec: spec, present: present, isTaken: isTaken).check(fresh)
+    try TenantRules(spec: spec, present: present, takenNames: takenNames).check(fresh)
     do throws(TenantTextFault) {
       for section in TenantSection.allCases {
         let others = try old.otherNames(in: section, than: tenant)

@@ -7,8 +7,8 @@ struct TenantRules {
   let spec: TenantSpec
   /// What the tenant has: what stands there already may stay.
   let present: [TenantObject]
-  /// Whether another tenant has a consumer of this name that the configuration does not know.
-  let isTaken: (String) -> Bool
+  /// What consumers of others are called that the configuration does not know.
+  let takenNames: () -> Set<String>
 
   /// The members of a consumer that its tenant's operator writes.
   private static let members = ["id", "tenant", "groups", "keys"]
@@ -17,17 +17,26 @@ struct TenantRules {
     if !spec.hasPlace, fresh.contains(where: { $0.section == .routes }) {
       throw .refused("The tenant has neither hosts nor paths, and so no place for routes.")
     }
-    for object in fresh where object.section == .consumers { try checkConsumer(object) }
+    let consumers = fresh.filter { $0.section == .consumers }
+    let before = Dictionary(present.filter { $0.section == .consumers }.map { ($0.name, $0) }) { first, _ in first }
+    if consumers.contains(where: { before[$0.name] == nil }) {
+      let taken = takenNames()
+      for object in consumers where before[object.name] == nil && taken.contains(object.name) {
+        throw .refused("The name \"\(object.name)\" is taken.")
+      }
+    }
+    for object in consumers { try checkConsumer(object, before[object.name]) }
   }
 
-  private func checkConsumer(_ object: TenantObject) throws(TenantFault) {
+  private func checkConsumer(_ object: TenantObject, _ former: TenantObject?) throws(TenantFault) {
     guard let root = JSONDocument.parse(object.text).document?.root else { return }
-    let before = present.first { $0.section == .consumers && $0.name == object.name }
-      .flatMap { JSONDocument.parse($0.text).document?.root }
-    if before == nil, isTaken(object.name) { throw .refused("The name \"\(object.name)\" is taken.") }
+    let before = former.flatMap { JSONDocument.parse($0.text).document?.root }
     for member in root.members {
       let name = member.key.string ?? ""
-      if Self.members.contains(name) || before?[name]?.sourceText == member.value.sourceText { continue }
+      if Self.members.contains(name) { continue }
+      // What is referred to comes with the change: the same reference may say something else.
+      let isReference = OptionReader.reference(member.value) != nil
+      if !isReference, before?[name]?.sourceText == member.value.sourceText { continue }
       throw .refused("What \"\(name)\" says of the consumer \"\(object.name)\" is not the tenant's to say.")
     }
     let had = Set((before?["groups"]?.elements ?? []).compactMap(\.string))

@@ -146,6 +146,10 @@ public struct TenantText {
     for section in TenantSection.allCases {
       for place in try places(in: section) {
         guard place.value.kind == .object else { throw .shape("\(section.rawValue): \(place.name)") }
+        // A name by reference would be looked at by nobody who compares names.
+        guard section.isMap || OptionFormat.identifier(place.name) != nil else {
+          throw .shape("\(section.rawValue): an id that is no plain name")
+        }
         if section == .policies, Self.hasOtherMeaning(place.value) { throw .kind(place.name) }
         if let found = place.value["tenant"] {
           guard found.equals(tenant) else { throw .mark(section, place.name) }
@@ -221,7 +225,8 @@ public struct TenantText {
       if fresh.isEmpty { continue }
       let isMap = value.kind == .object
       guard isMap == section.isMap else { throw .shape(section.rawValue) }
-      let kept = all.last { place in !own.contains { $0.range == place.range } }
+      let starts = Set(own.map(\.range.lowerBound))
+      let kept = all.last { !starts.contains($0.range.lowerBound) }
       edits += insertion(of: Self.lines(fresh, isMap), in: value, behind: kept?.range.upperBound, indent: "  ")
     }
     if !missing.isEmpty {

@@ -7,13 +7,15 @@ public final class ParkedQuestion {
   /// A question about nothing.
   public init() {}
 
-  /// Takes what the level says, all of it or nothing; with `peeking` only looks whether it could be taken. Where that
+  /// Takes what the levels say, all of it or nothing; with `peeking` only looks whether it could be taken. Where that
   /// waits, ``resume(_:_:)`` says the rest.
   public static func ask(
-    _ level: QuotaLevel, peeking: Bool = false, _ exchange: inout Exchange, _ services: Services
+    _ level: QuotaLevel, _ further: QuotaLevel? = nil, peeking: Bool = false, _ exchange: inout Exchange,
+    _ services: Services
   ) -> OnceGuard.Finding {
     let parked = ParkedQuestion()
     parked.question.append(level)
+    if let further { parked.question.append(further) }
     exchange.parkedQuestion = parked
     let now = services.world.now
     let civil = services.civilTime(now: now)

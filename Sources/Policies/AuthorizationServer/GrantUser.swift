@@ -10,10 +10,10 @@ struct GrantUser: Equatable, Sendable {
     let subject: String
 
     /// One name for both: two issuers may mean two people by one name. The digest of both, since what they are called may
-    /// be of any length and hold anything; nobody can choose it to be somebody else's.
+    /// be of any length and hold anything. No consumer's name begins like it, so nobody can choose it to be somebody else's.
     var name: String {
       let bytes = Array(issuer.utf8) + [0xff] + Array(subject.utf8)
-      return Base64URL.encode(SHA256().digest(of: RawSpan(bytes)).bytes)
+      return "~" + Base64URL.encode(SHA256().digest(of: RawSpan(bytes)).bytes)
     }
   }
 
@@ -41,6 +41,8 @@ struct GrantUser: Equatable, Sendable {
     roles = identity?.roles ?? []
     if exchange.consumer >= 0 {
       let consumer = services.consumer(exchange.consumer)
+      // Those of the configuration are its author's business; others choose their names while it runs.
+      guard services.keyRing.index(ofConsumer: consumer.id) >= 0 || !isClient(consumer.id) else { throw .ambiguous }
       (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
       return
     }

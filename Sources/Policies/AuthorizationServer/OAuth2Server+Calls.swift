@@ -137,6 +137,7 @@ extension OAuth2Server {
       guard let (user, consumer) = grant.user.current(services) else {
         return try judged(.revoked, work, call, &exchange, services)
       }
+      if !grant.login.isEmpty, let refusal = gate.refusalWhileStale(services) { return refusal }
       if isLoginOver(grant, services) { return try endWithLogin(work, call, &exchange, services) }
       exchange.identify(Identity(grant.parts(user), services), consumer: consumer)
     case .describeToken(let token): exchange.identify(Identity(token.parts, services), consumer: -1)

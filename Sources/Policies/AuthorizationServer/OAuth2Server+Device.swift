@@ -8,6 +8,10 @@ import Pipeline
 extension OAuth2Server {
   /// How many device codes addresses may ask for: so many at once, and one more every ten seconds.
   private static let deviceRate = LimitRule.rate(interval: 10_000_000_000, burst: 60)
+  /// How many all of them together may: fifty a second, which bounds what lies in the store.
+  private static let allDevicesRate = LimitRule.rate(interval: 20_000_000, burst: 5_000)
+  /// Bytes of a nonce that a device may send along.
+  private static let longestNonce = 256
   private static let deviceKey = QuotaKey(configured: "oauth2-server", "device codes")
   /// How often a code of a user may be taken already before something must be wrong.
   private static let mostTries = 4
@@ -22,16 +26,21 @@ extension OAuth2Server {
     (grant.client, grant.scopes, grant.audience) = (call.client.id, scopes, audience)
     (grant.expires, grant.nonce) = (call.now + deviceTime, call.parameters["nonce"])
     grant.family = GrantFamily(name: TokenMint.freshName(), started: call.now, ends: grant.expires)
-    guard (grant.nonce?.utf8.count ?? 0) <= AuthorizationRequest.longestText,
+    guard (grant.nonce?.utf8.count ?? 0) <= Self.longestNonce,
       let code = grant.sealed(.device, issuer: call.site.issuer, ring(services)),
       grant.bytes(.device, issuer: call.site.issuer, ring(services)).count <= RecordRequest.valueLimit
     else { throw .tooLarge }
     exchange.errand.start = DeviceStart(grant, code: code)
     let zero = WallTime(microseconds: 0)
-    let level = QuotaLevel(
-      key: Self.deviceKey.combined(with: services.key(ofNetwork: exchange.client)), rule: Self.deviceRate, cost: 1,
-      period: CivilPeriod(start: zero, end: zero), terms: LimitTerms(mode: .exact, outage: .local))
-    return try paced(ParkedQuestion.ask(level, &exchange, services), call, &exchange, services)
+    func level(_ key: QuotaKey, _ rule: LimitRule) -> QuotaLevel {
+      QuotaLevel(
+        key: key, rule: rule, cost: 1, period: CivilPeriod(start: zero, end: zero),
+        terms: LimitTerms(mode: .exact, outage: .local))
+    }
+    let network = Self.deviceKey.combined(with: services.key(ofNetwork: exchange.client))
+    let finding = ParkedQuestion.ask(
+      level(network, Self.deviceRate), level(Self.deviceKey, Self.allDevicesRate), &exchange, services)
+    return try paced(finding, call, &exchange, services)
   }
 
   /// It is known whether the address asks for too many.
@@ -105,7 +114,7 @@ extension OAuth2Server {
     guard let text = call.parameters["device_code"] else { throw .request("device_code is missing") }
     // Its own time is looked at later, so that one which is over is not taken for one that never was.
     guard let grant = Grant(text, as: .device, issuer: call.site.issuer, ring(services), now: 0) else {
-      throw .grant("the device code is none of this server")
+      throw .guess("the device code is none of this server")
     }
     guard grant.client == call.client.id else { throw .grant("the device code is of another client") }
     if case .taken(let granted) = poll {
@@ -160,6 +169,7 @@ extension OAuth2Server {
     case .granted:
       // Taken before it is used: a device that asks twice at once gets its tokens once, and neither loses them. Where the
       // store goes away between the two, its user has to begin again.
+      if let refusal = gate.refusalWhileStale(services) { return refusal }
       exchange.errand.poll = .taking
       return ask(.take, DeviceState.purpose, wanted.family.name, &exchange, services)
     case .pending:

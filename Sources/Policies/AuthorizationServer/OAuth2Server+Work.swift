@@ -57,7 +57,7 @@ extension OAuth2Server {
   private func redeemCode(_ call: OAuthCall, _ services: Services) throws(OAuthFault) -> OAuthWork {
     guard let text = call.parameters["code"] else { throw .request("code is missing") }
     guard let grant = grant(text, as: .code, call, services) else {
-      throw .grant("the code is over, or none of this server")
+      throw noGrant("the code is over, or none of this server", text, .code, call, services)
     }
     guard grant.client == call.client.id else { throw .grant("the code is of another client") }
     guard let address = call.parameters["redirect_uri"], address.utf8.elementsEqual((grant.redirectURI ?? "").utf8),
@@ -75,7 +75,7 @@ extension OAuth2Server {
   private func redeemRefresh(_ call: OAuthCall, _ services: Services) throws(OAuthFault) -> OAuthWork {
     guard let text = call.parameters["refresh_token"] else { throw .request("refresh_token is missing") }
     guard let grant = grant(text, as: .refresh, call, services) else {
-      throw .grant("the refresh token is over, or none of this server")
+      throw noGrant("the refresh token is over, or none of this server", text, .refresh, call, services)
     }
     guard grant.client == call.client.id else { throw .grant("the refresh token is of another client") }
     try checkTarget(call, grant)
@@ -92,6 +92,13 @@ extension OAuth2Server {
   private func scopes(_ call: OAuthCall, of grant: Grant, wanted: String?) throws(OAuthFault) -> [String] {
     let left = grant.scopes.filter(call.client.scopes.contains)
     return try OAuthClient.scopes(wanted, among: left)
+  }
+
+  private func noGrant(
+    _ detail: String, _ text: String, _ kind: Grant.Kind, _ call: OAuthCall, _ services: Services
+  ) -> OAuthFault {
+    let former = Grant(text, as: kind, issuer: call.site.issuer, ring(services), now: 0)
+    return former == nil ? .guess(detail) : .grant(detail)
   }
 
   private func grant(_ text: String, as kind: Grant.Kind, _ call: OAuthCall, _ services: Services) -> Grant? {

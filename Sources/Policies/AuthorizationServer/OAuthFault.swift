@@ -9,8 +9,11 @@ struct OAuthFault: Error, Equatable, Sendable {
   /// The status where the answer goes to the client itself.
   var status: UInt16 = 400
 
-  private init(_ code: String, _ detail: String, status: UInt16 = 400) {
-    (self.code, self.detail, self.status) = (code, detail, status)
+  /// Whether whoever is told so may have guessed: what was shown is nothing that this server has ever made.
+  var isGuess = false
+
+  private init(_ code: String, _ detail: String, status: UInt16 = 400, isGuess: Bool = false) {
+    (self.code, self.detail, self.status, self.isGuess) = (code, detail, status, isGuess)
   }
 
   /// A parameter is missing, wrong, or there twice.
@@ -19,6 +22,8 @@ struct OAuthFault: Error, Equatable, Sendable {
   static func client(_ detail: String) -> OAuthFault { OAuthFault("invalid_client", detail, status: 401) }
   /// A code or refresh token is not good, or not for this client.
   static func grant(_ detail: String) -> OAuthFault { OAuthFault("invalid_grant", detail) }
+  /// The same for what this server has not made.
+  static func guess(_ detail: String) -> OAuthFault { OAuthFault("invalid_grant", detail, isGuess: true) }
   /// The client may not do that.
   static func unauthorized(_ detail: String) -> OAuthFault { OAuthFault("unauthorized_client", detail) }
   /// A scope is not the client's, or was not granted.

@@ -11,7 +11,7 @@ public struct OAuthClientRules: Equatable, Sendable {
   /// The longest that anything is good which followed from a client, in seconds.
   public let longestGrant: Int64
   /// The ids of the clients of its configuration.
-  public let configured: Set<String>
+  public var configured: Set<String>
 
   /// These rules.
   public init(issuer: String, audience: String, longestGrant: Int64 = 0, configured: Set<String> = []) {

@@ -102,7 +102,7 @@ struct LoginCookies: Sendable {
     guard pair.count > name.count else { return false }
     for offset in name.indices where value[byte: pair.lowerBound + offset] != name[offset] { return false }
     let next = value[byte: pair.lowerBound + name.count]
-    return next == UInt8(ascii: "=") || next == UInt8(ascii: ".")
+    return next == UInt8(ascii: "=") || next == UInt8(ascii: ".") || CookieField.isBlank(next)
   }
 
   private static func part(_ rest: String) -> Int? {
