@@ -210,6 +210,7 @@ struct TenantUsage: Sendable {
       let rest = all.drop { $0 <= after }
       let page = Array(rest.prefix(limit))
       let gathering = Gathering(page.count) { documents in
+        guard let documents else { return reply(.problem(AdminProblem.noAnswer, request.decision)) }
         reply(
           .json { json in
             json.beginObject()
@@ -228,8 +229,12 @@ struct TenantUsage: Sendable {
       for (index, consumer) in page.enumerated() {
         inquire(
           Inquiry(.usage(consumer: consumer, address: nil, tenant: tenant)) { answer in
-            let document: [UInt8]? = if case .document(let bytes) = answer { bytes } else { nil }
-            gathering.add(document, at: index)
+            switch answer {
+            case .document(let bytes): gathering.add(bytes, at: index)
+            // A page that leaves somebody out in silence is worse than none.
+            case .busy: gathering.giveUp()
+            case .unknown, .consumerNeeded: gathering.add(nil, at: index)
+            }
           })
       }
     }
@@ -253,9 +258,10 @@ struct TenantUsage: Sendable {
   /// Waits for the answers about several consumers, which come on the loops' threads. Its lock is the last that anybody takes.
   private final class Gathering: Sendable {
     private let state: Mutex<(left: Int, found: [[UInt8]?])>
-    private let then: @Sendable ([[UInt8]?]) -> Void
+    private let then: @Sendable ([[UInt8]?]?) -> Void
 
-    init(_ count: Int, then: @escaping @Sendable ([[UInt8]?]) -> Void) {
+    /// `then` gets what was found, or nothing where not everybody could be asked about; once.
+    init(_ count: Int, then: @escaping @Sendable ([[UInt8]?]?) -> Void) {
       state = Mutex((count, Array(repeating: nil, count: count)))
       self.then = then
       if count == 0 { then([]) }
@@ -268,6 +274,14 @@ struct TenantUsage: Sendable {
         return state.left == 0 ? state.found : nil
       }
       if let all { then(all) }
+    }
+
+    func giveUp() {
+      let isFirst = state.withLock { state in
+        defer { state.left = -1 }
+        return state.left > 0
+      }
+      if isFirst { then(nil) }
     }
   }
 }

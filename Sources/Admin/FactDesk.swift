@@ -87,6 +87,7 @@ struct FactDesk: Sendable {
       let overlap = body.seconds("overlap", otherwise: Self.overlap),
       let expires = body.moment("expires", otherwise: .max), expires > now
     else { return reply(.problem(AdminProblem.malformedFact, request.decision)) }
+    guard mayLast(old, request) else { return reply(.problem(AdminProblem.notTheTenants, request.decision)) }
     let (key, text) = makeKey(old.consumer, notBefore: 0, expires: expires, request.time)
     let (end, overflow) = now.addingReportingOverflow(overlap)
     var former = next(old, request.time)
@@ -104,6 +105,9 @@ struct FactDesk: Sendable {
       let expires = body.moment("expires", otherwise: old.expires),
       let state = body.state("state", otherwise: old.state)
     else { return reply(.problem(AdminProblem.malformedFact, request.decision)) }
+    guard expires <= old.expires || mayLast(old, request) else {
+      return reply(.problem(AdminProblem.notTheTenants, request.decision))
+    }
     var key = next(old, request.time)
     (key.expires, key.state) = (expires, state)
     change(old, to: key, keeper, request, reply)
@@ -186,6 +190,12 @@ struct FactDesk: Sendable {
   }
 
   // MARK: Callers of tenants
+
+  /// Whether a caller may have a key go on: one that goes by the name of a consumer of the configuration outlives it, and would
+  /// be a key of whoever is called so next, so that no tenant's caller does that.
+  private func mayLast(_ key: IssuedKey, _ request: AdminRequest) -> Bool {
+    request.caller?.tenant == nil || key.consumer.own != nil
+  }
 
   /// Whether a consumer is the tenant's, nil: anybody's.
   private func owns(_ consumer: KeyConsumer, _ tenant: String?) -> Bool {

@@ -224,6 +224,10 @@ def test_keys_and_revocations_through_a_tenants_token_are_the_tenants(pair):
     for method, path, body in (("GET", "", None), ("DELETE", "", None), ("PATCH", "", {"state": "disabled"}),
                                ("POST", "/rotate", {})):
         assert problem(pair.api("acme", method, f"/v1/keys/{other['id']}{path}", body)) == (404, "key-unknown")
+    # A key of a configured consumer outlives it: a tenant's operator may end it, and not have it go on.
+    theirs = create("ops", "acme-app")
+    assert pair.api("acme", "POST", f"/v1/keys/{theirs['id']}/rotate", {}).status == 403
+    assert pair.api("acme", "PATCH", f"/v1/keys/{theirs['id']}", {"state": "disabled"}).status == 200
     for kind, name, status in (("key", other["id"], 404), ("key", "globex-app/k1", 404), ("tenant", "globex", 403),
                                ("subject", "acme-app", 403), ("jti", "x", 403)):
         assert pair.api("acme", "POST", "/v1/revocations", {"kind": kind, "id": name}).status == status, (kind, name)
