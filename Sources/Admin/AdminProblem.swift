@@ -24,7 +24,8 @@ enum AdminProblem {
     412, "other-document", "Changed meanwhile",
     "What belongs to the tenant is not what If-Match names. Look at it, and apply the change anew.")
   static let changeRunning = Problem(
-    409, "change-running", "A change is under way", "This node still works on the tenant's last change. Try again.")
+    409, "change-running", "A change is under way",
+    "Another change is still being worked on, of this tenant or of others. Try again.")
   static let changeStaged = Problem(
     409, "change-staged", "A change is being tried",
     "Some nodes try another change out first. Come back when that is over.")

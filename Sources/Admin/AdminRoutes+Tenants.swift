@@ -161,7 +161,9 @@ extension Result where Failure == TenantFault {
     switch fault {
     case .unknown: reply(.problem(AdminProblem.tenantUnknown, decision))
     case .noRevision, .service(.unknown): reply(.problem(AdminProblem.noRevision, decision))
-    case .otherDocument, .service(.conflict): reply(.problem(AdminProblem.otherDocument, decision))
+    case .otherDocument: reply(.problem(AdminProblem.otherDocument, decision))
+    // Others were faster each time.
+    case .service(.conflict): reply(.problem(AdminProblem.changeRunning, decision))
     case .staged: reply(.problem(AdminProblem.changeStaged, decision))
     case .service(.noCluster): reply(.problem(AdminProblem.noCluster, decision))
     case .service: reply(.problem(AdminProblem.storeSilent, decision))

@@ -42,7 +42,7 @@ extension ConfigurationService {
   public typealias TenantReply<Value: Sendable> = @Sendable (Result<Value, TenantFault>) -> Void
 
   /// How often a change is made anew because somebody else has changed other things meanwhile.
-  private static let tenantAttempts = 4
+  private static let tenantAttempts = 16
 
   /// What belongs to a tenant in the newest revision.
   public func state(ofTenant tenant: String, _ reply: @escaping TenantReply<TenantState>) {
@@ -90,17 +90,22 @@ extension ConfigurationService {
     let body: RevisionBody
   }
 
-  /// The newest revision.
+  /// The newest revision: that of the store, since whoever has just changed something through another node, or through this one,
+  /// sees what came of it. Where the store does not answer, what this node knows has to do; nothing is changed then.
   private func newest(_ reply: @escaping TenantReply<TenantBase>) {
     present { result in
       switch result {
       case .failure(let fault): reply(.failure(.service(fault)))
       case .success(let present):
-        guard let head = present.head else { return reply(.failure(.noRevision)) }
-        if let running = present.running, running.head == head {
-          return reply(.success(TenantBase(own: present.own, head: head.head, body: running.body)))
+        history(from: 0, count: 1) { entries in
+          let newest = (try? entries.get())?.first?.head.revision ?? 0
+          if newest > present.revision { return base(newest, present.own, reply) }
+          guard let head = present.head else { return reply(.failure(.noRevision)) }
+          if let running = present.running, running.head == head {
+            return reply(.success(TenantBase(own: present.own, head: head.head, body: running.body)))
+          }
+          base(present.revision, present.own, reply)
         }
-        base(present.revision, present.own, reply)
       }
     }
   }
