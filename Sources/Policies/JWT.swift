@@ -16,7 +16,7 @@ import Pipeline
 /// request and shown once in the cluster.
 ///
 /// Refuses with 401 `token-missing`, `token-invalid`, `token-untrusted`, `token-expired`, `token-not-yet-valid`, `token-unconfirmed`,
-/// `token-revoked`, `proof-missing`, `proof-invalid`, `proof-nonce-missing` or `proof-repeated`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope` or `consumer-not-allowed`, 503
+/// `token-revoked`, `proof-missing`, `proof-invalid`, `proof-nonce-missing` or `proof-repeated`, 429 `too-many-failures`, 400 `token-ambiguous`, 403 `insufficient-scope`, `access-denied` or `consumer-not-allowed`, 503
 /// `issuer-unavailable` as long as an issuer's keys have never been had, `replay-unknown`. It fails closed; only what was revoked lately may be unknown to a
 /// node that cannot reach the store, see `onStaleRevocations`.
 public final class JWT: Policy, CallerPolicy, ClaimsPolicy, KeySourceUser {

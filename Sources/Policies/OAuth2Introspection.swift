@@ -15,7 +15,7 @@ import Pipeline
 /// The token never reaches the upstream unless `forward` says so, nor does any field by which an upstream might believe a
 /// client about who it is. Refuses with 401 `token-missing`, `token-inactive`, `token-invalid`, `token-untrusted`,
 /// `token-expired`, `token-not-yet-valid`, `token-unconfirmed` or `token-revoked`, 429 `too-many-failures`, 400 `token-ambiguous`,
-/// 403 `insufficient-scope` or `consumer-not-allowed`, 503 `issuer-unavailable`, and what `jwt` says of proofs. It fails closed unless `onFailure` says
+/// 403 `insufficient-scope`, `access-denied` or `consumer-not-allowed`, 503 `issuer-unavailable`, and what `jwt` says of proofs. It fails closed unless `onFailure` says
 /// otherwise.
 public final class OAuth2Introspection: Policy, CallerPolicy, ClaimsPolicy {
   /// The name in the configuration.
