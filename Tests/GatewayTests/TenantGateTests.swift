@@ -34,6 +34,45 @@ extension FlowSetup {
   }
 }
 
+extension FlowSetup {
+  /// As ``tenants``, with a plan on each route: of acme's, of globex's, of everybody's, and of those in a group.
+  fileprivate static var tenantPlans: FlowSetup {
+    func plan(_ name: String) -> String {
+      let limits = "[{ per: \"consumer\", window: \"5/1h\" }]"
+      return "{ type: \"plan\", default: \"\(name)\", plans: { \(name): { limits: \(limits) } } }"
+    }
+    var setup = FlowSetup.tenants
+    setup.sections = setup.sections
+      .replacing("shared: {", with: "policies: [\"plan\", \"rate-limit\"], shared: {")
+      .replacing("tenant: \"acme\", keys", with: "tenant: \"acme\", groups: [\"staff\"], keys")
+    for tenant in ["acme", "globex"] {
+      setup.routes += """
+        { id: "\(tenant)2", tenant: "\(tenant)", match: { path: "/\(tenant)/2" }, upstream: "main",
+          policies: ["known", \(plan(tenant))] },
+        """
+    }
+    setup.routes += """
+      { id: "staff", match: { path: "/staff" }, upstream: "main",
+        policies: [{ type: "api-key", groups: ["staff"] }, \(plan("staff"))] },
+      { id: "common2", match: { path: "/common/2" }, policies: ["known", \(plan("common"))], upstream: "main" },
+      """
+    return setup
+  }
+
+  /// As ``tenants``, but acme has 65 routes, each of which has a field of its own for keys; the last route is nobody's.
+  fileprivate static var tenantGates: FlowSetup {
+    var setup = FlowSetup.tenants
+    setup.routes = (0..<65).map {
+      """
+      { id: "own-\($0)", tenant: "acme", match: { path: "/acme/\($0)" }, upstream: "main",
+        policies: [{ type: "api-key", header: "X-Own-\($0)" }] },
+      """
+    }.joined()
+    setup.routes += "{ id: \"common\", match: { path: \"/common\" }, policies: [\"known\"], upstream: \"main\" },"
+    return setup
+  }
+}
+
 @Suite("TenantGate")
 struct TenantGateTests {
   private func ask(_ bench: FlowBench, _ path: String, _ key: String?) throws -> (status: Int, text: String) {
@@ -121,5 +160,24 @@ struct TenantGateTests {
     #expect(!own.contains("once"))
     let other = try ask(bench, "/.sluice/usage", "acme-key").text
     #expect(other.contains("once") && !other.contains("\"globex\""))
+  }
+
+  @Test(
+    "callers are told of no plans but those of routes that take them",
+    arguments: [("globex", ["globex", "common"]), ("nobody", ["common"]), ("acme", ["acme", "staff", "common"])])
+  func plans(caller: String, plans: [String]) throws {
+    let bench = try FlowBench(.tenantPlans)
+    let message = try bench.exchange(get("/.sluice/usage", "X-API-Key: \(caller)-key\r\n")).json
+    let asked = ask(bench, .usage(consumer: caller, address: nil)).document
+    for root in [message, asked] { #expect(root?["plans"]?.elements.map { $0["name"]?.string } == plans) }
+  }
+
+  @Test("of the gates of tenants' routes 64 know who asks for usage and no more, and all gates of nobody's routes do")
+  func gates() throws {
+    let bench = try FlowBench(.tenantGates)
+    for (field, status) in [("X-Own-64", 401), ("X-Own-0", 200), ("X-Own-63", 200), ("X-API-Key", 200)] {
+      let answer = try bench.exchange(get("/.sluice/usage", "\(field): acme-key\r\n"))
+      #expect(answer.status == status, "\(field)")
+    }
   }
 }
