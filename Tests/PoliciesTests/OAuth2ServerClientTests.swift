@@ -60,6 +60,89 @@ struct OAuth2ServerClientTests {
     #expect(server.token("grant_type=client_credentials", as: AB.worker).verdict == "200")
   }
 
+  // MARK: Guesses
+
+  private static let back = "http://127.0.0.1/back"
+
+  /// A server that listens to three failures of an address, on which a public client has refresh tokens too.
+  private func strict() throws -> AB {
+    let server = try AB()
+    let options = AB.server(server.signer, ", failuresPerAddress: 3").replacing(
+      "[\"authorization_code\"]", with: "[\"authorization_code\", \"refresh_token\"]")
+    #expect(try server.bench.use("{ type: \"api-key\", optional: true }", options) == [])
+    return server
+  }
+
+  /// The form that redeems a code of the public client, a fresh one where none is given.
+  private func redemption(_ server: AB, _ code: String? = nil) -> String {
+    let code = code ?? server.code(["client_id": "native", "redirect_uri": Self.back, "scope": "read"])
+    return AB.redemption(code, address: Self.back) + "&client_id=native"
+  }
+
+  private func refresh(_ text: String?) -> String {
+    "grant_type=refresh_token&client_id=native&refresh_token=\(text ?? "none")"
+  }
+
+  @Test("What was never made counts as a guess where the client proves nothing: so often, and nobody listens any more")
+  func guesses() throws {
+    let server = try strict()
+    let code = server.code(["client_id": "native", "redirect_uri": Self.back, "scope": "read"])
+    for form in [redemption(server, "made-up"), redemption(server, String(code.dropLast(4))), refresh(code)] {
+      #expect(server.token(form, as: nil).error == "invalid_grant")
+    }
+    #expect(server.token(redemption(server, code), as: nil).code == "too-many-failures")
+    server.bench.world.advance(seconds: 11)
+    #expect(server.token(redemption(server, code), as: nil).verdict == "200")
+  }
+
+  @Test("A client that has proved who it is has guessed nothing, whatever else it shows")
+  func confidentialMistakes() throws {
+    let server = try strict()
+    for _ in 0..<4 {
+      #expect(server.token(AB.redemption("made-up")).error == "invalid_grant")
+      #expect(server.refresh("made-up").error == "invalid_grant")
+    }
+    #expect(server.tokens().verdict == "200")
+  }
+
+  /// What a public client may show that was good for something, or for somebody.
+  enum Mistake: CaseIterable {
+    case lateCode, usedCode, foreignCode, wrongVerifier, wrongAddress, lateRefresh, usedRefresh, foreignRefresh
+  }
+
+  private func form(of mistake: Mistake, _ server: AB) -> String {
+    let form = redemption(server)
+    switch mistake {
+    case .lateCode: server.bench.world.advance(seconds: 61)
+    case .usedCode: _ = server.token(form, as: nil)
+    case .foreignCode: return redemption(server, server.code())
+    case .wrongVerifier: return form.replacing(AB.verifier, with: AB.challenge)
+    case .wrongAddress: return form.replacing("%2Fback", with: "%2Fother")
+    case .foreignRefresh: return refresh(server.tokens().json("refresh_token"))
+    case .lateRefresh, .usedRefresh:
+      let text = server.token(form, as: nil).json("refresh_token")
+      if mistake == .lateRefresh {
+        server.bench.world.advance(seconds: 31 * 86_400)
+      } else {
+        _ = server.token(refresh(text), as: nil)
+      }
+      return refresh(text)
+    }
+    return form
+  }
+
+  @Test(
+    "What was made once is no guess: nobody shuts out its own address by what is over, used or another's",
+    arguments: Mistake.allCases)
+  func mistakes(mistake: Mistake) throws {
+    let server = try strict()
+    let form = form(of: mistake, server)
+    for _ in 0..<4 { #expect(server.token(form, as: nil).error == "invalid_grant") }
+    #expect(server.token(redemption(server), as: nil).verdict == "200")
+  }
+
+  // MARK: What clients may
+
   @Test(
     "A client gets no more than it is configured with",
     arguments: [
