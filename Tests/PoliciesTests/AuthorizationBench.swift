@@ -9,6 +9,11 @@ import Policies
 final class OrderBook {
   static let markKey = SipKey(low: 5, high: 6)
 
+  private final class BootClock {
+    var now: Int64 = 1
+  }
+
+  private let boot = BootClock()
   private let clock = FactClock()
   private var revocations = RevocationBook()
   private(set) var orders: [RevocationOrder] = []
@@ -17,8 +22,9 @@ final class OrderBook {
 
   var loop: LoopFacts {
     if let made { return made }
-    clock.verifiedAt = 1
-    let loop = LoopFacts(markKey: Self.markKey, clock: clock, bootTime: { 1 }) { [unowned self] order in
+    catchUp()
+    let bootTime = { [boot] in boot.now }
+    let loop = LoopFacts(markKey: Self.markKey, clock: clock, bootTime: bootTime) { [unowned self] order in
       orders.append(order)
       revoke(order.kind, order.name)
       return true
@@ -31,6 +37,12 @@ final class OrderBook {
     _ = revocations.insert([Revocation(RevocationMark(kind, name, key: Self.markKey))])
     made?.view = FactView(revocations: revocations.current)
   }
+
+  /// From now on the node may have missed something.
+  func fallBehind() { boot.now += LoopFacts.bound + 1 }
+
+  /// The node has heard of everything.
+  func catchUp() { clock.verifiedAt = boot.now }
 }
 
 /// A store that answers later, or not at all.
@@ -141,10 +153,10 @@ struct AuthorizationBench {
   /// What a form gets; `waits` counts how often the answer had to be waited for.
   func post(
     _ path: String, _ form: String, as authorization: String? = nil, user: String? = nil,
-    type: String? = "application/x-www-form-urlencoded", waits: inout Int
+    type: String? = "application/x-www-form-urlencoded", from client: String = "192.0.2.1", waits: inout Int
   ) -> Outcome {
     var exchange = Exchange()
-    exchange.client = IPAddress("192.0.2.1") ?? exchange.client
+    exchange.client = IPAddress(client) ?? exchange.client
     let fields = [
       authorization.map { "Authorization: \($0)" }, user.map { "X-API-Key: key-of-\($0)" },
       type.map { "Content-Type: \($0)" },
@@ -172,10 +184,10 @@ struct AuthorizationBench {
 
   func post(
     _ path: String, _ form: String, as authorization: String? = nil, user: String? = nil,
-    type: String? = "application/x-www-form-urlencoded"
+    type: String? = "application/x-www-form-urlencoded", from client: String = "192.0.2.1"
   ) -> Outcome {
     var waits = 0
-    return post(path, form, as: authorization, user: user, type: type, waits: &waits)
+    return post(path, form, as: authorization, user: user, type: type, from: client, waits: &waits)
   }
 
   /// What a browser gets in the end where somebody is logged in who holds the key, or shows a token.

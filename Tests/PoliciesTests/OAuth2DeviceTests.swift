@@ -12,8 +12,8 @@ struct OAuth2DeviceTests {
   static let grant = "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code"
   private static let box = "Basic " + Base64.encode(Array("box:secret-of-box".utf8))
 
-  private func start(_ server: AuthorizationBench, _ more: String = "") -> Outcome {
-    server.post("/oauth2/device_authorization", "client_id=tv\(more)")
+  private func start(_ server: AB, _ more: String = "", from client: String = "192.0.2.1") -> Outcome {
+    server.post("/oauth2/device_authorization", "client_id=tv\(more)", from: client)
   }
 
   private func poll(_ server: AuthorizationBench, _ code: String?, client: String = "tv") -> Outcome {
@@ -68,6 +68,23 @@ struct OAuth2DeviceTests {
     #expect(start(server).verdict == "429" && start(server).error == "slow_down")
     server.bench.world.advance(seconds: 10)
     #expect(start(server).verdict == "200")
+  }
+
+  @Test("All addresses together get so many codes, on all nodes; what one is refused takes nothing from the others")
+  func commonPace() throws {
+    let (records, quota) = (TestRecords(), SlowQuota())
+    let nodes = try (0..<2).map { _ in try AB(quota: quota, records: records) }
+    func answers(_ count: Int, from client: (Int) -> String) -> Int {
+      (0..<count).count { start(nodes[$0 % 2], from: client($0)).verdict == "200" }
+    }
+    #expect(answers(100) { _ in "192.0.2.1" } == 60)
+    #expect(answers(4_940) { "198.18.\($0 / 250).\($0 % 250)" } == 4_940)
+    let kept = records.requests.count
+    for node in nodes { #expect(start(node, from: "203.0.113.1").error == "slow_down") }
+    #expect(records.requests.count == kept)
+    for node in nodes { node.bench.world.advance(seconds: 0.02) }
+    #expect(start(nodes[0], from: "203.0.113.1").verdict == "200")
+    #expect(start(nodes[1], from: "203.0.113.2").verdict == "429")
   }
 
   @Test("Without the store there are no codes, and no answers")
@@ -228,6 +245,21 @@ struct OAuth2DeviceTests {
     #expect(poll(server, "made-up").code == "too-many-failures")
   }
 
+  @Test("A device whose code is over, was used or is another's has guessed nothing, and may begin again")
+  func noGuesses() throws {
+    let server = try AB(", failuresPerAddress: 3")
+    let used = start(server)
+    decide(server, form(page(server, used.json("user_code"))))
+    #expect(poll(server, used.json("device_code")).verdict == "200")
+    let foreign = server.post("/oauth2/device_authorization", "", as: Self.box)
+    for codes in [used, foreign] {
+      for _ in 0..<4 { #expect(poll(server, codes.json("device_code")).error == "invalid_grant") }
+    }
+    server.bench.world.advance(seconds: 601)
+    for _ in 0..<4 { #expect(poll(server, used.json("device_code")).error == "expired_token") }
+    #expect(start(server).verdict == "200")
+  }
+
   @Test("A device waits; where it asks too early it has to wait five seconds longer each time")
   func slower() throws {
     let server = try AB()
@@ -269,6 +301,50 @@ struct OAuth2DeviceTests {
       book.revoke(kind, name)
       #expect(poll(server, codes.json("device_code")).error == (kind == .client ? "invalid_client" : "invalid_grant"))
     }
+  }
+
+  /// A server with a device to which its user has said yes.
+  private func approved(_ rule: String) throws -> (AB, code: String?, OrderBook) {
+    let book = OrderBook()
+    let server = try AB(", onStaleRevocations: \"\(rule)\"", facts: book)
+    let codes = start(server)
+    decide(server, form(page(server, codes.json("user_code"))))
+    return (server, codes.json("device_code"), book)
+  }
+
+  @Test(
+    "While a node may have missed who is revoked a device gets no tokens, and loses none: it gets them afterwards",
+    arguments: ["closed", "ask"])
+  func stale(rule: String) throws {
+    let (server, code, book) = try approved(rule)
+    let waiting = start(server).json("device_code")
+    book.fallBehind()
+    for _ in 0..<2 {
+      let refused = poll(server, code)
+      #expect(refused.verdict == "503" && refused.code == "revocations-stale")
+    }
+    #expect(poll(server, waiting).error == "authorization_pending")
+    book.catchUp()
+    #expect(poll(server, code).claim("sub") == "ann")
+    #expect(poll(server, code).error == "invalid_grant")
+  }
+
+  @Test("Who turns out to have been revoked meanwhile gets nothing")
+  func staleAndRevoked() throws {
+    let (server, code, book) = try approved("closed")
+    book.fallBehind()
+    #expect(poll(server, code).code == "revocations-stale")
+    book.revoke(.key, "ann/k")
+    book.catchUp()
+    #expect(poll(server, code).error == "invalid_grant")
+  }
+
+  @Test("Where a node is to go by what it knows a device gets its tokens, and is told that something may be missing")
+  func staleAndOpen() throws {
+    let (server, code, book) = try approved("open")
+    book.fallBehind()
+    let tokens = poll(server, code)
+    #expect(tokens.claim("sub") == "ann" && tokens.responseFields.contains("Sluice-Degraded: revocations\r\n"))
   }
 
   @Test("A device gets its tokens once, on whatever node, and refreshes by itself")
