@@ -15,15 +15,12 @@ struct ConsumerDirectory {
   private(set) var plans: [(name: String, position: Int)] = []
   private var planNames: Set<String> = []
 
+  /// The first 128 bits of a digest: where those are the same, all is, or it is nobody's digest.
   private struct DigestKey: Hashable {
-    let digest: Digest
+    let first: UInt64
+    let second: UInt64
 
-    static func == (left: DigestKey, right: DigestKey) -> Bool { left.digest == right.digest }
-
-    func hash(into hasher: inout Hasher) {
-      hasher.combine(digest.words.0)
-      hasher.combine(digest.words.1)
-    }
+    init(_ digest: Digest) { (first, second) = (digest.words.0, digest.words.1) }
   }
 
   init() {}
@@ -64,7 +61,7 @@ struct ConsumerDirectory {
         key.fail("the key expires before it is valid", at: "expires", fix: "make it later than notBefore")
       }
       guard let digest else { return nil }
-      if !digests.insert(DigestKey(digest: digest)).inserted {
+      if !digests.insert(DigestKey(digest)).inserted {
         key.fail("another key has this digest: nobody could say whose it is", at: "sha256", fix: "make a new key")
       }
       return ConsumerKey(id: id, digest: digest, notBefore: notBefore, expires: expires)

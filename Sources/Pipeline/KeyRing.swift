@@ -58,6 +58,7 @@ public final class KeyRing: Sendable {
   private let plans: ContiguousArray<QuotaKey?>
   /// Indexes of consumers by their names, half of the places empty (−1).
   private let consumerTable: ContiguousArray<Int32>
+  private let places = KeyedPlaces()
 
   /// One key, as plain data.
   @usableFromInline
@@ -84,7 +85,8 @@ public final class KeyRing: Sendable {
     @usableFromInline let owner: UInt16
   }
 
-  /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is.
+  /// A ring of `consumers`. Two keys with one digest are refused, since nobody could say whose it is; and those of which the
+  /// first 128 bits are the same, since nobody has digested them, but made them up.
   public init(_ consumers: [Consumer]) throws(KeyRingError) {
     self.consumers = ContiguousArray(consumers)
     var entries: ContiguousArray<Entry> = []
@@ -110,10 +112,10 @@ public final class KeyRing: Sendable {
     while capacity < entries.count * 2 { capacity *= 2 }
     var table = ContiguousArray<Int32>(repeating: -1, count: capacity)
     for (index, entry) in entries.enumerated() {
-      var position = Int(truncatingIfNeeded: entry.digest.words.0) & (capacity - 1)
+      var position = places.place(of: entry.digest.words.0, entry.digest.words.1) & (capacity - 1)
       while table[position] >= 0 {
         let other = entries[Int(table[position])]
-        if other.digest == entry.digest {
+        if other.digest.words.0 == entry.digest.words.0, other.digest.words.1 == entry.digest.words.1 {
           throw KeyRingError(
             first: (consumers[Int(other.consumer)].id, consumers[Int(other.consumer)].keys[Int(other.key)].id),
             second: (consumers[Int(entry.consumer)].id, consumers[Int(entry.consumer)].keys[Int(entry.key)].id))
@@ -125,18 +127,20 @@ public final class KeyRing: Sendable {
     self.entries = entries
     self.table = table
     self.names = names
-    consumerTable = Self.table(of: names)
+    consumerTable = Self.table(of: names, places)
     plans =
       consumers.contains { $0.plan != nil }
       ? ContiguousArray(consumers.map { $0.plan.map { QuotaKey(plan: $0) } }) : []
   }
 
-  private static func table(of names: ContiguousArray<ConsumerNames>) -> ContiguousArray<Int32> {
+  private static func table(
+    of names: ContiguousArray<ConsumerNames>, _ places: KeyedPlaces
+  ) -> ContiguousArray<Int32> {
     var capacity = 8
     while capacity < names.count * 2 { capacity *= 2 }
     var table = ContiguousArray<Int32>(repeating: -1, count: capacity)
     for (index, name) in names.enumerated() {
-      var place = Int(truncatingIfNeeded: name.consumer.low) & (capacity - 1)
+      var place = places.place(of: name.consumer.low, name.consumer.high) & (capacity - 1)
       while table[place] >= 0 { place = (place + 1) & (capacity - 1) }
       table[place] = Int32(index)
     }
@@ -156,7 +160,7 @@ public final class KeyRing: Sendable {
   /// The index of the consumer that limits know under this name; −1 where there is none.
   func index(of consumer: QuotaKey) -> Int32 {
     let mask = consumerTable.count &- 1
-    var place = Int(truncatingIfNeeded: consumer.low) & mask
+    var place = places.place(of: consumer.low, consumer.high) & mask
     while true {
       let index = consumerTable[place]
       if index < 0 || names[Int(index)].consumer == consumer { return index }
@@ -181,11 +185,12 @@ public final class KeyRing: Sendable {
 
   /// The index of the entry with this digest, or −1.
   ///
-  /// The way through the table depends on the digest only. Who can choose keys cannot choose their digests, so its
-  /// duration tells him nothing about a stored one; whole digests are compared in constant time nevertheless.
+  /// The way through the table depends on the digest only. Who calls can choose keys, not their digests, so its duration tells
+  /// him nothing about a stored one; whole digests are compared in constant time nevertheless. Who configures can choose
+  /// digests, not where they lie: see ``KeyedPlaces``.
   func entry(of digest: Digest) -> Int32 {
     let mask = table.count &- 1
-    var position = Int(truncatingIfNeeded: digest.words.0) & mask
+    var position = places.place(of: digest.words.0, digest.words.1) & mask
     while true {
       let index = table[position]
       if index < 0 || entries[Int(index)].digest == digest { return index }
@@ -226,6 +231,36 @@ public final class KeyRing: Sendable {
 
   /// The place of a consumer's key among all.
   func place(ofKey key: Int32, of consumer: Int32) -> Int { Int(names[Int(consumer)].firstEntry &+ key) }
+}
+
+/// Places in tables for what somebody may have chosen: a process has its own, so that a tenant cannot choose digests or names
+/// that lie side by side and make everybody's way long.
+struct KeyedPlaces: Sendable {
+  private let first: UInt64
+  private let second: UInt64
+
+  /// The process's places: the key is the one that the standard library hashes with.
+  init() {
+    func word(_ number: Int) -> UInt64 {
+      var hasher = Hasher()
+      hasher.combine(number)
+      return UInt64(truncatingIfNeeded: hasher.finalize())
+    }
+    (first, second) = (word(1), word(2))
+  }
+
+  /// The place, in as many low bits as the table needs. Once folded, one key in some hundreds leaves neighbours together.
+  @inline(__always)
+  func place(of low: UInt64, _ high: UInt64) -> Int {
+    let once = Self.fold(low ^ first, high ^ second)
+    return Int(truncatingIfNeeded: Self.fold(once ^ second, 0x9e37_79b9_7f4a_7c15))
+  }
+
+  @inline(__always)
+  private static func fold(_ left: UInt64, _ right: UInt64) -> UInt64 {
+    let product = left.multipliedFullWidth(by: right)
+    return product.high ^ product.low
+  }
 }
 
 /// What a key stands for.

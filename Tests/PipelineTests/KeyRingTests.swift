@@ -1,7 +1,8 @@
 import Core
 import Crypto
-import Pipeline
 import Testing
+
+@testable import Pipeline
 
 private func digest(_ text: String) -> Digest {
   let bytes = Array(text.utf8)
@@ -41,6 +42,39 @@ struct KeyRingTests {
     } catch {
       #expect(error.first == ("a", "k1"))
       #expect(error.second == ("b", "k2"))
+    }
+  }
+
+  @Test("Two keys whose digests begin with the same 128 bits are refused: nobody has digested both")
+  func madeUp() throws {
+    let text = String(repeating: "0", count: 63)
+    let keys = try ["1", "2"].map { last in
+      ConsumerKey(id: "k\(last)", digest: try #require(Digest(hexadecimal: text + last)))
+    }
+    #expect(throws: KeyRingError.self) { try KeyRing([Consumer(id: "a", keys: keys)]) }
+  }
+
+  @Test(
+    "What is chosen to lie side by side does not: the places of neighbours and of multiples are spread",
+    arguments: [1, 1 << 16, 1 << 32, 1 << 48] as [UInt64])
+  func spread(step: UInt64) {
+    let places = KeyedPlaces()
+    let mask = (1 << 16) - 1
+    for isHigh in [false, true] {
+      var taken = Set<Int>()
+      for index in 0..<4_096 {
+        let word = UInt64(index) &* step
+        let place = isHigh ? places.place(of: 7, word) : places.place(of: word, 7)
+        taken.insert(place & mask)
+      }
+      #expect(taken.count > 3_500)
+      var longest = 0
+      var run = 0
+      for place in 0...mask {
+        run = taken.contains(place) ? run + 1 : 0
+        longest = max(longest, run)
+      }
+      #expect(longest < 64)
     }
   }
 
