@@ -260,7 +260,8 @@ extension AdminRoute {
     return response
   }
 
-  private static func waiting(_ id: String) -> AdminResponse {
+  /// The answer for a change that waits for a leader under the name `id`.
+  static func waiting(_ id: String) -> AdminResponse {
     var response = AdminResponse.json { json in
       json.beginObject()
       json.key("proposal")

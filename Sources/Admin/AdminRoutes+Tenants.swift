@@ -94,13 +94,7 @@ extension AdminRoute {
   ) -> AdminResponse {
     switch applied {
     case .waiting(let id):
-      var response = AdminResponse.json { json in
-        json.beginObject()
-        json.key("proposal")
-        json.string(id)
-        json.endObject()
-      }
-      response.status = 202
+      var response = waiting(id)
       response.change = AdminChange("tenant \(tenant)", reason: message)
       return response
     case .done(let revision, let changes, let tag, let isChanged):

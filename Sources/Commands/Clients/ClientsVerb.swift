@@ -28,22 +28,13 @@ extension Verb {
       "sluice clients rotate billing --overlap 2h",
     ]
   ) { arguments throws(UsageError) in
-    guard let name = arguments.operands.first, let action = ClientAction(rawValue: name) else {
-      throw UsageError(
-        "clients takes one of \(ClientAction.allCases.map(\.rawValue).joined(separator: ", ")); see sluice clients --help"
-      )
-    }
-    let operands = arguments.operands.dropFirst()
-    guard operands.count == (action.takesID ? 1 : 0) else {
-      throw UsageError(
-        action.takesID ? "clients \(name) takes the id of one client" : "clients \(name) takes no operand")
-    }
-    return try ClientCommand.run(action, operands.first ?? "", arguments)
+    let (action, id) = try arguments.action(ClientAction.self, of: "clients", on: "client")
+    return try ClientCommand.run(action, id, arguments)
   }
 }
 
 /// What can be done with clients.
-enum ClientAction: String, CaseIterable {
+enum ClientAction: String, RecordAction {
   case create, list, show, rotate, delete
 
   var takesID: Bool { self != .create && self != .list }
@@ -56,7 +47,10 @@ private enum ClientCommand {
     let server = [(name: "server", value: arguments.value("--server"))]
     let path = "/v1/oauth/clients/\(PercentText.encoded(id))"
     switch action {
-    case .list: return list(command, arguments)
+    case .list:
+      return command.list(
+        "/v1/oauth/clients", server, mark: "cursor", member: "clients",
+        columns: ["CLIENT", "NAME", "KIND", "GRANTS", "CREATED"], row: row)
     case .show:
       guard let answer = command.get(path, server) else { return .failed }
       Console.output(String(decoding: answer.body, as: UTF8.self))
@@ -95,27 +89,12 @@ private enum ClientCommand {
     return command.run(.post, "/v1/oauth/clients", body, say: made)
   }
 
-  /// Every page, as a table; as JSON one document a page.
-  private static func list(_ command: FactCommand, _ arguments: Arguments) -> ExitStatus {
-    var table = TextTable(["CLIENT", "NAME", "KIND", "GRANTS", "CREATED"])
-    var cursor: String?
-    repeat {
-      guard
-        let page = command.get("/v1/oauth/clients", [("server", arguments.value("--server")), ("cursor", cursor)])
-      else { return .failed }
-      if arguments.has("--json") { Console.output(String(decoding: page.body, as: UTF8.self)) }
-      for client in page.json?["clients"]?.elements ?? [] {
-        let grants = client["grants"]?.elements.compactMap(\.string) ?? []
-        table.add([
-          client["id"]?.string ?? "", client["name"]?.string ?? "",
-          client["public"]?.bool == true ? "public" : "secret", grants.joined(separator: " "),
-          client["created"]?.string ?? "",
-        ])
-      }
-      cursor = page.json?["next"]?.string
-    } while cursor != nil
-    if !arguments.has("--json") { Console.output(table.text) }
-    return .done
+  private static func row(_ client: JSONValue) -> [String] {
+    let grants = client["grants"]?.elements.compactMap(\.string) ?? []
+    return [
+      client["id"]?.string ?? "", client["name"]?.string ?? "", client["public"]?.bool == true ? "public" : "secret",
+      grants.joined(separator: " "), client["created"]?.string ?? "",
+    ]
   }
 
   private static func made(_ answer: JSONValue) -> String {

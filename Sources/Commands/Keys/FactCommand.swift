@@ -47,6 +47,24 @@ struct FactCommand {
     return receipt?.isWhole ?? true ? .done : .failed
   }
 
+  /// All pages of a list as a table of `columns`, `row` by row; as JSON one document a page. `mark` is the parameter that takes
+  /// a page's `next`.
+  func list(
+    _ path: String, _ parameters: [(name: String, value: String?)], mark: String, member: String, columns: [String],
+    row: (JSONValue) -> [String]
+  ) -> ExitStatus {
+    var table = TextTable(columns)
+    var next: String?
+    repeat {
+      guard let page = get(path, parameters + [(mark, next)]) else { return .failed }
+      if isJSON { Console.output(String(decoding: page.body, as: UTF8.self)) }
+      for record in page.json?[member]?.elements ?? [] { table.add(row(record)) }
+      next = page.json?["next"]?.string
+    } while next != nil
+    if !isJSON { Console.output(table.text) }
+    return .done
+  }
+
   private func ask(_ request: AdminClient.Request) -> AdminClient.Answer? {
     do throws(AdminClient.Failure) {
       let answer = try client.send(request)
@@ -81,6 +99,29 @@ struct FactCommand {
       let head = "effective on \(nodes) of \(of) nodes after \(milliseconds) ms"
       return missing.isEmpty ? "\(head)\n" : "\(head); not yet on \(missing.joined(separator: ", "))\n"
     }
+  }
+}
+
+/// What a verb does with records of the cluster: the first operand names it.
+protocol RecordAction: RawRepresentable<String>, CaseIterable {
+  /// Whether it is done with one of them, whose id is the other operand.
+  var takesID: Bool { get }
+}
+
+extension Arguments {
+  /// The action that the operands of `verb` name, and the id, "" where it takes none. `record` is what the verb is about.
+  func action<Action: RecordAction>(
+    _ type: Action.Type, of verb: String, on record: String
+  ) throws(UsageError) -> (action: Action, id: String) {
+    guard let name = operands.first, let action = Action(rawValue: name) else {
+      let names = Action.allCases.map(\.rawValue).joined(separator: ", ")
+      throw UsageError("\(verb) takes one of \(names); see sluice \(verb) --help")
+    }
+    guard operands.count == (action.takesID ? 2 : 1) else {
+      throw UsageError(
+        action.takesID ? "\(verb) \(name) takes the id of one \(record)" : "\(verb) \(name) takes no operand")
+    }
+    return (action, action.takesID ? operands[1] : "")
   }
 }
 

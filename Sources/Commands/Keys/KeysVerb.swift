@@ -31,20 +31,13 @@ extension Verb {
       "sluice keys rotate 4fT0aZ81bQ --overlap 7d",
     ]
   ) { arguments throws(UsageError) in
-    guard let name = arguments.operands.first, let action = KeyAction(rawValue: name) else {
-      throw UsageError(
-        "keys takes one of \(KeyAction.allCases.map(\.rawValue).joined(separator: ", ")); see sluice keys --help")
-    }
-    let operands = arguments.operands.dropFirst()
-    guard operands.count == (action.takesID ? 1 : 0) else {
-      throw UsageError(action.takesID ? "keys \(name) takes the id of one key" : "keys \(name) takes no operand")
-    }
-    return try KeyCommand.run(action, operands.first ?? "", arguments)
+    let (action, id) = try arguments.action(KeyAction.self, of: "keys", on: "key")
+    return try KeyCommand.run(action, id, arguments)
   }
 }
 
 /// What can be done with keys.
-enum KeyAction: String, CaseIterable {
+enum KeyAction: String, RecordAction {
   case create, list, rotate, expire, disable, enable, revoke
 
   var takesID: Bool { self != .create && self != .list }
@@ -56,7 +49,11 @@ private enum KeyCommand {
     let command = try FactCommand("keys \(action.rawValue)", arguments)
     let path = "/v1/keys/\(PercentText.encoded(id))"
     switch action {
-    case .list: return try list(command, arguments)
+    case .list:
+      return command.list(
+        "/v1/keys", [("consumer", arguments.value("--consumer")), ("limit", "500")], mark: "after", member: "keys",
+        columns: ["KEY", "CONSUMER", "STATE", "CREATED", "EXPIRES"]
+      ) { key in ["id", "consumer", "state", "created", "expires"].map { describe(key[$0]) } }
     case .create: return try create(command, arguments)
     case .rotate:
       var body = FactObject()
@@ -116,25 +113,6 @@ private enum KeyCommand {
     body.add("notBefore", try FactMoment.text(arguments.value("--not-before"), "--not-before"))
     body.add("expires", try FactMoment.text(arguments.value("--expires"), "--expires"))
     return command.run(.post, "/v1/keys", body, say: made)
-  }
-
-  /// Every page, as a table; as JSON one document a page.
-  private static func list(_ command: FactCommand, _ arguments: Arguments) throws(UsageError) -> ExitStatus {
-    var table = TextTable(["KEY", "CONSUMER", "STATE", "CREATED", "EXPIRES"])
-    var after: String?
-    repeat {
-      guard
-        let page = command.get(
-          "/v1/keys", [("consumer", arguments.value("--consumer")), ("after", after), ("limit", "500")])
-      else { return .failed }
-      if arguments.has("--json") { Console.output(String(decoding: page.body, as: UTF8.self)) }
-      for key in page.json?["keys"]?.elements ?? [] {
-        table.add(["id", "consumer", "state", "created", "expires"].map { describe(key[$0]) })
-      }
-      after = page.json?["next"]?.string
-    } while after != nil
-    if !arguments.has("--json") { Console.output(table.text) }
-    return .done
   }
 
   private static func made(_ answer: JSONValue) -> String {

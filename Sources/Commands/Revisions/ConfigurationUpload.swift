@@ -25,14 +25,17 @@ struct ConfigurationUpload {
   }
 
   /// The request's body.
-  var bytes: [UInt8] {
+  var bytes: [UInt8] { Self.document(body.text, values: body.values) }
+
+  /// A text with what it refers to, as nodes read them.
+  static func document(_ text: [UInt8], values: [SecretSource: String]) -> [UInt8] {
     var json = JSONWriter(ByteBuffer())
     json.beginObject()
     json.key("text")
-    json.string(String(decoding: body.text, as: UTF8.self))
+    json.string(String(decoding: text, as: UTF8.self))
     json.key("values")
     json.beginArray()
-    for (source, value) in body.values {
+    for (source, value) in values {
       json.beginObject()
       switch source {
       case .environment: json.key("env")

@@ -98,24 +98,9 @@ private struct TenantCommand {
   private static func body(_ text: [UInt8]) -> [UInt8] {
     var names: [String] = []
     if let root = JSONDocument.parse(text).document?.root { collect(root, &names) }
-    var json = JSONWriter(ByteBuffer())
-    json.beginObject()
-    json.key("text")
-    json.string(String(decoding: text, as: UTF8.self))
-    json.key("values")
-    json.beginArray()
-    for name in Set(names).sorted() {
-      guard let value = ConfigurationFile.variable(name) else { continue }
-      json.beginObject()
-      json.key("env")
-      json.string(name)
-      json.key("value")
-      json.string(value)
-      json.endObject()
-    }
-    json.endArray()
-    json.endObject()
-    return json.buffer.array
+    var values: [SecretSource: String] = [:]
+    for name in names { values[.environment(name)] = ConfigurationFile.variable(name) }
+    return ConfigurationUpload.document(text, values: values)
   }
 
   private static func collect(_ value: JSONValue, _ names: inout [String]) {
