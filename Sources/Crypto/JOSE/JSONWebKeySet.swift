@@ -89,14 +89,4 @@ public final class JSONWebKeySet: Sendable {
     }
     return verdict
   }
-
-  /// The keys that ``verify(_:)`` would try.
-  public func candidates(keyID: RawSpan?, algorithm: SignatureAlgorithm) -> [JSONWebKey] {
-    var found: [JSONWebKey] = []
-    for key in keys where found.count < Self.mostCandidates && key.fits(algorithm) {
-      if let name = keyID, key.keyID != nil, !key.isCalled(name) { continue }
-      found.append(key)
-    }
-    return found
-  }
 }
