@@ -46,7 +46,7 @@ struct OAuthFault: Error, Equatable, Sendable {
   /// A device was too slow, or its user.
   static let expired = OAuthFault("expired_token", "the device code is over")
   /// An address asks for too many codes.
-  static let crowded = OAuthFault("slow_down", "too many device codes were asked for from this address", status: 429)
+  static let crowded = OAuthFault("slow_down", "too many device codes are asked for at present", status: 429)
   /// Nothing may be shown, and nobody is logged in.
   static let login = OAuthFault("login_required", "nobody is logged in")
   /// Nothing may be shown, and the user has not agreed.
