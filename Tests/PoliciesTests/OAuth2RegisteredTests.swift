@@ -149,6 +149,34 @@ struct OAuth2RegisteredTests {
     #expect(other.refresh(tokens.json("refresh_token")).error == "invalid_grant")
   }
 
+  @Test("A consumer that keys have made is no user where a client or a consumer of the configuration is called so")
+  func ownConsumers() throws {
+    let book = OrderBook()
+    let server = try AB(facts: book)
+    var keys = IssuedKeyBook()
+    func login(_ consumer: KeyConsumer) -> [String: String] {
+      let (id, text) = KeyText.make { SecureRandom.bytes($0) }
+      let key = String(decoding: text, as: UTF8.self)
+      _ = keys.put([
+        IssuedKey(id: id, version: 1, digest: digest(key), consumer: consumer, created: 1_000_000_000)
+      ])
+      book.loop.view = FactView(keys: keys.current)
+      return server.bench.send("GET \(AB.authorization()) HTTP/1.1\nHost: id.example\nX-API-Key: \(key)").location
+    }
+    for name in ["worker", "web", "tv", "ann", "signer"] {
+      for tenant in ["acme", nil] {
+        let answer = login(KeyConsumer(id: name, own: .init(tenant: tenant, groups: ["trial"])))
+        #expect(answer["error"] == "access_denied" && answer["code"] == nil, "\(name)")
+      }
+    }
+    for consumer in [
+      KeyConsumer(id: "workers", own: .init(tenant: "acme")), KeyConsumer(id: "ann"), KeyConsumer(id: "signer"),
+    ] {
+      let code = login(consumer)["code"]
+      #expect(server.token(AB.redemption(code ?? "none")).claim("sub") == consumer.id)
+    }
+  }
+
   @Test("Users of two issuers with one name are two users, and the API learns whom each issuer means")
   func issuers() throws {
     let issuers = try ["https://one.example", "https://two.example"].map { try TestIssuer(name: $0) }

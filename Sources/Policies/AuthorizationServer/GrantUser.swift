@@ -41,8 +41,10 @@ struct GrantUser: Equatable, Sendable {
     roles = identity?.roles ?? []
     if exchange.consumer >= 0 {
       let consumer = services.consumer(exchange.consumer)
-      // Those of the configuration are its author's business; others choose their names while it runs.
-      guard services.keyRing.index(ofConsumer: consumer.id) >= 0 || !isClient(consumer.id) else { throw .ambiguous }
+      // Those of the configuration are its author's business; others choose their names while it runs, and a name may have
+      // come into the configuration since.
+      let isOwn = exchange.consumer >= Services.firstOwnConsumer
+      if isOwn, services.keyRing.index(ofConsumer: consumer.id) >= 0 || isClient(consumer.id) { throw .ambiguous }
       (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
       return
     }
