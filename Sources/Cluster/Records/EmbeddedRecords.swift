@@ -34,8 +34,10 @@ public struct EmbeddedRecords {
       return .done(present?.value)
     case .put(let value, let life, let onlyIfAbsent):
       if onlyIfAbsent, present != nil { return .refused }
+      // What is not done leaves everything as it was.
+      let (former, more) = present.map { ($0.value.count, 0) } ?? (0, 1)
+      guard makeRoom(value.count - former, now, more: more) else { return .unavailable }
       remove(name)
-      guard makeRoom(value.count, now) else { return .unavailable }
       let end = now.advanced(byNanoseconds: life * 1_000_000_000)
       looksAgainAt = min(looksAgainAt, end)
       entries[name] = Entry(value: value, endsAt: end)
@@ -59,7 +61,7 @@ public struct EmbeddedRecords {
     bytes -= entry.value.count
   }
 
-  private mutating func makeRoom(_ count: Int, _ now: Instant, more records: Int = 1) -> Bool {
+  private mutating func makeRoom(_ count: Int, _ now: Instant, more records: Int) -> Bool {
     func hasRoom() -> Bool { entries.count + records <= Self.mostRecords && bytes + count <= Self.mostBytes }
     if hasRoom() { return true }
     // Before the first of them ends there is nothing to be found.
