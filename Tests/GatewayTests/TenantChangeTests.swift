@@ -42,9 +42,9 @@ private let values: [SecretSource: String] = [
 
 private func make(
   _ document: String, of tenant: String = "acme", tag: String? = nil, values given: [SecretSource: String] = [:],
-  on text: String = inForce
+  on text: String = inForce, withValues present: [SecretSource: String] = values
 ) throws(TenantFault) -> TenantChange.Made {
-  guard let base = RevisionBody(text: Array(text.utf8), values: values) else { preconditionFailure("too large") }
+  guard let base = RevisionBody(text: Array(text.utf8), values: present) else { preconditionFailure("too large") }
   let change = TenantChange(
     tenant: tenant, document: ConfigurationService.Text(Array(document.utf8), values: given), tag: tag, own: .usual,
     takenNames: { ["taken"] })
@@ -52,9 +52,12 @@ private func make(
 }
 
 /// Why something is refused.
-private func refusal(_ document: String, of tenant: String = "acme", on text: String = inForce) -> String {
+private func refusal(
+  _ document: String, of tenant: String = "acme", values given: [SecretSource: String] = [:],
+  on text: String = inForce, withValues present: [SecretSource: String] = values
+) -> String {
   do throws(TenantFault) {
-    _ = try make(document, of: tenant, on: text)
+    _ = try make(document, of: tenant, values: given, on: text, withValues: present)
     return "none"
   } catch {
     switch error {
@@ -119,6 +122,67 @@ struct TenantChangeTests {
     ])
   func files(document: String) {
     #expect(refusal(document).hasPrefix("What a tenant's objects refer to is { env:"))
+  }
+
+  @Test(
+    "a name by reference is refused before anybody looks at what it stands for, a free name or a taken one",
+    arguments: ["lab", "taken", "fresh"],
+    [
+      "{ consumers: [{ id: { env: \"TENANT_ACME_WORD\" } }] }", "{ consumers: [{ id: { file: \"name\" } }] }",
+      "{ routes: [{ id: { env: \"TENANT_ACME_WORD\" }, match: { host: \"acme.example\" }, redirect: \"/\" }] }",
+    ])
+  func namesByReference(name: String, document: String) {
+    let reason = refusal(document, values: [.environment("TENANT_ACME_WORD"): name, .file("name"): name])
+    #expect(reason.hasSuffix(": an id that is no plain name."), "\(reason)")
+  }
+
+  @Test(
+    "whatever else a reference stands for lies within the tenant's bounds, or is refused",
+    arguments: [
+      ("{ policies: { p: { type: WORD, tenant: \"acme\" } } }", "oidc-login", "may not be of type \"…\""),
+      ("{ policies: { p: { type: WORD } } }", "external-auth", "may not be of type \"…\""),
+      (routes("policies: [{ type: WORD }]"), "any-of", "may not be of type \"…\""),
+      (routes("upstream: WORD"), "theirs", "no upstream"),
+      ("{ upstreams: { u: { endpoints: [WORD] } } }", "10.2.0.1:80", "may not be here"),
+      (
+        "{ routes: [{ id: \"n\", match: { host: WORD }, redirect: \"/\" }] }", "globex.example",
+        "is not among those of the tenant"
+      ),
+      ("{ consumers: [{ id: \"n\", groups: [WORD] }] }", "trial", "may not be in a group"),
+      ("{ consumers: [{ id: \"n\", tenant: WORD }] }", "acme", "is marked as somebody else's"),
+    ])
+  func boundsByReference(document: String, word: String, message: String) {
+    let text = document.replacing("WORD", with: "{ env: \"TENANT_ACME_WORD\" }")
+    let reason = refusal(text, values: [.environment("TENANT_ACME_WORD"): word])
+    #expect(reason.contains(message), "\(reason)")
+  }
+
+  @Test("a name that others have by reference is taken all the same, and nothing is said of them")
+  func othersByReference() {
+    for (name, section) in [("lab", "consumers"), ("everybody", "routes")] {
+      let text = inForce.replacing("id: \"\(name)\"", with: "id: { env: \"SHARED_NAME\" }")
+      var present = values
+      present[.environment("SHARED_NAME")] = name
+      let rest = section == "routes" ? ", match: { host: \"acme.example\" }, redirect: \"/\"" : ""
+      let document = "{ \(section): [{ id: \"NAME\"\(rest) }] }"
+      let reason = refusal(document.replacing("NAME", with: name), on: text, withValues: present)
+      #expect(reason.hasPrefix("It does not go with what is there already"), "\(reason)")
+      #expect(!reason.contains(name))
+      #expect(refusal(document.replacing("NAME", with: "fresh"), on: text, withValues: present) == "none")
+    }
+  }
+
+  @Test("what is not the tenant's to say of a consumer does not come in by a reference that was there before")
+  func plansByReference() {
+    let text = inForce.replacing("groups: [\"gold\"], keys", with: "plan: { env: \"TENANT_ACME_PLAN\" }, keys")
+    var present = values
+    present[.environment("TENANT_ACME_PLAN")] = "small"
+    for given in [[:], [SecretSource.environment("TENANT_ACME_PLAN"): "large"]] {
+      let reason = refusal(
+        "{ consumers: [{ id: \"shop\", plan: { env: \"TENANT_ACME_PLAN\" } }] }", values: given, on: text,
+        withValues: present)
+      #expect(reason == "What \"plan\" says of the consumer \"shop\" is not the tenant's to say.")
+    }
   }
 
   @Test("a tenant's own name for a secret that somebody else refers to as well is refused")

@@ -50,6 +50,28 @@ struct TenantTextTests {
   }
 
   @Test(
+    "an id that does not stand there as it is, or is no plain name, is refused: names are compared as they stand there",
+    arguments: ["routes", "consumers"],
+    [
+      "id: { env: \"X\" }", "id: { file: \"/etc/hostname\" }", "id: { \"\\u0065nv\": \"X\" }", "id: 1", "id: null",
+      "id: [\"a\"]", "id: \"\"", "id: \"a b\"", "id: \"a/b\"", "id: \"\\u00e4\"", "id: \".a\"", "match: {}",
+    ])
+  func refusesNames(section: String, id: String) {
+    // Neither a mark of the tenant nor a good object before it lets it pass.
+    for object in ["{ \(id) }", "{ tenant: \"acme\", \(id) }", "{ id: \"a\" }, { \(id) }"] {
+      #expect(throws: TenantTextFault.shape("\(section): an id that is no plain name")) {
+        try text("{ \(section): [\(object)] }").marked(with: "acme")
+      }
+    }
+  }
+
+  @Test("an id may be written with escapes, and is compared as what it says")
+  func escapedNames() throws {
+    let found = try objects("{ routes: [{ \"i\\u0064\": \"\\u0061-b\" }], consumers: [{ id: \"c\\u002ed\" }] }")
+    #expect(found.map(\.name) == ["c.d", "a-b"])
+  }
+
+  @Test(
     "text that is broken, or says something twice, is refused",
     arguments: [
       "", "{", "{ routes: [ }", "{ routes: [], routes: [] }",
