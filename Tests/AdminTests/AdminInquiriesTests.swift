@@ -8,7 +8,7 @@ import Testing
 @testable import Gateway
 
 /// Stands in for the loops: keeps what is asked until a test answers.
-private final class Loops: Sendable {
+final class Loops: Sendable {
   private let asked = Mutex<[Inquiry]>([])
 
   func ask(_ inquiry: Inquiry) { asked.withLock { $0.append(inquiry) } }

@@ -71,6 +71,23 @@ struct InquiryTests {
     #expect(known?["limits"]?.elements.allSatisfy { $0["used"]?.integer != nil } == true)
   }
 
+  @Test("A tenant's caller is not told what an address has used, whichever address it names")
+  func addresses() throws {
+    let bench = try FlowBench(.usage)
+    bench.origin()
+    let address = IPAddress(v4: 0xcb00_7101)
+    let client = bench.client(String(repeating: get("/open"), count: 3), from: address)
+    bench.world.run(within: .seconds(1)) { client.responses.count == 3 }
+    let topics = ["acme", nil].map { Inquiry.Topic.usage(consumer: "one", address: address, tenant: $0) }
+    let found = try topics.map { topic in
+      let limits = try #require(ask(bench, topic).document?["limits"]).elements
+      #expect(limits.contains { $0["per"]?.string == "consumer" && $0["used"]?.integer != nil })
+      return try #require(limits.first { $0["per"]?.string == "ip" })
+    }
+    for member in ["used", "remaining", "exhausted", "source"] { #expect(found[0][member]?.isNull == true) }
+    #expect(found[1]["used"]?.integer == 3)
+  }
+
   @Test("It is explained how a request would be decided, and which limit binds, without taking anything")
   func explanation() throws {
     let bench = try FlowBench(.usage)
