@@ -177,6 +177,33 @@ struct OAuth2RegisteredTests {
     }
   }
 
+  @Test("Somebody whom no issuer vouches for is no user where a client or a consumer is called so who is another one")
+  func namesakes() throws {
+    let book = OrderBook()
+    let certificate = try TestCertificates.named()
+    func login(_ users: [Consumer] = [], client: String = "tv", options: String = "") throws -> [String: String] {
+      let server = try AB(facts: book, users: users)
+      let text = AB.server(server.signer).replacing("id: \"tv\"", with: "id: \"\(client)\"")
+      #expect(try server.bench.use("{ type: \"mtls\", optional: true\(options) }", text).isEmpty)
+      let request = "GET \(AB.authorization()) HTTP/1.1\nHost: id.example"
+      let answer = server.bench.send(request, certificate: certificate).location
+      guard let code = answer["code"] else { return answer }
+      return ["sub": server.token(AB.redemption(code)).claim("sub") ?? "none"]
+    }
+    let mobile = Consumer(id: "mobile", tenant: "acme")
+    #expect(try login([mobile])["error"] == "access_denied")
+    #expect(try login(client: "mobile")["error"] == "access_denied")
+    #expect(try login() == ["sub": "mobile"])
+    // Whoever wrote the configuration has said that the two are one.
+    #expect(try login([mobile], client: "mobile", options: ", consumer: true") == ["sub": "mobile"])
+    var keys = IssuedKeyBook()
+    let id = try #require(KeyID(number: 7))
+    let own = KeyConsumer(id: "mobile", own: .init(tenant: "acme"))
+    _ = keys.put([IssuedKey(id: id, version: 1, digest: digest("key"), consumer: own, created: 1_000_000_000)])
+    book.loop.view = FactView(keys: keys.current)
+    #expect(try login()["error"] == "access_denied")
+  }
+
   @Test("Users of two issuers with one name are two users, and the API learns whom each issuer means")
   func issuers() throws {
     let issuers = try ["https://one.example", "https://two.example"].map { try TestIssuer(name: $0) }
