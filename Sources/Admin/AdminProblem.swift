@@ -79,7 +79,7 @@ enum AdminProblem {
   static let malformedClient = Problem(
     422, "malformed-client", "The client would be of no use", "Too long for a record, all of it together.")
   static let consumerTaken = Problem(
-    409, "consumer-taken", "Name taken", "There is a consumer of this name: choose another one.")
+    409, "consumer-taken", "Name taken", "A consumer or a client is called so: choose another name.")
   static let malformedFact = Problem(
     422, "malformed-body", "Malformed body",
     "The body is not the JSON object that this operation reads, or a member of it is of no use; see /openapi.json.")

@@ -5,12 +5,12 @@ import Gateway
 import Pipeline
 
 extension AdminRoute {
-  /// Keys of the cluster and revocations. `agree` runs an action on the control loop; `directory` tells what the
-  /// configuration knows. Both are called on the admin thread.
+  /// Keys of the cluster and revocations. `directory` tells what the configuration knows. Both arguments are called on the
+  /// admin thread.
   public static func facts(
-    _ agree: @escaping Agreement, _ directory: @escaping @Sendable () -> ConsumerNames
+    _ consult: @escaping ServerConsultation, _ directory: @escaping @Sendable () -> ConsumerNames
   ) -> [AdminRoute] {
-    let desk = FactDesk(agree: agree, directory: directory)
+    let desk = FactDesk(consult: consult, directory: directory)
     return keyRoutes(desk) + revocationRoutes(desk)
   }
 
@@ -44,10 +44,10 @@ extension AdminRoute {
         outcomes: [
           Outcome(201, "The key.", json, schema: "CreatedKey"),
           Outcome(404, "The configuration has no such consumer or tenant.", problem, schema: "Problem"),
-          Outcome(409, "There is no cluster, or the configuration has this consumer.", problem, schema: "Problem"),
+          Outcome(409, "There is no cluster, or somebody else is called so.", problem, schema: "Problem"),
           noStore,
         ],
-        handler: .later { request, reply in desk.with(request, reply) { desk.createKey($0, request, reply) } }),
+        handler: .later { request, reply in desk.createKey(request, reply) }),
       AdminRoute(
         .get, "/v1/keys/{id}", role: .viewer, isForTenants: true, operation: "getKey",
         summary: "One key of the cluster.",

@@ -21,6 +21,8 @@ struct ClientDesk: Sendable {
   struct Place {
     let agent: ClusterAgent
     let server: OAuthClientRules
+    /// The other servers that take registered clients.
+    let others: [OAuthClientRules]
   }
 
   /// Lets `body` work with the server that a request names, or the only one; answers by itself where there is none.
@@ -31,7 +33,7 @@ struct ClientDesk: Sendable {
       guard let agent else { return reply(.problem(AdminProblem.noCluster, request.decision)) }
       let found = name == nil && servers.count == 1 ? servers[0] : servers.first { $0.issuer == name }
       guard let found else { return reply(.problem(AdminProblem.serverUnknown, request.decision)) }
-      body(Place(agent: agent, server: found))
+      body(Place(agent: agent, server: found, others: servers.filter { $0.issuer != found.issuer }))
     }
   }
 
@@ -115,13 +117,18 @@ struct ClientDesk: Sendable {
       return reply(.problem(AdminProblem.clientTaken, request.decision))
     }
     let name = RegisteredClient.recordName(issuer: place.server.issuer, id: id)
-    place.agent.records.add(record, to: RegisteredClient.shelf, as: name, most: RegisteredClient.mostClients) {
-      answer in
-      switch answer {
-      case .done: reply(Self.made(client, secret, AdminChange("oauth client \(id)", after: "registered"), request))
-      case .refused: reply(.problem(AdminProblem.clientTaken, request.decision))
-      case .full: reply(.problem(AdminProblem.clientsFull, request.decision))
-      case .unavailable: reply(.problem(AdminProblem.storeUnavailable, request.decision))
+    // Whoever deletes a client revokes its id, whichever server's it is.
+    place.agent.findClient(id, of: place.others) { isThere in
+      guard let isThere else { return reply(.problem(AdminProblem.storeUnavailable, request.decision)) }
+      if isThere { return reply(.problem(AdminProblem.clientTaken, request.decision)) }
+      place.agent.records.add(record, to: RegisteredClient.shelf, as: name, most: RegisteredClient.mostClients) {
+        answer in
+        switch answer {
+        case .done: reply(Self.made(client, secret, AdminChange("oauth client \(id)", after: "registered"), request))
+        case .refused: reply(.problem(AdminProblem.clientTaken, request.decision))
+        case .full: reply(.problem(AdminProblem.clientsFull, request.decision))
+        case .unavailable: reply(.problem(AdminProblem.storeUnavailable, request.decision))
+        }
       }
     }
   }
@@ -247,6 +254,19 @@ struct ClientDesk: Sendable {
       json.string(CivilDate(WallTime(microseconds: client.formerEnds * 1_000_000)).rfc3339)
     } else {
       json.null()
+    }
+  }
+}
+
+extension ClusterAgent {
+  /// Whether a client of this id is registered with one of the servers; nil where the store does not say. A question to the
+  /// store for each server.
+  func findClient(_ id: String, of servers: [OAuthClientRules], then: @escaping (_ isThere: Bool?) -> Void) {
+    guard let server = servers.first else { return then(false) }
+    records.find(RegisteredClient.recordName(issuer: server.issuer, id: id), on: RegisteredClient.shelf) { outcome in
+      guard case .done(let record) = outcome else { return then(nil) }
+      if record != nil { return then(true) }
+      self.findClient(id, of: Array(servers.dropFirst()), then: then)
     }
   }
 }

@@ -3,6 +3,7 @@ import Core
 import Crypto
 import Gateway
 import Pipeline
+import Policies
 
 /// Does what the admin API offers on keys and revocations, on the control loop.
 struct FactDesk: Sendable {
@@ -11,12 +12,12 @@ struct FactDesk: Sendable {
   /// How long both keys are valid after a rotation that does not say, in seconds.
   private static let overlap: UInt32 = 86_400
 
-  let agree: AdminRoute.Agreement
+  let consult: AdminRoute.ServerConsultation
   let directory: @Sendable () -> ConsumerNames
 
   /// Lets `body` use the node's facts; answers by itself where there are none.
   func with(_ request: AdminRequest, _ reply: AdminReply, _ body: @escaping @Sendable (FactKeeper) -> Void) {
-    agree { agent in
+    consult { agent, _ in
       guard let agent else { return reply(.problem(AdminProblem.noCluster, request.decision)) }
       body(agent.factKeeper)
     }
@@ -65,7 +66,17 @@ struct FactDesk: Sendable {
     reply(.json { FactText.write(key, to: &$0) })
   }
 
-  func createKey(_ keeper: FactKeeper, _ request: AdminRequest, _ reply: AdminReply) {
+  func createKey(_ request: AdminRequest, _ reply: AdminReply) {
+    consult { agent, servers in
+      guard let agent else { return reply(.problem(AdminProblem.noCluster, request.decision)) }
+      createKey(agent, servers, request, reply)
+    }
+  }
+
+  private func createKey(
+    _ agent: ClusterAgent, _ servers: [OAuthClientRules], _ request: AdminRequest, _ reply: AdminReply
+  ) {
+    let keeper = agent.factKeeper
     guard let body = FactBody(request, ["consumer", "notBefore", "expires"]), var consumer = body.consumer("consumer"),
       let notBefore = body.moment("notBefore", otherwise: 0), let expires = body.moment("expires", otherwise: .max),
       notBefore < expires
@@ -75,8 +86,13 @@ struct FactDesk: Sendable {
     }
     if let problem = objection(to: consumer) { return reply(.problem(problem, request.decision)) }
     let (key, text) = makeKey(consumer, notBefore: notBefore, expires: expires, request.time)
-    add([.key(key)], keeper, request, reply) { receipt in
-      created(key, text, receipt, AdminChange("key \(key.id.text)", after: FactText.summary(key)))
+    // Tokens of a registered client and of a user who is called so would be told apart by nobody.
+    agent.findClient(consumer.id, of: consumer.own == nil ? [] : servers) { isThere in
+      guard let isThere else { return reply(.problem(AdminProblem.storeUnavailable, request.decision)) }
+      if isThere { return reply(.problem(AdminProblem.consumerTaken, request.decision)) }
+      add([.key(key)], keeper, request, reply) { receipt in
+        created(key, text, receipt, AdminChange("key \(key.id.text)", after: FactText.summary(key)))
+      }
     }
   }
 

@@ -111,14 +111,15 @@ private enum RunningNode {
   private static func routes(of node: Node, isRouter: Bool) -> [AdminRoute] {
     let own = AdminRoute.node(metrics: node.shared.metrics, facts: node.facts)
     if isRouter { return own }
+    let consult: AdminRoute.ServerConsultation = { action in
+      node.consult { agent, blueprint in action(agent, blueprint.authorizationServers) }
+    }
+    let directory: @Sendable () -> ConsumerNames = { node.shared.consumerNames }
     return own + AdminRoute.inquiries(node.inquire) + AdminRoute.cluster(node.agree)
-      + AdminRoute.facts(node.agree, { node.shared.consumerNames }) + AdminRoute.audit(node.agree)
-      + AdminRoute.configuration(ConfigurationService(node))
-      + AdminRoute.clients(
-        { action in node.consult { agent, blueprint in action(agent, blueprint.authorizationServers) } },
-        { node.shared.consumerNames })
+      + AdminRoute.facts(consult, directory) + AdminRoute.audit(node.agree)
+      + AdminRoute.configuration(ConfigurationService(node)) + AdminRoute.clients(consult, directory)
       + AdminRoute.tenants(
         ConfigurationService(node), metrics: node.shared.metrics, inquire: node.inquire, agree: node.agree,
-        directory: { node.shared.consumerNames })
+        directory: directory)
   }
 }

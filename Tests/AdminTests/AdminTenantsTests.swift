@@ -18,7 +18,7 @@ private func allRoutes() -> [AdminRoute] {
   let names: @Sendable () -> ConsumerNames = { ConsumerNames(ring: KeyRing(), tenants: ["acme"]) }
   return AdminRoute.node(metrics: Metrics(loops: 1, problemCodes: []), facts: { NodeFacts() })
     + AdminRoute.inquiries { $0.answer(.unknown("consumer")) } + AdminRoute.cluster(nobody)
-    + AdminRoute.facts(nobody, names) + AdminRoute.audit(nobody)
+    + AdminRoute.facts({ $0(nil, []) }, names) + AdminRoute.audit(nobody)
 }
 
 @Suite("Admin tenants")

@@ -44,13 +44,15 @@ class Browser:
 
 
 def poll(s, codes, node=0, client="tv"):
-    """What Authlib makes of the answer: a token, or the name of an error."""
+    """What Authlib makes of the answer: a token, the name of an error, or the status of what is no answer to it."""
     session = Authlib(client, token_endpoint_auth_method="none")
     try:
         return session.fetch_token(
             s.url(node, "/oauth2/token"), grant_type=DEVICE, device_code=codes["device_code"])
     except OAuthError as error:
         return error.error
+    except requests.HTTPError as error:
+        return str(error.response.status_code)
 
 
 def test_who_is_nobody_or_says_no_gives_a_device_nothing(servers):  # noqa: F811
@@ -129,6 +131,28 @@ def test_what_is_no_client_is_not_registered(servers):  # noqa: F811
     assert len(s.verb("clients", "list").stdout.splitlines()) == 1
 
 
+def test_an_id_is_one_clients_or_one_consumers_whichever_server_or_tenant_asks(servers):  # noqa: F811
+    other = "https://id.example/other"
+    second = {"id": "other", "match": {"path": "/other/*"}, "policies": [
+        {"type": "oauth2-server", "issuer": other, "audience": API, "clients": [], "registeredClients": True}]}
+    s = servers(more_routes=[second], registeredClients=True)
+
+    def make(name, server):
+        return s.verb(
+            "clients", "create", "--id", name, "--grant", "client_credentials", "--scope", "read", "--server", server)
+
+    assert make("late", ISSUER).returncode == 0
+    taken = make("late", other)
+    assert taken.returncode == 1 and "taken" in taken.stderr, taken
+    assert make("later", other).returncode == 0
+    for name in ("late", "later"):
+        taken = s.verb("keys", "create", "--consumer", name, "--own", node=1)
+        assert taken.returncode == 1 and "Name taken" in taken.stderr, taken
+    assert s.verb("keys", "create", "--consumer", "latest", "--own", "--wait", "3s", node=1).returncode == 0
+    taken = make("latest", other)
+    assert taken.returncode == 1 and "taken" in taken.stderr, taken
+
+
 def test_a_server_that_takes_none_has_none(servers):  # noqa: F811
     s = servers()
     made = s.verb("clients", "create", "--grant", "client_credentials")
@@ -201,7 +225,7 @@ def test_without_the_store_nobody_is_told_anything_and_later_all_goes_on(servers
 
     assert claims(until(flow, "a device gets its token again", 20)["access_token"])["sub"] == "ann"
     # What the store has lost nobody can use any more.
-    assert poll(s, codes, 0) == "invalid_grant"
+    until(lambda: poll(s, codes, 0) == "invalid_grant", "nobody knows of what is lost", 20)
 
 
 class Alone:

@@ -42,7 +42,7 @@ def fresh_key():
 class Servers(Nodes):
     """Two nodes that are one authorization server, and an API behind them that takes its tokens."""
 
-    def __init__(self, folder, redis, up, **options):
+    def __init__(self, folder, redis, up, more_routes=(), **options):
         ports = [free_port(), free_port()]
         self.private, public = fresh_key()
         clients = [
@@ -67,6 +67,7 @@ class Servers(Nodes):
             {"id": "metadata", "match": {"path": "/.well-known/oauth-authorization-server/*"}, "policies": [server]},
             route("api", "/api/*", policies=[
                 {"type": "jwt", "issuers": [issuer], "scopes": ["read"], "headers": {"X-User": "sub"}}]),
+            *more_routes,
         ]
         self.redis, self.up, self.nodes = redis, up, []
         users = [{"id": name, "groups": ["gold"], "keys": [{"id": "k", "sha256": digest(f"key of {name}")}]}
