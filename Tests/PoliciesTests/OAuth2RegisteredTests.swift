@@ -149,20 +149,48 @@ struct OAuth2RegisteredTests {
     #expect(other.refresh(tokens.json("refresh_token")).error == "invalid_grant")
   }
 
+  /// Where a user is sent who logs in with a key that the cluster has just made for a consumer.
+  private func login(
+    _ consumer: KeyConsumer, at server: AB, _ book: OrderBook, _ keys: inout IssuedKeyBook
+  ) -> [String: String] {
+    let (id, text) = KeyText.make { SecureRandom.bytes($0) }
+    let key = String(decoding: text, as: UTF8.self)
+    _ = keys.put([IssuedKey(id: id, version: 1, digest: digest(key), consumer: consumer, created: 1_000_000_000)])
+    book.loop.view = FactView(keys: keys.current)
+    return server.bench.send("GET \(AB.authorization()) HTTP/1.1\nHost: id.example\nX-API-Key: \(key)").location
+  }
+
+  @Test("A grant is over where somebody else is called like its user: in the configuration, in keys, in another tenant")
+  func succeeded() throws {
+    let book = OrderBook()
+    let server = try AB(facts: book)
+    let node = try AB(
+      quota: EmbeddedQuota(store: server.bench.store, subjectKey: SipKey(low: 1, high: 2)), facts: book,
+      users: [Consumer(id: "shop", tenant: "acme", groups: ["admins"])])
+    let own = KeyConsumer(id: "shop", own: .init(tenant: "acme", groups: ["trial"]))
+    func refreshToken(of consumer: KeyConsumer, _ keys: inout IssuedKeyBook) -> String? {
+      let code = login(consumer, at: server, book, &keys)["code"] ?? "none"
+      return server.token(AB.redemption(code)).json("refresh_token")
+    }
+    var keys = IssuedKeyBook()
+    #expect(node.refresh(refreshToken(of: own, &keys)).error == "invalid_grant")
+    let bob = refreshToken(of: KeyConsumer(id: "bob"), &keys)
+    let shop = refreshToken(of: own, &keys)
+    #expect(server.refresh(refreshToken(of: own, &keys)).claim("sub") == "shop")
+    // On the other node the configuration has no bob any more, and keys have one; its shop is of another tenant by now.
+    var later = IssuedKeyBook()
+    _ = login(KeyConsumer(id: "bob", own: .init(tenant: "acme")), at: server, book, &later)
+    _ = login(KeyConsumer(id: "shop", own: .init(tenant: "globex")), at: server, book, &later)
+    #expect(node.refresh(bob).error == "invalid_grant")
+    #expect(server.refresh(shop).error == "invalid_grant")
+  }
+
   @Test("A consumer that keys have made is no user where a client or a consumer of the configuration is called so")
   func ownConsumers() throws {
     let book = OrderBook()
     let server = try AB(facts: book)
     var keys = IssuedKeyBook()
-    func login(_ consumer: KeyConsumer) -> [String: String] {
-      let (id, text) = KeyText.make { SecureRandom.bytes($0) }
-      let key = String(decoding: text, as: UTF8.self)
-      _ = keys.put([
-        IssuedKey(id: id, version: 1, digest: digest(key), consumer: consumer, created: 1_000_000_000)
-      ])
-      book.loop.view = FactView(keys: keys.current)
-      return server.bench.send("GET \(AB.authorization()) HTTP/1.1\nHost: id.example\nX-API-Key: \(key)").location
-    }
+    func login(_ consumer: KeyConsumer) -> [String: String] { self.login(consumer, at: server, book, &keys) }
     for name in ["worker", "web", "tv", "ann", "signer"] {
       for tenant in ["acme", nil] {
         let answer = login(KeyConsumer(id: name, own: .init(tenant: tenant, groups: ["trial"])))

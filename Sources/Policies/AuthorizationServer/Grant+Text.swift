@@ -14,7 +14,7 @@ extension Grant {
     writer.member("v", Self.version)
     writer.member("c", client)
     writer.member("s", user.subject)
-    if user.isConsumer { writer.member("k", 1) }
+    if user.isConsumer { writer.member("k", user.isOwn ? 2 : 1) }
     if let tenant = user.tenant { writer.member("t", tenant) }
     if let origin = user.origin {
       writer.member("w", origin.issuer)
@@ -54,8 +54,8 @@ extension Grant {
     func list(_ key: String) -> [String] { root[key]?.elements.compactMap(\.string) ?? [] }
     self.client = client
     user = GrantUser(
-      subject: subject, isConsumer: root["k"] != nil, tenant: root["t"]?.string, groups: list("g"), roles: list("r"),
-      loggedIn: loggedIn)
+      subject: subject, isConsumer: root["k"] != nil, isOwn: root["k"]?.integer == 2, tenant: root["t"]?.string,
+      groups: list("g"), roles: list("r"), loggedIn: loggedIn)
     if let issuer = root["w"]?.string, let name = root["y"]?.string {
       user.origin = GrantUser.Origin(issuer: issuer, subject: name)
     }

@@ -24,6 +24,8 @@ struct GrantUser: Equatable, Sendable {
   /// Whether it is a consumer of the configuration or of the cluster: then its groups and tenant are looked up each
   /// time.
   var isConsumer = false
+  /// Whether it is one that only keys of the cluster know.
+  var isOwn = false
   var tenant: String?
   var groups: [String] = []
   var roles: [String] = []
@@ -43,7 +45,7 @@ struct GrantUser: Equatable, Sendable {
       let consumer = services.consumer(exchange.consumer)
       // Those of the configuration are its author's business; others choose their names while it runs, and a name may have
       // come into the configuration since.
-      let isOwn = exchange.consumer >= Services.firstOwnConsumer
+      isOwn = exchange.consumer >= Services.firstOwnConsumer
       if isOwn, services.keyRing.index(ofConsumer: consumer.id) >= 0 || isClient(consumer.id) { throw .ambiguous }
       (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
       return
@@ -61,19 +63,27 @@ struct GrantUser: Equatable, Sendable {
 
   /// A user of these parts.
   init(
-    subject: String = "", isConsumer: Bool = false, tenant: String? = nil, groups: [String] = [],
+    subject: String = "", isConsumer: Bool = false, isOwn: Bool = false, tenant: String? = nil, groups: [String] = [],
     roles: [String] = [], loggedIn: Int64 = 0
   ) {
-    (self.subject, self.isConsumer, self.tenant) = (subject, isConsumer, tenant)
+    (self.subject, self.isConsumer, self.isOwn, self.tenant) = (subject, isConsumer, isOwn, tenant)
     (self.groups, self.roles, self.loggedIn) = (groups, roles, loggedIn)
   }
 
-  /// The user as it is now, and the number of the consumer that it is, −1 for none; nil for a consumer that is not
-  /// there any more.
+  /// Whether both are one user, whatever groups it has by now.
+  func isSame(as other: GrantUser) -> Bool {
+    subject.utf8.elementsEqual(other.subject.utf8) && isConsumer == other.isConsumer && isOwn == other.isOwn
+  }
+
+  /// The user as it is now, and the number of the consumer that it is, −1 for none; nil for a consumer that is not there any
+  /// more, also where somebody else is called so by now: a consumer of the configuration, of keys, or of another tenant's.
   func current(_ services: Services) -> (user: GrantUser, consumer: Int32)? {
     guard isConsumer else { return (self, -1) }
-    guard let number = Self.number(ofConsumer: subject, services) else { return nil }
+    guard let number = Self.number(ofConsumer: subject, services), isOwn == (number >= Services.firstOwnConsumer) else {
+      return nil
+    }
     let consumer = services.consumer(number)
+    if isOwn, consumer.tenant != tenant { return nil }
     var user = self
     (user.tenant, user.groups) = (consumer.tenant, consumer.groups)
     return (user, number)

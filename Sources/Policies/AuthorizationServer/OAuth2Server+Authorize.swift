@@ -88,7 +88,7 @@ extension OAuth2Server {
     guard exchange.isIdentified else { return challenge(&exchange) }
     do throws(OAuthFault) {
       let user = try user(exchange, services)
-      guard user.subject.utf8.elementsEqual(grant.user.subject.utf8), user.isConsumer == grant.user.isConsumer else {
+      guard user.isSame(as: grant.user) else {
         return reply(ServerPage.fault(.request("somebody else was asked by this form"), status: 403), &exchange)
       }
       switch parameters["decision"] {

@@ -79,7 +79,7 @@ extension OAuth2Server {
     guard let grant = Grant(form, as: .deviceConsent, issuer: site.issuer, ring(services), now: now) else {
       return reply(ServerPage.fault(.request("this form is too old, or none of this server")), &exchange)
     }
-    guard user.subject.utf8.elementsEqual(grant.user.subject.utf8), user.isConsumer == grant.user.isConsumer else {
+    guard user.isSame(as: grant.user) else {
       return reply(ServerPage.fault(.request("somebody else was asked by this form"), status: 403), &exchange)
     }
     guard decision == "allow" || decision == "deny" else {
