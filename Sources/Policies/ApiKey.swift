@@ -13,7 +13,7 @@ import Pipeline
 /// more than one key was sent, 403 `consumer-not-allowed`. Needs nothing but memory; only what was revoked lately may be
 /// unknown to a node that cannot reach the store, and `onStaleRevocations` says what happens then (503
 /// `revocations-stale`).
-public final class ApiKey: Policy, RequestHook {
+public final class ApiKey: Policy, CallerPolicy {
   /// The name in the configuration.
   public static let name = "api-key"
   /// It says who it is.
@@ -86,6 +86,15 @@ public final class ApiKey: Policy, RequestHook {
 
   private static func isPlain(_ byte: UInt8) -> Bool {
     (byte | 32) >= 97 && (byte | 32) <= 122 || byte >= 48 && byte <= 57 || byte == 45 || byte == 46 || byte == 95
+  }
+
+  /// See ``CallerPolicy``. What stands in `Authorization` is left alone: it may be meant for the other policy.
+  public func dropClaims(of request: RequestHead, _ exchange: inout Exchange) {
+    IdentityFields.dropAll(in: request)
+    if let field, field.known != .authorization { field.dropAll(in: request) }
+    if !parameter.isEmpty, !request.query.isEmpty, let found = findParameter(request) {
+      drop(found, of: request, &exchange)
+    }
   }
 
   /// Finds the key and its holder, and takes the key out of what is sent on.
@@ -187,6 +196,13 @@ public final class ApiKey: Policy, RequestHook {
     return QueryParameter.find(RawSpan(name), in: query)
   }
 
+  private func drop(_ parameter: QueryParameter, of request: RequestHead, _ exchange: inout Exchange) {
+    let query = request.bytes(request.query)
+    let changed = exchange.changeQuery()
+    changed.append(query.extracting(0..<parameter.removal.lowerBound))
+    changed.append(query.extracting(parameter.removal.upperBound..<query.byteCount))
+  }
+
   /// Looks the key up, and strips it.
   private func find(
     _ source: Source, _ exchange: inout Exchange, _ request: RequestHead, _ services: Services
@@ -200,11 +216,8 @@ public final class ApiKey: Policy, RequestHook {
       let value = request.value(of: index)
       return find(value.extracting(value.tokenStart..<value.byteCount), services)
     case .query(let parameter):
-      let query = request.bytes(request.query)
-      let changed = exchange.changeQuery()
-      changed.append(query.extracting(0..<parameter.removal.lowerBound))
-      changed.append(query.extracting(parameter.removal.upperBound..<query.byteCount))
-      let value = query.extracting(parameter.value)
+      drop(parameter, of: request, &exchange)
+      let value = request.bytes(request.query).extracting(parameter.value)
       guard value.holdsEscapes else { return find(value, services) }
       guard let decoded = QueryParameter.decoded(value) else { return .unknown }
       return find(RawSpan(decoded), services)

@@ -57,6 +57,18 @@ struct AnyOfTests {
     #expect(outcome.passed == ["host", "cookie"])
   }
 
+  @Test("A key that nobody looked at goes no further: in its field, in the query, with what says who calls")
+  func unreadKeys() throws {
+    let bench = try Bench()
+    let jwt = "{ type: \"jwt\", issuers: [\(issuer.options())] }"
+    let key = "{ type: \"api-key\", header: \"X-API-Key\", query: \"key\" }"
+    #expect(try bench.use("{ type: \"any-of\", policies: [\(jwt), \(key)] }") == [])
+    let fields = "X-API-Key: secret\nX-Consumer-Id: root"
+    let token = try issuer.token("\"sub\":\"ann\"")
+    let outcome = bench.send("GET /?a=1&key=secret&b=2 HTTP/1.1\nHost: a\nAuthorization: Bearer \(token)\n\(fields)")
+    #expect(outcome.verdict == "next" && outcome.passed == ["host"] && outcome.query == "a=1&b=2")
+  }
+
   @Test("A token behind a tab is a token, and goes no further")
   func tab() throws {
     let bench = try Bench()
