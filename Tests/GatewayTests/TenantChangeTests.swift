@@ -113,6 +113,25 @@ struct TenantChangeTests {
     #expect(refusal(document).hasPrefix("What a tenant's objects refer to is { env: \"TENANT_ACME_…\" }"))
   }
 
+  @Test("what an operator had one object of the tenant's refer to nothing else of it may, and that one only as it is")
+  func lent() throws {
+    let lent = "{ type: \"respond\", tenant: \"acme\", body: { env: \"GATEWAY_WORD\" } }"
+    let text = inForce.replacing("keys: { type: \"api-key\" },", with: "keys: { type: \"api-key\" }, lent: \(lent),")
+    var present = values
+    present[.environment("GATEWAY_WORD")] = "the gateway's word"
+    func change(_ lent: String, _ policies: String = "[\"lent\"]") -> String {
+      let route = "{ id: \"acme\", match: { host: \"acme.example\" }, policies: \(policies) }"
+      return refusal("{ policies: { lent: \(lent) }, routes: [\(route)] }", on: text, withValues: present)
+    }
+    let message = "What a tenant's objects refer to is { env:"
+    #expect(change(lent.replacing("respond\",", with: "respond\", status: 201,")).hasPrefix(message))
+    #expect(change(lent, "[\"lent\", { type: \"respond\", body: { env: \"GATEWAY_WORD\" } }]").hasPrefix(message))
+    let route = "{ id: \"acme\", match: { host: \"acme.example\" }, policies: [\"lent\"] }"
+    let kept = try make(
+      "{ policies: { lent: \(lent) }, routes: [\(route)] }", on: text, withValues: present)
+    #expect(kept.body.values[.environment("GATEWAY_WORD")] == "the gateway's word")
+  }
+
   @Test(
     "files of the node, or of whoever applies the whole next, cannot be referred to",
     arguments: [

@@ -140,10 +140,14 @@ struct TenantChange {
     let others = TenantReferences.all(in: rest, own, resolver)
     let none = all(of: [])
     let (before, after) = (all(of: present).subtracting(none), all(of: fresh).subtracting(none))
+    // What an operator of no tenant had an object refer to, that object may, as long as it is the same to the byte: elsewhere
+    // the tenant could have the value told.
+    let left = all(of: fresh.filter { present.contains($0) }).subtracting(none)
+    let touched = all(of: fresh.filter { !present.contains($0) }).subtracting(none)
     for source in after {
       if case .environment(let name) = source, name.hasPrefix(TenantReferences.prefix(of: tenant)) {
         // Somebody else may refer to it all the same.
-      } else if !before.contains(source) {
+      } else if !left.contains(source) || touched.contains(source) {
         throw .refused(
           "What a tenant's objects refer to is { env: \"\(TenantReferences.prefix(of: tenant))…\" }, with its value beside the text."
         )
