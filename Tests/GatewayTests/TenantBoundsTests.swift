@@ -147,6 +147,13 @@ struct TenantBoundsTests {
     #expect(found.contains { $0.contains(message) }, "\(found)")
   }
 
+  @Test("what signs with keys of the cluster is no tenant's", arguments: ["oauth2-server", "identity-token"])
+  func refusesSigning(type: String) {
+    let (blueprint, found) = read(upstream("\"10.1.0.7:80\""), bounds: ", policies: [\"respond\", \"\(type)\"]")
+    #expect(blueprint == nil)
+    #expect(found.contains { $0.contains("\"\(type)\" sign with keys of the cluster") }, "\(found)")
+  }
+
   @Test("what is inside of a choice must be allowed too")
   func nestedTypes() {
     let policy = "{ type: \"any-of\", policies: [{ type: \"api-key\" }, { type: \"mtls\" }] }"

@@ -30,6 +30,10 @@ struct TenantSpec: Equatable, Sendable {
     Respond.name, WebSocketLimits.name,
   ]
 
+  /// What signs with keys that follow from the cluster's secret and a name that the policy chooses: two tenants who choose one
+  /// name would have one key.
+  static let gatewaysPolicies = [IdentityToken.name, OAuth2Server.name]
+
   /// The most entries of one bound.
   static let longestBound = 256
 
@@ -57,6 +61,11 @@ struct TenantSpec: Equatable, Sendable {
         "policies", OptionFormat("a type of policy", example: "rate-limit"), default: Self.usualPolicies,
         "The types that its policies may have. Those that ask other services, read files or sign only where they are named."
       ) { Registry.type(named: $0) == nil ? nil : $0 })
+    for name in Self.gatewaysPolicies where policies.contains(name) {
+      options.fail(
+        "policies of type \"\(name)\" sign with keys of the cluster, and are no tenant's", at: "policies",
+        fix: "write one that belongs to nobody, and share it with the tenant")
+    }
     (sharedUpstreams, sharedPolicies) = options.section(
       "shared", "Which upstreams and policies that belong to nobody its routes may use."
     ) {
