@@ -248,12 +248,10 @@ struct FactDesk: Sendable {
     switch kind {
     case .tenant: return name == tenant ? nil : AdminProblem.notTheTenants
     case .key:
-      if let id = KeyID(name) {
-        return keeper.view.keys.key(id).map { owns($0.consumer, tenant) } ?? false ? nil : AdminProblem.keyUnknown
-      }
-      let parts = name.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false).map(String.init)
-      let isOwn = parts.count == 2 && directory().hasKey(parts[1], of: parts[0], ofTenant: tenant)
-      return isOwn ? nil : AdminProblem.keyUnknown
+      // One of the configuration goes by its consumer's name: whoever is called so next would find theirs revoked. A tenant
+      // takes such a key out of its configuration.
+      guard let id = KeyID(name) else { return AdminProblem.keyUnknown }
+      return keeper.view.keys.key(id).map { owns($0.consumer, tenant) } ?? false ? nil : AdminProblem.keyUnknown
     default: return AdminProblem.notTheTenants
     }
   }

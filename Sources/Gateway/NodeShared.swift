@@ -231,13 +231,6 @@ public struct ConsumerNames: Sendable {
     return index >= 0 && ring.consumers[Int(index)].tenant == tenant
   }
 
-  /// Whether a consumer of this name has a key of this name, and is this tenant's.
-  public func hasKey(_ key: String, of id: String, ofTenant tenant: String) -> Bool {
-    let index = ring.index(ofConsumer: id)
-    guard index >= 0, ring.consumers[Int(index)].tenant == tenant else { return false }
-    return ring.consumers[Int(index)].keys.contains { $0.id == key }
-  }
-
   /// The consumers of a tenant. Linear in all consumers.
   public func consumers(ofTenant tenant: String) -> [String] {
     ring.consumers.filter { $0.tenant == tenant }.map(\.id)

@@ -112,7 +112,6 @@ struct AdminTenantsTests {
     #expect(!names.hasConsumer("lab", ofTenant: "acme"))
     #expect(!names.hasConsumer("nobody", ofTenant: "acme"))
     #expect(names.hasConsumer("shop", ofTenant: "acme"))
-    #expect(!names.hasKey("k", of: "lab", ofTenant: "acme"))
     #expect(!names.allows(groups: ["trial", "gold"], forTenant: "acme"))
     #expect(!names.allows(groups: ["trial"], forTenant: "globex"))
     #expect(names.allows(groups: ["trial"], forTenant: "acme"))
