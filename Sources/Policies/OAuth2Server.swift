@@ -32,6 +32,8 @@ public final class OAuth2Server: Policy, RequestHook {
 
   /// Seconds for which a form that asks for consent is good.
   static let consentTime: Int64 = 600
+  /// Seconds after which all nodes know a key that the cluster has made.
+  static let newKeyTime: Int64 = 60
   /// Seconds for which others may keep the documents: far less than keys are published before they sign.
   private static let documentTime = 3_600
 

@@ -185,6 +185,49 @@ struct OAuth2RegisteredTests {
     #expect(server.refresh(shop).error == "invalid_grant")
   }
 
+  @Test(
+    "A grant is over with the key that it was given with: deleted, disabled or expired",
+    arguments: [IssuedKey.State.deleted, .disabled, .active])
+  func keyOver(state: IssuedKey.State) throws {
+    let book = OrderBook()
+    let server = try AB(facts: book)
+    var keys = IssuedKeyBook()
+    let consumer = KeyConsumer(id: "shop", own: .init(tenant: "acme"))
+    let code = login(consumer, at: server, book, &keys)["code"] ?? "none"
+    let unused = login(consumer, at: server, book, &keys)["code"] ?? "none"
+    let tokens = server.token(AB.redemption(code))
+    let next = server.refresh(tokens.json("refresh_token"))
+    #expect(next.verdict == "200")
+    var made: [IssuedKey] = []
+    keys.current.forEach(after: nil) { key in
+      made.append(key)
+      return true
+    }
+    for var key in made {
+      (key.version, key.state) = (key.version + 1, state)
+      if state == .active { key.expires = 1 }
+      _ = keys.put([key])
+    }
+    book.loop.view = FactView(keys: keys.current)
+    #expect(!server.isActive(next.json("refresh_token")))
+    #expect(server.refresh(next.json("refresh_token")).error == "invalid_grant")
+    #expect(server.token(AB.redemption(unused)).error == "invalid_grant")
+  }
+
+  @Test("A grant of a key that a node does not know yet is good while the key may be new, and not any more later")
+  func newKey() throws {
+    let book = OrderBook()
+    let server = try AB(facts: book)
+    var keys = IssuedKeyBook()
+    let consumer = KeyConsumer(id: "ann")
+    let code = login(consumer, at: server, book, &keys)["code"] ?? "none"
+    book.loop.view = FactView(keys: IssuedKeyBook().current)
+    let tokens = server.token(AB.redemption(code))
+    #expect(tokens.verdict == "200")
+    server.bench.world.advance(seconds: 61)
+    #expect(server.refresh(tokens.json("refresh_token")).error == "invalid_grant")
+  }
+
   @Test("A consumer that keys have made is no user where a client or a consumer of the configuration is called so")
   func ownConsumers() throws {
     let book = OrderBook()
@@ -197,9 +240,9 @@ struct OAuth2RegisteredTests {
         #expect(answer["error"] == "access_denied" && answer["code"] == nil, "\(name)")
       }
     }
-    for consumer in [
-      KeyConsumer(id: "workers", own: .init(tenant: "acme")), KeyConsumer(id: "ann"), KeyConsumer(id: "signer"),
-    ] {
+    // One of the configuration is a tenant's here, who has chosen the client's name.
+    #expect(login(KeyConsumer(id: "signer"))["error"] == "access_denied")
+    for consumer in [KeyConsumer(id: "workers", own: .init(tenant: "acme")), KeyConsumer(id: "ann")] {
       let code = login(consumer)["code"]
       #expect(server.token(AB.redemption(code ?? "none")).claim("sub") == consumer.id)
     }
@@ -222,8 +265,10 @@ struct OAuth2RegisteredTests {
     #expect(try login([mobile])["error"] == "access_denied")
     #expect(try login(client: "mobile")["error"] == "access_denied")
     #expect(try login() == ["sub": "mobile"])
+    #expect(try login([mobile], client: "mobile", options: ", consumer: true")["error"] == "access_denied")
     // Whoever wrote the configuration has said that the two are one.
-    #expect(try login([mobile], client: "mobile", options: ", consumer: true") == ["sub": "mobile"])
+    let nobodys = Consumer(id: "mobile")
+    #expect(try login([nobodys], client: "mobile", options: ", consumer: true") == ["sub": "mobile"])
     var keys = IssuedKeyBook()
     let id = try #require(KeyID(number: 7))
     let own = KeyConsumer(id: "mobile", own: .init(tenant: "acme"))

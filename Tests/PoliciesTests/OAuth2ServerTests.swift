@@ -328,9 +328,14 @@ struct OAuth2ServerTests {
     let first = try AB().tokens()
     let gone = try AB(users: [Consumer(id: "bob", keys: [])])
     #expect(gone.refresh(first.json("refresh_token")).error == "invalid_grant")
-    let moved = try AB(users: [Consumer(id: "ann", tenant: "other", groups: ["a", "b"])])
-    let later = moved.refresh(first.json("refresh_token"))
-    #expect(later.claim("groups") == "[\"a\",\"b\"]" && later.claim("tenant") == "other")
+    // A name that is another tenant's by now, or nobody's, means somebody else.
+    for tenant in ["other", nil] {
+      let moved = try AB(users: [Consumer(id: "ann", tenant: tenant, groups: ["a", "b"])])
+      #expect(moved.refresh(first.json("refresh_token")).error == "invalid_grant")
+    }
+    let changed = try AB(users: [Consumer(id: "ann", tenant: "acme", groups: ["a", "b"])])
+    let later = changed.refresh(first.json("refresh_token"))
+    #expect(later.claim("groups") == "[\"a\",\"b\"]" && later.claim("tenant") == "acme")
   }
 
   @Test("Any node goes on with what another has begun, and the store alone knows what was used")

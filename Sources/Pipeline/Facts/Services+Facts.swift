@@ -108,11 +108,15 @@ extension Services {
   /// nothing about the caller is revoked.
   public func mayGoOn(_ exchange: inout Exchange) -> Bool {
     guard let facts, exchange.consumer >= 0 || exchange.identity != nil else { return true }
-    if exchange.key == Exchange.issuedKeyMark, let id = KeyID(number: exchange.issuedKey) {
-      let now = UInt32(clamping: world.wallTime.seconds)
-      guard let entry = facts.keys.with({ $0.entry(of: id) }), entry.isValid(at: now) else { return false }
-    }
+    if exchange.key == Exchange.issuedKeyMark, isValid(issuedKey: exchange.issuedKey) != true { return false }
     return !facts.hasRevocations || !facts.holds(marks(&exchange, facts), at: world.wallTime)
+  }
+
+  /// Whether a key that the cluster has made is valid now; nil for one that this node does not know.
+  public func isValid(issuedKey number: UInt64) -> Bool? {
+    guard let facts, let id = KeyID(number: number) else { return nil }
+    let now = UInt32(clamping: world.wallTime.seconds)
+    return facts.keys.with { $0.entry(of: id) }?.isValid(at: now)
   }
 
   /// Whether somebody is revoked who need not be the caller, as far as this node knows.

@@ -24,6 +24,7 @@ extension Grant {
       writer.members("m", login.map { String($0, radix: 36) })
       writer.member("i", Int64(loginIssued))
     }
+    if loginKey != 0 { writer.member("d", String(loginKey, radix: 36)) }
     writer.members("g", user.groups)
     writer.members("r", user.roles)
     writer.member("l", user.loggedIn)
@@ -61,6 +62,7 @@ extension Grant {
     }
     login = list("m").compactMap { UInt64($0, radix: 36) }
     loginIssued = UInt32(clamping: root["i"]?.integer ?? 0)
+    loginKey = root["d"]?.string.flatMap { UInt64($0, radix: 36) } ?? 0
     scopes = list("p")
     self.audience = audience
     family = GrantFamily(name: name, started: started, ends: ends)

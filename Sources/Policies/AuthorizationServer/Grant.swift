@@ -37,6 +37,8 @@ struct Grant: Equatable, Sendable {
   /// revoked, the grant is over.
   var login: [UInt64] = []
   var loginIssued: UInt32 = 0
+  /// The key that it was granted with, where the cluster has made that; otherwise 0.
+  var loginKey: UInt64 = 0
 
   /// The grant as text that nobody but the cluster's nodes can read, change or make; nil where it would be too long.
   func sealed(_ kind: Kind, issuer: String, _ ring: SealingRing) -> String? {

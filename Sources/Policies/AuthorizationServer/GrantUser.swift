@@ -43,10 +43,11 @@ struct GrantUser: Equatable, Sendable {
     roles = identity?.roles ?? []
     if exchange.consumer >= 0 {
       let consumer = services.consumer(exchange.consumer)
-      // Those of the configuration are its author's business; others choose their names while it runs, and a name may have
-      // come into the configuration since.
+      // Those of nobody's are the author's business; keys and tenants choose names while it runs, and a name may have come
+      // into the configuration since.
       isOwn = exchange.consumer >= Services.firstOwnConsumer
-      if isOwn, services.keyRing.index(ofConsumer: consumer.id) >= 0 || isClient(consumer.id) { throw .ambiguous }
+      if isOwn, services.keyRing.index(ofConsumer: consumer.id) >= 0 { throw .ambiguous }
+      if isOwn || consumer.tenant != nil, isClient(consumer.id) { throw .ambiguous }
       (subject, isConsumer, tenant, groups) = (consumer.id, true, consumer.tenant, consumer.groups)
       return
     }
@@ -76,16 +77,16 @@ struct GrantUser: Equatable, Sendable {
   }
 
   /// The user as it is now, and the number of the consumer that it is, −1 for none; nil for a consumer that is not there any
-  /// more, also where somebody else is called so by now: a consumer of the configuration, of keys, or of another tenant's.
+  /// more, also where somebody else is called so by now: a consumer of the configuration, of keys, or of another tenant.
   func current(_ services: Services) -> (user: GrantUser, consumer: Int32)? {
     guard isConsumer else { return (self, -1) }
     guard let number = Self.number(ofConsumer: subject, services), isOwn == (number >= Services.firstOwnConsumer) else {
       return nil
     }
     let consumer = services.consumer(number)
-    if isOwn, consumer.tenant != tenant { return nil }
+    guard consumer.tenant == tenant else { return nil }
     var user = self
-    (user.tenant, user.groups) = (consumer.tenant, consumer.groups)
+    user.groups = consumer.groups
     return (user, number)
   }
 

@@ -108,7 +108,7 @@ extension OAuth2Server {
   /// Who is logged in.
   func user(_ exchange: borrowing Exchange, _ services: Services) throws(OAuthFault) -> GrantUser {
     do throws(GrantUser.Fault) {
-      return try GrantUser(exchange, isClient: { clients[$0] != nil }, services)
+      return try GrantUser(exchange, isClient: { name in clients[name].map { $0.consumer != name } ?? false }, services)
     } catch {
       throw .denied(
         error == .nobody
@@ -121,6 +121,7 @@ extension OAuth2Server {
     guard let facts = services.facts, exchange.isIdentified else { return }
     let marks = services.marks(&exchange, facts)
     (grant.login, grant.loginIssued) = (marks.bits, marks.issued)
+    grant.loginKey = exchange.key == Exchange.issuedKeyMark ? exchange.issuedKey : 0
   }
 
   /// Where the client gets a code for what was granted: the first of a new family.

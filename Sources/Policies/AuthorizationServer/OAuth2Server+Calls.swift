@@ -168,8 +168,13 @@ extension OAuth2Server {
     }
   }
 
-  /// Whether what the user was logged in by is revoked, as far as this node knows.
+  /// Whether what the user was logged in by is revoked, or is a key that is not valid any more, as far as this node knows.
   private func isLoginOver(_ grant: Grant, _ services: Services) -> Bool {
+    if grant.loginKey != 0, services.facts != nil {
+      // One that was made just now may be known to the node of the login alone.
+      let isNew = services.world.wallTime.seconds < grant.family.started + Self.newKeyTime
+      if !(services.isValid(issuedKey: grant.loginKey) ?? isNew) { return true }
+    }
     guard let facts = services.facts, !grant.login.isEmpty, facts.hasRevocations,
       let marks = RevocationMarks(issued: grant.loginIssued, bits: grant.login)
     else { return false }
