@@ -24,6 +24,8 @@ public final class Identity: Sendable {
   public let claims: JSONDocument?
   /// What limits count it under.
   let names: IdentityNames
+  /// Its lists as rules compare them.
+  let lists: IdentityLists
   private let marks: RevocationMarks?
 
   /// What an identity is made of.
@@ -66,11 +68,49 @@ public final class Identity: Sendable {
     scopes = parts.scopes
     claims = parts.claims
     names = IdentityNames(parts, subjectKey)
+    lists = IdentityLists(roles: parts.roles, groups: parts.groups, scopes: parts.scopes)
     marks = markKey.map { RevocationMarks(parts, $0) }
   }
 
   /// What it can be revoked by; nil on a node that knows of no revocations.
   var revocationMarks: RevocationMarks? { marks }
+}
+
+/// Roles, groups and scopes in one piece of memory. A short string is copied whenever its bytes are lent, and reading them back
+/// at once costs more than all else that a rule does with them.
+struct IdentityLists: Sendable {
+  /// Which of the texts are roles, groups and scopes.
+  let roles, groups, scopes: Range<Int>
+  private let bytes: [UInt8]
+  /// Where each text ends, and the next one begins.
+  private let ends: [Int32]
+
+  init(roles: [String], groups: [String], scopes: [String]) {
+    self.roles = 0..<roles.count
+    self.groups = roles.count..<(roles.count + groups.count)
+    self.scopes = self.groups.upperBound..<(self.groups.upperBound + scopes.count)
+    var bytes: [UInt8] = []
+    var ends: [Int32] = []
+    for text in roles + groups + scopes {
+      bytes.append(contentsOf: text.utf8)
+      ends.append(Int32(bytes.count))
+    }
+    (self.bytes, self.ends) = (bytes, ends)
+  }
+
+  /// Whether one of `texts` is wanted.
+  @inline(__always)
+  func contains(_ texts: Range<Int>, _ isWanted: (RawSpan) -> Bool) -> Bool {
+    let all = bytes.span
+    var start = texts.isEmpty || texts.lowerBound == 0 ? 0 : Int(ends[texts.lowerBound &- 1])
+    for index in texts {
+      let end = Int(ends[index])
+      // The bytes are this object's, and stay.
+      if unsafe isWanted(all.extracting(start..<end).bytes) { return true }
+      start = end
+    }
+    return false
+  }
 }
 
 /// What limits count an identity under.

@@ -84,21 +84,23 @@ extension AccessRule {
   ) -> Bool {
     let isNegative = instruction.isNegative
     switch instruction.subject.fact {
-    case .role: return facts.identity?.with { Self.judge($0.roles, [], isNegative, isWanted) } ?? false
-    case .scope: return facts.identity?.with { Self.judge($0.scopes, [], isNegative, isWanted) } ?? false
+    case .role: return facts.identity?.with { Self.judge($0.lists, $0.lists.roles, [], isNegative, isWanted) } ?? false
+    case .scope:
+      return facts.identity?.with { Self.judge($0.lists, $0.lists.scopes, [], isNegative, isWanted) } ?? false
     case .group: return judgeGroups(facts, isNegative, isWanted)
     case .claim: return judgeClaim(instruction, facts, isWanted)
     default: return withText(instruction.subject, facts) { isWanted($0) != isNegative } ?? false
     }
   }
 
+  /// The same for texts of an identity, and further ones.
   @inline(__always)
   private static func judge(
-    _ first: [String], _ second: [String], _ isNegative: Bool, _ isWanted: (RawSpan) -> Bool
+    _ lists: IdentityLists?, _ texts: Range<Int>, _ more: [String], _ isNegative: Bool, _ isWanted: (RawSpan) -> Bool
   ) -> Bool {
-    if first.isEmpty && second.isEmpty { return false }
-    for text in first where text.lend(isWanted) { return !isNegative }
-    for text in second where text.lend(isWanted) { return !isNegative }
+    if texts.isEmpty && more.isEmpty { return false }
+    if let lists, lists.contains(texts, isWanted) { return !isNegative }
+    for text in more where text.lend(isWanted) { return !isNegative }
     return isNegative
   }
 
@@ -106,8 +108,8 @@ extension AccessRule {
     _ facts: borrowing RuleFacts, _ isNegative: Bool, _ isWanted: (RawSpan) -> Bool
   ) -> Bool {
     let own = facts.consumerGroups
-    return facts.identity?.with { Self.judge($0.groups, own, isNegative, isWanted) }
-      ?? Self.judge(own, [], isNegative, isWanted)
+    return facts.identity?.with { Self.judge($0.lists, $0.lists.groups, own, isNegative, isWanted) }
+      ?? Self.judge(nil, 0..<0, own, isNegative, isWanted)
   }
 
   @inline(__always)
