@@ -45,7 +45,7 @@ struct OAuthFault: Error, Equatable, Sendable {
   static let slower = OAuthFault("slow_down", "ask less often: five seconds more between two questions")
   /// A device was too slow, or its user.
   static let expired = OAuthFault("expired_token", "the device code is over")
-  /// An address asks for too many codes.
+  /// An address asks for too many codes, or all of them together do.
   static let crowded = OAuthFault("slow_down", "too many device codes are asked for at present", status: 429)
   /// Nothing may be shown, and nobody is logged in.
   static let login = OAuthFault("login_required", "nobody is logged in")
